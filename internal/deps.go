@@ -1,0 +1,28 @@
+package internal
+
+import (
+	_ "al.essio.dev/pkg/shellescape"
+	_ "github.com/aymanbagabas/go-udiff"
+	_ "github.com/coder/websocket"
+	_ "github.com/docker/docker/client"
+	_ "github.com/google/go-cmp/cmp"
+	_ "github.com/google/go-containerregistry/pkg/v1/tarball"
+	_ "github.com/hashicorp/hcl/v2/gohcl"
+	_ "github.com/hashicorp/hcl/v2/hclparse"
+	_ "github.com/kevinburke/ssh_config"
+	_ "github.com/livekit/protocol/auth"
+	_ "github.com/livekit/protocol/livekit"
+	_ "github.com/pion/webrtc/v4"
+	_ "github.com/pkg/sftp"
+	_ "github.com/rogpeppe/go-internal/testscript"
+	_ "github.com/sethvargo/go-password/password"
+	_ "github.com/skeema/knownhosts"
+	_ "github.com/spf13/cobra"
+	_ "github.com/zclconf/go-cty/cty"
+	_ "go.uber.org/goleak"
+	_ "go.yaml.in/yaml/v3"
+	_ "golang.org/x/crypto/ssh"
+	_ "golang.org/x/mod/semver"
+	_ "golang.org/x/sync/errgroup"
+	_ "golang.org/x/term"
+)
