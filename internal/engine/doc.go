@@ -1,0 +1,7 @@
+// Package engine carries a plan out: lock, stage, arm, apply, check, confirm,
+// commit, or roll back. It keeps the crash contract: every mutation lies in a
+// journal on the host, with its undo, before it happens.
+//
+// It knows hosts, steps and plans; it never writes to a terminal but emits
+// events.
+package engine

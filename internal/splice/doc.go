@@ -1,0 +1,13 @@
+// Package splice makes the smallest byte edits of text that a human wrote:
+// YAML, JSON and nginx configuration.
+//
+// It parses only to learn where things stand, replaces or inserts the fewest
+// bytes there, and then parses the result again: everything but the edited
+// place must be as before, and that place must be as wanted. Where this does
+// not hold it returns a *RefusedError with the lines to add by hand. Right or
+// refused, never wrong; and computing an edit again after applying it gives no
+// edits.
+//
+// The package is pure: no files, no clock, no randomness, and it knows nothing
+// of hosts or steps.
+package splice

@@ -1,0 +1,6 @@
+// Package plans reads plan files and turns hosts' facts into a plan: the
+// ordered changes of a run.
+//
+// It is the only package that imports hcl; mistakes leave it as plain data.
+// Reading a plan file dials nothing, runs nothing and reads no secret.
+package plans

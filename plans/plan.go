@@ -1,0 +1,155 @@
+package plans
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	"github.com/emdecloud/ecdeploy/steps"
+)
+
+// Plan is what a run would do, in the order in which it would do it.
+type Plan struct {
+	Sites []SitePlan `json:"sites"`
+}
+
+// SitePlan is the part of a plan that succeeds or is rolled back as one.
+type SitePlan struct {
+	Site  string     `json:"site"`
+	Hosts []HostPlan `json:"hosts"` // sorted by name
+	// Keys are the site's credentials as they were found or given; zero when
+	// they are to be made. They are never written anywhere.
+	Keys steps.Keys `json:"-"`
+}
+
+// HostPlan is what happens on one host, in the order of the stages.
+type HostPlan struct {
+	Host  string     `json:"host"`
+	Steps []StepPlan `json:"steps"`
+}
+
+// StepPlan is one step's decision.
+type StepPlan struct {
+	Stage    Stage           `json:"stage"`
+	Step     string          `json:"step"`
+	Changes  Changes         `json:"changes,omitempty"`
+	Checks   []steps.Check   `json:"checks,omitempty"`
+	Findings []steps.Finding `json:"findings,omitempty"`
+}
+
+// Changes is a list of changes that keeps their kinds in JSON.
+type Changes []steps.Change
+
+// MarshalJSON implements json.Marshaler.
+func (c Changes) MarshalJSON() ([]byte, error) {
+	raw := make([]json.RawMessage, len(c))
+	for i, change := range c {
+		b, err := steps.MarshalChange(change)
+		if err != nil {
+			return nil, err
+		}
+		raw[i] = b
+	}
+	return json.Marshal(raw)
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (c *Changes) UnmarshalJSON(b []byte) error {
+	var raw []json.RawMessage
+	if err := json.Unmarshal(b, &raw); err != nil {
+		return fmt.Errorf("decode changes: %w", err)
+	}
+	*c = nil
+	for _, r := range raw {
+		change, err := steps.UnmarshalChange(r)
+		if err != nil {
+			return err
+		}
+		*c = append(*c, change)
+	}
+	return nil
+}
+
+// Stage is a part of a run: all hosts of a site finish one before any begins
+// the next.
+type Stage string
+
+// The stages, in their order: nothing is announced to clients before what is
+// announced has been seen to work.
+const (
+	StagePreflight Stage = "preflight"
+	StageHost      Stage = "host" // ports and firewall
+	StageSFU       Stage = "sfu"
+	StageAuth      Stage = "auth"
+	StageProxy     Stage = "proxy"
+	StageSynapse   Stage = "synapse"
+	StageWellKnown Stage = "well-known"
+)
+
+// Stages lists all stages in their order.
+func Stages() []Stage {
+	return []Stage{StagePreflight, StageHost, StageSFU, StageAuth, StageProxy, StageSynapse, StageWellKnown}
+}
+
+// Empty reports whether the plan changes nothing.
+func (p Plan) Empty() bool {
+	for _, s := range p.Sites {
+		if !s.Empty() {
+			return false
+		}
+	}
+	return true
+}
+
+// Empty reports whether the site stays as it is.
+func (s SitePlan) Empty() bool {
+	for _, h := range s.Hosts {
+		for _, st := range h.Steps {
+			if len(st.Changes) > 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// Blocked reports whether a finding forbids to carry the plan out.
+func (s SitePlan) Blocked() bool {
+	for _, h := range s.Hosts {
+		for _, st := range h.Steps {
+			for _, f := range st.Findings {
+				if f.Severity == steps.Error {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// SameChanges reports whether two plans of a site would do the same.
+func (s SitePlan) SameChanges(t SitePlan) (bool, error) {
+	a, err := s.changes()
+	if err != nil {
+		return false, err
+	}
+	b, err := t.changes()
+	if err != nil {
+		return false, err
+	}
+	return bytes.Equal(a, b), nil
+}
+
+func (s SitePlan) changes() ([]byte, error) {
+	all := map[string]Changes{}
+	for _, h := range s.Hosts {
+		for _, st := range h.Steps {
+			all[h.Host] = append(all[h.Host], st.Changes...)
+		}
+	}
+	b, err := json.Marshal(all)
+	if err != nil {
+		return nil, fmt.Errorf("encode plan: %w", err)
+	}
+	return b, nil
+}

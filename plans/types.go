@@ -1,0 +1,77 @@
+package plans
+
+import (
+	"time"
+
+	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/steps"
+)
+
+// Pos is a place in a plan file, both counted from 1.
+type Pos struct {
+	File   string `json:"file"`
+	Line   int    `json:"line"`
+	Column int    `json:"column"`
+}
+
+// File is a whole plan file, decoded, checked and with defaults filled in.
+type File struct {
+	Path  string
+	Hosts []Host // in the order of the file
+	Sites []Site
+}
+
+// Host is one host block.
+type Host struct {
+	Name           string
+	Address        string
+	User           string
+	Port           int // 0: ssh_config or 22
+	Identity       string
+	Jump           string
+	Become         host.Become
+	SudoPassword   PasswordSource
+	ConnectTimeout time.Duration
+	Firewall       Variant // Label "" means: found by a probe
+	Pos            Pos
+}
+
+// PasswordSource is where sudo's password comes from; the zero value means
+// that there is none.
+type PasswordSource struct {
+	Ask     bool
+	File    string
+	Env     string
+	Command []string
+}
+
+// Site is one site block.
+type Site struct {
+	ServerName string
+	SFU        steps.SFU
+	Auth       steps.Auth
+	Keys       *steps.LiveKitKeys // nil: made and kept on the hosts
+	Synapse    Variant
+	Proxies    []Variant
+	WellKnown  Variant
+	Verify     steps.Verify
+	Pos        Pos
+}
+
+// Variant is a block whose label names one of the registry's variants.
+type Variant struct {
+	Label  string // "nginx", "external", ...
+	Host   string // name of the host it works on; "" where the variant needs none
+	Config any    // pointer to the variant's config struct of package steps
+	Pos    Pos
+}
+
+// HostNames are the hosts that a site's components sit on, sorted, each once.
+func (s Site) HostNames() []string {
+	seen := map[string]bool{s.SFU.Host: true, s.Auth.Host: true, s.Synapse.Host: true, s.WellKnown.Host: true}
+	for _, p := range s.Proxies {
+		seen[p.Host] = true
+	}
+	delete(seen, "")
+	return sortedKeys(seen)
+}

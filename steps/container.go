@@ -1,0 +1,206 @@
+package steps
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"al.essio.dev/pkg/shellescape"
+
+	"github.com/emdecloud/ecdeploy/internal/host"
+)
+
+// Labels that ecdeploy puts on its containers.
+const (
+	LabelSite = "ecdeploy.site" // the site's server name
+	LabelRun  = "ecdeploy.run"  // the run that made the container
+	LabelSpec = "ecdeploy.spec" // digest of all that the container was made from
+)
+
+// Container is a container with the files that it reads, changed as one: the
+// old container is set aside, never deleted, so that undo brings it back with
+// the files that belong to it.
+type Container struct {
+	Site      string             `json:"site"`
+	Spec      host.ContainerSpec `json:"spec"` // without LabelRun and LabelSpec
+	Dirs      []Dir              `json:"dirs,omitempty"`
+	Edits     []FileEdit         `json:"edits,omitempty"`
+	Config    []Text             `json:"config,omitempty"`   // all files that the container reads, changed or not
+	Check     string             `json:"check,omitempty"`    // lint on the staged files
+	Replaces  string             `json:"replaces,omitempty"` // id of the container that goes aside
+	Why       []string           `json:"why,omitempty"`
+	Interrupt string             `json:"interrupt,omitempty"`
+}
+
+// Kind implements Change.
+func (Container) Kind() string { return "container" }
+
+// Summary implements Change.
+func (c Container) Summary() Summary {
+	s := Summary{Verb: "+", Title: "container " + c.Spec.Name, Interrupt: c.Interrupt}
+	if c.Replaces != "" {
+		s.Verb = "~"
+	}
+	s.Details = append([]string{"image " + c.Spec.Image}, c.Why...)
+	s.Details = append(s.Details, editDetails(c.Edits)...)
+	s.Diff = editDiffs(c.Edits)
+	return s
+}
+
+// Resolve implements Change.
+func (c Container) Resolve(ctx context.Context, env Env) (Resolved, error) {
+	staged, err := stageEdits(ctx, env, c.Edits)
+	if err != nil {
+		return Resolved{}, err
+	}
+	sum, err := specDigest(c.Spec, c.Config, env.Keys)
+	if err != nil {
+		return Resolved{}, err
+	}
+	spec := c.Spec
+	spec.Labels = map[string]string{LabelSite: c.Site, LabelRun: env.Run, LabelSpec: sum}
+	name := shellescape.Quote(spec.Name)
+	r := Resolved{Stage: staged, Check: c.Check, Timeout: 2 * time.Minute}
+	r.Save = joinSh("ec_save_container "+name+" || exit 1", saveEdits(c.Edits))
+	r.Do = joinSh(fmt.Sprintf(`[ "$(cat "$J/container.id" 2>/dev/null)" = %s ] || { echo "another container is called" %s "now" >&2; exit 75; }`, shellescape.Quote(c.Replaces), name),
+		placeEdits(c.Dirs, c.Edits))
+	r.Undo = joinSh("ec_undo_container_ours "+name+" || exit 1", undoEdits(c.Edits), "ec_undo_container_old "+name+" || exit 1", "ec_undo_dirs")
+	r.Act = func(ctx context.Context, d host.Docker) error { return replaceContainer(ctx, d, spec, c.Replaces) }
+	return r, nil
+}
+
+// AsideName is what a container is called that a run has set aside.
+func AsideName(name, run string) string { return name + ".ecdeploy-" + run }
+
+// replaceContainer sets the old container aside and starts the new one. The
+// old one's restart policy goes first: else the engine would start it again
+// beside ours when it comes back.
+func replaceContainer(ctx context.Context, d host.Docker, spec host.ContainerSpec, old string) error {
+	if old != "" {
+		if err := d.SetRestart(ctx, old, "no"); err != nil {
+			return err
+		}
+		if err := d.Stop(ctx, old, spec.StopTimeout); err != nil {
+			return err
+		}
+		if err := d.Rename(ctx, old, AsideName(spec.Name, spec.Labels[LabelRun])); err != nil {
+			return err
+		}
+	}
+	if _, err := d.Create(ctx, spec); err != nil {
+		return err
+	}
+	return d.Start(ctx, spec.Name)
+}
+
+// specDigest is a digest of everything that a container is made from: the same
+// digest means that nothing would change if it were made again.
+func specDigest(spec host.ContainerSpec, config []Text, keys Keys) (string, error) {
+	spec.Labels = nil
+	all := struct {
+		Spec  host.ContainerSpec
+		Files []string
+	}{Spec: spec}
+	secret := host.Secret{}
+	for _, t := range config {
+		data, err := t.Fill(keys)
+		if err != nil {
+			return "", err
+		}
+		if t.HasSecret() {
+			secret = keys.Secret
+		}
+		all.Files = append(all.Files, string(data))
+	}
+	b, err := json.Marshal(all)
+	if err != nil {
+		return "", fmt.Errorf("encode container %s: %w", spec.Name, err)
+	}
+	return digest(b, secret), nil
+}
+
+// containerFacts are what `docker container inspect` says of a name.
+type containerFacts struct {
+	Found   bool
+	ID      string
+	Image   string
+	Running bool
+	Restart string
+	Labels  map[string]string
+}
+
+// queryContainer asks for a container; its answer goes to parseContainer.
+func queryContainer(name string) host.Cmd {
+	return host.Cmd{Argv: []string{"docker", "container", "inspect", "--", name}}
+}
+
+func parseContainer(r host.Result) (containerFacts, error) {
+	if !r.OK() {
+		return containerFacts{}, nil
+	}
+	var raw []struct {
+		ID         string `json:"Id"`
+		Image      string
+		State      struct{ Running bool }
+		HostConfig struct{ RestartPolicy struct{ Name string } }
+		Config     struct{ Labels map[string]string }
+	}
+	if err := json.Unmarshal(r.Stdout, &raw); err != nil || len(raw) != 1 {
+		return containerFacts{}, fmt.Errorf("read docker's answer about a container: %w", err)
+	}
+	c := raw[0]
+	return containerFacts{true, c.ID, c.Image, c.State.Running, c.HostConfig.RestartPolicy.Name, c.Config.Labels}, nil
+}
+
+// whyReplace lists what makes a container differ from the one wanted; nothing
+// means that it can stay.
+func (f containerFacts) whyReplace(spec host.ContainerSpec, sum, imageID string) []string {
+	var why []string
+	switch {
+	case !f.Found:
+		return []string{"not there yet"}
+	case f.Labels[LabelSpec] == "":
+		why = append(why, "a container of this name was not made by ecdeploy; it is set aside")
+	case f.Labels[LabelSpec] != sum:
+		why = append(why, "its settings differ")
+	}
+	if imageID != "" && f.Image != imageID {
+		why = append(why, "it runs an older image of that name")
+	}
+	if f.Restart != spec.Restart {
+		why = append(why, fmt.Sprintf("its restart policy is %q", f.Restart))
+	}
+	if !f.Running {
+		why = append(why, "it does not run")
+	}
+	return why
+}
+
+// lintFile is a file that a lint run sees at Target: the staged file of edit K,
+// or, with K below 0, the one that is there already.
+type lintFile struct {
+	Target string
+	Path   string
+	K      int
+}
+
+// dockerLint is a Check that runs the image on the files as they will be, as
+// the user that will read them, and wants to see ok in what it prints.
+func dockerLint(spec host.ContainerSpec, uid int, files []lintFile, ok string, args ...string) string {
+	var copies, binds strings.Builder
+	for i, f := range files {
+		src := shellescape.Quote(f.Path)
+		if f.K >= 0 {
+			src = fmt.Sprintf(`"$J/%d.new"`, f.K)
+		}
+		fmt.Fprintf(&copies, "cp -- %s \"$J/lint%d\" && chown 0:%d \"$J/lint%d\" && chmod 0640 \"$J/lint%d\" || exit 1\n", src, i, uid, i, i)
+		fmt.Fprintf(&binds, ` -v "$J/lint%d":%s:ro`, i, shellescape.Quote(f.Target))
+	}
+	run := shellescape.QuoteCommand([]string{"docker", "run", "--rm", "--network", "none", "--read-only", "--cap-drop", "ALL", "--pull", "never", "--user", spec.User})
+	return copies.String() + "out=$(" + run + binds.String() + " " + shellescape.QuoteCommand(append([]string{spec.Image}, args...)) + " 2>&1)\n" +
+		`rm -f -- "$J"/lint*` + "\n" + `case $out in *` + shellescape.Quote(ok) + `*) exit 0 ;; esac
+printf '%s\n' "$out" >&2
+exit 1`
+}

@@ -1,0 +1,24 @@
+package steps
+
+import "context"
+
+// Exec is a change that a command makes and another one takes back: a firewall
+// rule. DoText is only planned where its effect was not there before.
+type Exec struct {
+	Verb     string `json:"verb"`
+	Title    string `json:"title"`
+	SaveText string `json:"save,omitempty"`
+	DoText   string `json:"do"`
+	UndoText string `json:"undo"`
+}
+
+// Kind implements Change.
+func (Exec) Kind() string { return "exec" }
+
+// Summary implements Change.
+func (c Exec) Summary() Summary { return Summary{Verb: c.Verb, Title: c.Title} }
+
+// Resolve implements Change.
+func (c Exec) Resolve(context.Context, Env) (Resolved, error) {
+	return Resolved{Save: c.SaveText, Do: c.DoText, Undo: c.UndoText}, nil
+}

@@ -1,0 +1,283 @@
+package steps
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+	"time"
+
+	"al.essio.dev/pkg/shellescape"
+
+	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/splice"
+)
+
+// Lib is the POSIX sh library that all do and undo scripts build on. The
+// engine sends it ahead of them and rollback.sh holds a copy.
+//
+//go:embed lib.sh
+var Lib string
+
+// Files is a set of files that are written, checked and made effective as one:
+// undoing it puts the bytes back and makes them effective again.
+type Files struct {
+	Title      string        `json:"title"` // "nginx", "Synapse"
+	Dirs       []Dir         `json:"dirs,omitempty"`
+	Edits      []FileEdit    `json:"edits"`
+	Overlay    []string      `json:"overlay,omitempty"`    // folders that Check sees with the staged files laid over
+	Check      string        `json:"check,omitempty"`      // validator, sh; run before anything changes
+	Unit       string        `json:"unit,omitempty"`       // service that reads the files
+	Action     string        `json:"action,omitempty"`     // "reload" or "restart" of Unit, after writing and after undoing
+	Activate   string        `json:"activate,omitempty"`   // sh, after writing, where Unit is empty
+	Reactivate string        `json:"reactivate,omitempty"` // sh, after undoing
+	Interrupt  string        `json:"interrupt,omitempty"`  // what Activate interrupts
+	Timeout    time.Duration `json:"timeout,omitempty"`    // of Check and Activate, each
+}
+
+// Dir is a folder that must be there.
+type Dir struct {
+	Path string      `json:"path"`
+	Mode fs.FileMode `json:"mode"`
+	GID  int         `json:"gid"` // the owner is root
+}
+
+// FileEdit is one file of a change: either Edits of what is there, or the
+// whole Text, or its removal. Foreign files are never held whole.
+type FileEdit struct {
+	Path   string        `json:"path"`   // absolute, symlinks resolved
+	Before string        `json:"before"` // digest of the file as planned on; "" for none
+	After  string        `json:"after"`  // digest of the result; "" for a removed file
+	Edits  []splice.Edit `json:"edits,omitempty"`
+	Text   Text          `json:"text,omitempty"`
+	Own    bool          `json:"own,omitempty"` // a file of our own: mode and owner are enforced
+	Remove bool          `json:"remove,omitempty"`
+	Mode   fs.FileMode   `json:"mode,omitempty"` // of a new file; one that is there keeps its own
+	UID    int           `json:"uid,omitempty"`
+	GID    int           `json:"gid,omitempty"`
+	Diff   string        `json:"diff,omitempty"` // for the plan, masked
+}
+
+// Kind implements Change.
+func (Files) Kind() string { return "files" }
+
+// Summary implements Change.
+func (c Files) Summary() Summary {
+	s := Summary{Verb: "~", Title: c.Title, Interrupt: c.Interrupt}
+	if verb := editsVerb(c.Edits); verb != "" {
+		s.Verb = verb
+	}
+	for _, d := range c.Dirs {
+		s.Details = append(s.Details, "+ "+d.Path+"/")
+	}
+	s.Details = append(s.Details, editDetails(c.Edits)...)
+	s.Diff = editDiffs(c.Edits)
+	return s
+}
+
+// Resolve implements Change.
+func (c Files) Resolve(ctx context.Context, env Env) (Resolved, error) {
+	staged, err := stageEdits(ctx, env, c.Edits)
+	if err != nil {
+		return Resolved{}, err
+	}
+	r := Resolved{Stage: staged, Timeout: c.Timeout}
+	r.Check = overlayCheck(c.Edits, c.Overlay, c.Check)
+	r.Save = saveEdits(c.Edits)
+	activate, reactivate := c.Activate, c.Reactivate
+	if c.Unit != "" {
+		unit := shellescape.Quote(c.Unit)
+		r.Save = joinSh("ec_save_unit "+unit, r.Save)
+		activate, reactivate = "ec_unit "+c.Action+" "+unit, "ec_undo_unit "+c.Action+" "+unit
+	}
+	r.Do = joinSh(placeEdits(c.Dirs, c.Edits), activate)
+	r.Undo = joinSh(undoEdits(c.Edits), orFail(reactivate), "ec_undo_dirs")
+	return r, nil
+}
+
+// editsVerb is "+", "-" or "~" for all edits alike, "" for a mixture.
+func editsVerb(edits []FileEdit) string {
+	verb := ""
+	for i, e := range edits {
+		v := e.verb()
+		if i > 0 && v != verb {
+			return ""
+		}
+		verb = v
+	}
+	return verb
+}
+
+func (e FileEdit) verb() string {
+	switch {
+	case e.Remove:
+		return "-"
+	case e.Before == "":
+		return "+"
+	}
+	return "~"
+}
+
+func editDetails(edits []FileEdit) []string {
+	var out []string
+	for _, e := range edits {
+		out = append(out, e.verb()+" "+e.Path)
+	}
+	return out
+}
+
+func editDiffs(edits []FileEdit) string {
+	var b strings.Builder
+	for _, e := range edits {
+		b.WriteString(e.Diff)
+	}
+	return b.String()
+}
+
+// stageEdits makes the new bytes of every edit from the files as they are now.
+func stageEdits(ctx context.Context, env Env, edits []FileEdit) ([]StagedFile, error) {
+	paths := make([]string, len(edits))
+	for i, e := range edits {
+		paths[i] = e.Path
+	}
+	files, err := env.Host.Read(ctx, paths...)
+	if err != nil {
+		return nil, err
+	}
+	var staged []StagedFile
+	for i, e := range edits {
+		data, err := e.result(files[i], env.Keys)
+		if err != nil {
+			return nil, err
+		}
+		if !e.Remove {
+			staged = append(staged, StagedFile{Name: fmt.Sprintf("%d.new", i), Mode: 0o600, Data: data})
+		}
+	}
+	return staged, nil
+}
+
+// result applies e to the file f that stands on the host now.
+func (e FileEdit) result(f host.File, keys Keys) ([]byte, error) {
+	if f.Err != "" {
+		return nil, fmt.Errorf("read %s: %s", e.Path, f.Err)
+	}
+	switch {
+	case f.Exists != (e.Before != ""), f.Exists && f.Real != e.Path, f.Exists && !e.is(f.Data, keys):
+		return nil, fmt.Errorf("%s: %w", e.Path, ErrDrift)
+	case e.Remove:
+		return nil, nil
+	case e.Edits == nil:
+		return e.Text.Fill(keys)
+	}
+	data, err := splice.Apply(f.Data, e.Edits)
+	if err != nil {
+		return nil, fmt.Errorf("edit %s: %w", e.Path, err)
+	}
+	if digest(data, host.Secret{}) != e.After {
+		return nil, fmt.Errorf("%s: %w", e.Path, ErrDrift)
+	}
+	return data, nil
+}
+
+// is reports whether data is what the edit was planned on.
+func (e FileEdit) is(data []byte, keys Keys) bool {
+	if strings.HasPrefix(e.Before, "hmac:") {
+		return digest(data, keys.Secret) == e.Before
+	}
+	return digest(data, host.Secret{}) == e.Before
+}
+
+func saveEdits(edits []FileEdit) string {
+	var lines []string
+	for i, e := range edits {
+		lines = append(lines, fmt.Sprintf("ec_save %d %s || exit 1", i, shellescape.Quote(e.Path)))
+	}
+	return strings.Join(lines, "\n")
+}
+
+func placeEdits(dirs []Dir, edits []FileEdit) string {
+	var lines []string
+	for _, d := range dirs {
+		lines = append(lines, fmt.Sprintf("ec_mkdir %s %04o 0 %d || exit 1", shellescape.Quote(d.Path), d.Mode.Perm(), d.GID))
+	}
+	for i, e := range edits {
+		p := shellescape.Quote(e.Path)
+		if e.Remove {
+			lines = append(lines, fmt.Sprintf("ec_unchanged %d %s || exit 75", i, p), fmt.Sprintf("rm -f -- %s && ec_sync %s || exit 1", p, shellescape.Quote(path.Dir(e.Path))))
+			continue
+		}
+		own := ""
+		if e.Own {
+			own = " own"
+		}
+		lines = append(lines, fmt.Sprintf("ec_place %d %s %04o %d %d%s || exit 1", i, p, e.Mode.Perm(), e.UID, e.GID, own))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// undoEdits undoes all and fails in the end if one failed.
+func undoEdits(edits []FileEdit) string {
+	lines := []string{"ec_rc=0"}
+	for i := len(edits) - 1; i >= 0; i-- {
+		fn := "ec_undo_file"
+		if edits[i].Remove {
+			fn = "ec_undo_removed"
+		}
+		lines = append(lines, fmt.Sprintf("%s %d %s || ec_rc=1", fn, i, shellescape.Quote(edits[i].Path)))
+	}
+	return strings.Join(append(lines, "[ $ec_rc = 0 ] || exit 1"), "\n")
+}
+
+// overlayCheck wraps a validator so that it sees the staged files in their
+// places, in a mount namespace of its own. Where the host allows none, exit
+// status 95 says so and the validator runs after the write instead.
+func overlayCheck(edits []FileEdit, tops []string, check string) string {
+	if check == "" {
+		return ""
+	}
+	if len(tops) == 0 {
+		return check
+	}
+	var put []string
+	for i, e := range edits {
+		if e.Remove {
+			continue
+		}
+		for _, top := range tops {
+			if strings.HasPrefix(e.Path, top+"/") {
+				put = append(put, fmt.Sprintf("ec_overlay_put %d %s %s || exit 1", i, shellescape.Quote(e.Path), shellescape.Quote(top)))
+				break
+			}
+		}
+	}
+	var mounts []string
+	for _, top := range tops {
+		q := shellescape.Quote(top)
+		mounts = append(mounts, fmt.Sprintf(`mount -t overlay ecdeploy -o "ro,lowerdir=$J/root"%s:%s %s || exit 95`, q, q, q))
+	}
+	inner := joinSh(strings.Join(mounts, "\n"), check)
+	return joinSh(strings.Join(put, "\n"), "export J", "unshare -m true 2>/dev/null || exit 95",
+		"unshare -m sh -c "+shellescape.Quote(inner)+" </dev/null", "ec_rc=$?", `rm -rf -- "$J/root"`, "exit $ec_rc")
+}
+
+// orFail makes an sh text's failure that of the whole script.
+func orFail(text string) string {
+	if text == "" {
+		return ""
+	}
+	return "(\n" + text + "\n) || exit 1"
+}
+
+// joinSh joins sh texts; each but the last must succeed on its own account.
+func joinSh(texts ...string) string {
+	var out []string
+	for _, t := range texts {
+		if t != "" {
+			out = append(out, t)
+		}
+	}
+	return strings.Join(out, "\n")
+}

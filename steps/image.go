@@ -1,0 +1,184 @@
+package steps
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"github.com/emdecloud/ecdeploy/internal/host"
+)
+
+// Image is an image that a host is to have. It comes before a run is armed and
+// is kept on a rollback.
+type Image struct {
+	Ref      string   `json:"ref"`
+	Platform string   `json:"platform"` // "linux/amd64"
+	Archive  *Archive `json:"archive,omitempty"`
+	Why      string   `json:"why"`
+}
+
+// Archive is an image in a file on the laptop, as `docker save` writes it.
+type Archive struct {
+	Path   string   `json:"path"`
+	Size   int64    `json:"size"`   // bytes
+	Config string   `json:"config"` // digest of the image's configuration, sha256:...
+	Arch   string   `json:"arch"`   // "amd64"
+	Layers []string `json:"layers"` // digests of the uncompressed layers
+	Tags   []string `json:"tags"`
+}
+
+// OpenArchive reads what an archive holds without unpacking it. ref chooses
+// among several images; one image is taken whatever it is called.
+func OpenArchive(path, ref string) (*Archive, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("read image archive: %w", err)
+	}
+	open := func() (io.ReadCloser, error) { return os.Open(path) }
+	m, err := tarball.LoadManifest(open)
+	if err != nil {
+		return nil, fmt.Errorf("read image archive %s: %w\nhint: make it with `docker save IMAGE -o FILE`", path, err)
+	}
+	i := 0
+	if len(m) != 1 {
+		i = slices.IndexFunc(m, func(d tarball.Descriptor) bool { return slices.Contains(d.RepoTags, ref) })
+		if i < 0 {
+			return nil, fmt.Errorf("read image archive %s: it holds %d images and none is called %s", path, len(m), ref)
+		}
+	}
+	var tag *name.Tag
+	if len(m) != 1 {
+		t, err := name.NewTag(ref)
+		if err != nil {
+			return nil, fmt.Errorf("read image name: %w", err)
+		}
+		tag = &t
+	}
+	img, err := tarball.Image(open, tag)
+	if err != nil {
+		return nil, fmt.Errorf("read image archive %s: %w", path, err)
+	}
+	a := &Archive{Path: path, Size: st.Size(), Tags: m[i].RepoTags}
+	config, err := img.ConfigName()
+	if err != nil {
+		return nil, fmt.Errorf("read image archive %s: %w", path, err)
+	}
+	cfg, err := img.ConfigFile()
+	if err != nil {
+		return nil, fmt.Errorf("read image archive %s: %w", path, err)
+	}
+	a.Config, a.Arch = config.String(), cfg.Architecture
+	for _, l := range cfg.RootFS.DiffIDs {
+		a.Layers = append(a.Layers, l.String())
+	}
+	return a, nil
+}
+
+// Kind implements Change.
+func (Image) Kind() string { return "image" }
+
+// Summary implements Change.
+func (c Image) Summary() Summary {
+	s := Summary{Verb: "+", Title: "image " + c.Ref}
+	if c.Archive != nil {
+		s.Details = []string{fmt.Sprintf("from %s, %d MiB", c.Archive.Path, c.Archive.Size>>20)}
+	}
+	s.Details = append(s.Details, c.Why, "kept on a rollback")
+	return s
+}
+
+// Resolve implements Change.
+func (c Image) Resolve(context.Context, Env) (Resolved, error) {
+	return Resolved{Prepare: c.prepare}, nil
+}
+
+func (c Image) prepare(ctx context.Context, h host.Host, progress func(string)) error {
+	d, err := h.Docker(ctx)
+	if err != nil {
+		return err
+	}
+	if c.Archive == nil {
+		progress("pulls " + c.Ref)
+		return d.Pull(ctx, c.Ref, c.Platform, progress)
+	}
+	f, err := os.Open(c.Archive.Path)
+	if err != nil {
+		return fmt.Errorf("read image archive: %w", err)
+	}
+	defer f.Close()
+	progress(fmt.Sprintf("sends %s (%d MiB)", c.Ref, c.Archive.Size>>20))
+	if err := d.Load(ctx, f); err != nil {
+		return err
+	}
+	if slices.Contains(c.Archive.Tags, c.Ref) {
+		return nil
+	}
+	for _, known := range append([]string{c.Archive.Config}, c.Archive.Tags...) {
+		if id, ok, err := d.ImageID(ctx, known); err == nil && ok {
+			return d.Tag(ctx, id, c.Ref)
+		}
+	}
+	return errors.New("the archive was loaded, but the engine does not know its image\nhint: give the archive's image a tag before `docker save`")
+}
+
+// imageFacts are what the engine says of a local image.
+type imageFacts struct {
+	Found  bool
+	ID     string
+	Layers []string
+	Arch   string
+}
+
+func queryImage(ref string) host.Cmd {
+	return host.Cmd{Argv: []string{"docker", "image", "inspect", "--", ref}, Timeout: 20 * time.Second}
+}
+
+func parseImage(r host.Result) (imageFacts, error) {
+	if !r.OK() {
+		return imageFacts{}, nil
+	}
+	var raw []struct {
+		ID           string `json:"Id"`
+		Architecture string
+		RootFS       struct{ Layers []string }
+	}
+	if err := json.Unmarshal(r.Stdout, &raw); err != nil || len(raw) != 1 {
+		return imageFacts{}, fmt.Errorf("read docker's answer about an image: %w", err)
+	}
+	return imageFacts{true, raw[0].ID, raw[0].RootFS.Layers, raw[0].Architecture}, nil
+}
+
+// has reports whether the image that is there is the archive's. The id is the
+// configuration's digest with the engine's classic store and the manifest's
+// with the containerd store; the layers are the same in both.
+func (f imageFacts) has(a *Archive) bool {
+	return f.Found && (f.ID == a.Config || slices.Equal(f.Layers, a.Layers))
+}
+
+// planImage decides whether a host needs an image.
+func planImage(ref string, a *Archive, arch string, f imageFacts) (changes []Change, findings []Finding) {
+	if a != nil && a.Arch != "" && arch != "" && a.Arch != arch {
+		return nil, []Finding{{Error, fmt.Sprintf("image archive %s is for %s, the host is %s", a.Path, a.Arch, arch),
+			"make the archive of the image for linux/" + arch + ": docker pull --platform linux/" + arch + " " + ref}}
+	}
+	why := "not on the host"
+	switch {
+	case a == nil && f.Found, a != nil && f.has(a):
+		return nil, nil
+	case f.Found:
+		why = "the host has another image of this name"
+	}
+	if strings.Contains(ref, "@") && a != nil {
+		return nil, []Finding{{Error, "image " + ref + " names a digest, which an archive cannot carry", "name it by tag, or leave archive out"}}
+	}
+	return []Change{&Image{Ref: ref, Platform: "linux/" + arch, Archive: a, Why: why}}, nil
+}

@@ -1,0 +1,224 @@
+# shellcheck shell=sh
+# Functions that do and undo scripts use. J is a change's folder in the
+# journal, R the run's folder, RUN its id. Needs POSIX sh and coreutils or
+# busybox. Everything here may be killed anywhere and run again.
+
+# ec_sync PATH...: what was written there survives a power cut.
+ec_sync() { sync -- "$@" 2>/dev/null || sync; }
+
+# ec_note TEXT: one line for whoever reads the rollback's report.
+ec_note() { printf '%s\n' "$*" >>"$R/report"; printf '%s\n' "$*"; }
+
+# ec_conflict TEXT: somebody else was here; kept and reported, never fatal.
+ec_conflict() { : >"$R/conflict"; ec_note "conflict: $*"; }
+
+# ec_same A B: both regular files, byte for byte alike.
+ec_same() { [ -f "$1" ] && [ -f "$2" ] && [ ! -L "$1" ] && cmp -s -- "$1" "$2"; }
+
+# ec_save K PATH: keep PATH, or that there is none, as before-image K.
+ec_save() {
+	[ ! -e "$J/$1.saved" ] || return 0
+	if [ -e "$2" ] || [ -L "$2" ]; then
+		if [ ! -f "$2" ] || [ -L "$2" ]; then
+			echo "$2 is not a regular file" >&2
+			return 1
+		fi
+		cp -a -- "$2" "$J/$1.old" || return 1
+	else
+		: >"$J/$1.absent"
+	fi
+	: >"$J/$1.saved"
+}
+
+# ec_attrs PATH: mode and owner.
+ec_attrs() { stat -c '%a %u %g' -- "$1"; }
+
+# ec_unchanged K PATH: PATH is still as it was saved.
+ec_unchanged() {
+	if [ -e "$J/$1.absent" ]; then
+		[ ! -e "$2" ] && [ ! -L "$2" ]
+	else
+		ec_same "$J/$1.old" "$2" && [ "$(ec_attrs "$J/$1.old")" = "$(ec_attrs "$2")" ]
+	fi
+}
+
+# ec_private DIR: a new folder in DIR that only root can enter, and cd there.
+ec_private() {
+	T=$(mktemp -d "$1/.ecdeploy.XXXXXX") && cd -P -- "$T" && [ "$(pwd -P)" = "$T" ]
+}
+
+# ec_install SRC DST: DST becomes a copy of SRC with all its attributes, by rename.
+ec_install() (
+	ec_private "$(dirname -- "$2")" || exit 1
+	cp -a -- "$1" ./f && ec_sync ./f && mv -f -- ./f "$2"
+	rc=$?
+	cd / && rm -rf -- "$T" && ec_sync "$(dirname -- "$2")"
+	exit $rc
+)
+
+# ec_place K PATH MODE UID GID [own]: put J/K.new at PATH. A file that is there
+# keeps its owner, mode and attributes; a new one, and one of our own, gets
+# those named.
+ec_place() (
+	ec_unchanged "$1" "$2" || { echo "$2 was changed by somebody else just now" >&2; exit 75; }
+	ec_private "$(dirname -- "$2")" || exit 1
+	rc=0
+	cp -- "$J/$1.new" ./f || rc=1
+	if [ $rc = 0 ]; then
+		if [ -e "$J/$1.absent" ] || [ "${6-}" = own ]; then
+			chown "$4:$5" ./f && chmod "$3" ./f || rc=1
+		else
+			ec_like "$J/$1.old" ./f || rc=1
+		fi
+	fi
+	[ $rc = 0 ] && ec_sync ./f && mv -f -- ./f "$2" || rc=1
+	cd / && rm -rf -- "$T" && ec_sync "$(dirname -- "$2")"
+	exit $rc
+)
+
+# ec_like A B: B gets the owner, mode and attributes of A, and a new time.
+ec_like() {
+	if ! cp --attributes-only --preserve=all -- "$1" "$2" 2>/dev/null; then
+		chown "$(stat -c %u:%g -- "$1")" "$2" && chmod "$(stat -c %a -- "$1")" "$2" || return 1
+	fi
+	touch -- "$2"
+}
+
+# ec_mkdir PATH MODE UID GID: make a folder and remember that it is ours.
+ec_mkdir() {
+	[ ! -d "$1" ] || return 0
+	printf '%s\n' "$1" >>"$J/dirs" && ec_sync "$J/dirs" || return 1
+	mkdir -m 0700 -- "$1" && chown "$3:$4" "$1" && chmod "$2" "$1"
+}
+
+# ec_undo_file K PATH: PATH as it was before; keeps what a third party wrote.
+ec_undo_file() {
+	[ -e "$J/$1.saved" ] || return 0
+	if ec_unchanged "$1" "$2"; then
+		return 0
+	elif ! ec_same "$J/$1.new" "$2"; then
+		ec_conflict "$2 was edited by somebody else since; it is left as it is, the state before the run is $J/$1.old"
+	elif [ -e "$J/$1.absent" ]; then
+		rm -f -- "$2" && ec_sync "$(dirname -- "$2")" && ec_note "removed $2"
+	else
+		ec_install "$J/$1.old" "$2" && ec_note "restored $2"
+	fi
+}
+
+# ec_undo_removed K PATH: put a file back that the run removed.
+ec_undo_removed() {
+	[ -e "$J/$1.old" ] || return 0
+	if [ -e "$2" ] || [ -L "$2" ]; then
+		ec_same "$J/$1.old" "$2" || ec_conflict "$2 was written by somebody else since; the state before the run is $J/$1.old"
+	else
+		ec_install "$J/$1.old" "$2" && ec_note "restored $2"
+	fi
+}
+
+# ec_undo_dirs: remove the folders that the change made, where they are empty.
+ec_undo_dirs() {
+	[ -e "$J/dirs" ] || return 0
+	sort -r "$J/dirs" | while IFS= read -r d; do
+		[ ! -d "$d" ] || rm -rf -- "$d"/.ecdeploy.??????
+		[ ! -d "$d" ] || rmdir -- "$d" 2>/dev/null || ec_note "kept $d: it is not empty"
+	done
+}
+
+# ec_overlay_put K PATH TOP: the staged file in its place below J/root, with
+# the attributes of the file and folders that it stands for.
+ec_overlay_put() {
+	d=$3
+	mkdir -p "$J/root$d" && ec_like "$d" "$J/root$d" || return 1
+	rest=${2#"$3"/}
+	while case $rest in */*) : ;; *) false ;; esac; do
+		d=$d/${rest%%/*} rest=${rest#*/}
+		mkdir -p "$J/root$d" || return 1
+		[ ! -d "$d" ] || ec_like "$d" "$J/root$d" || return 1
+	done
+	cp -- "$J/$1.new" "$J/root$2" || return 1
+	if [ -e "$2" ]; then ec_like "$2" "$J/root$2"; else chmod 0644 "$J/root$2"; fi
+}
+
+# ec_unit ACTION UNIT: reload or restart a service.
+ec_unit() {
+	if [ -d /run/systemd/system ]; then systemctl "$1" "$2"; else service "${2%.service}" "$1"; fi
+}
+
+# ec_running UNIT: the service runs.
+ec_running() {
+	if [ -d /run/systemd/system ]; then systemctl -q is-active "$1"; else service "${1%.service}" status >/dev/null 2>&1; fi
+}
+
+# ec_save_unit UNIT: remember whether it runs.
+ec_save_unit() {
+	[ ! -e "$J/unit.saved" ] || return 0
+	! ec_running "$1" || : >"$J/unit.running"
+	: >"$J/unit.saved"
+}
+
+# ec_undo_unit ACTION UNIT: what ran before runs again, with what is on disk
+# now; what was stopped stays stopped.
+ec_undo_unit() {
+	[ -e "$J/unit.running" ] || return 0
+	if ec_running "$2"; then
+		ec_unit "$1" "$2" || return 1
+	else
+		[ ! -d /run/systemd/system ] || systemctl reset-failed "$2" 2>/dev/null
+		ec_unit restart "$2" || return 1
+	fi
+	ec_note "$1 of $2"
+}
+
+# ec_container NAME FORMAT: one fact of a container; fails where there is none.
+ec_container() { docker container inspect --format "$2" -- "$1" 2>/dev/null; }
+
+EC_RESTART='{{with .HostConfig.RestartPolicy}}{{.Name}}{{if .MaximumRetryCount}}:{{.MaximumRetryCount}}{{end}}{{end}}'
+
+# ec_engine: the engine answers.
+ec_engine() { docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
+
+# ec_save_container NAME: what was there before, with its whole configuration.
+ec_save_container() {
+	[ ! -e "$J/container.saved" ] || return 0
+	ec_engine || { echo "the Docker engine does not answer" >&2; return 1; }
+	if id=$(ec_container "$1" '{{.Id}}'); then
+		docker container inspect -- "$1" >"$J/container.json" &&
+			ec_container "$1" '{{.State.Running}}' >"$J/container.running" &&
+			ec_container "$1" "$EC_RESTART" >"$J/container.restart" || return 1
+		printf '%s\n' "$id" >"$J/container.id"
+	fi
+	: >"$J/container.saved"
+}
+
+# ec_undo_container_ours NAME: the container that this run made goes.
+ec_undo_container_ours() {
+	[ -e "$J/container.saved" ] || return 0
+	ec_engine || { echo "the Docker engine does not answer" >&2; return 1; }
+	id=$(ec_container "$1" '{{.Id}}') || return 0
+	[ "$id" != "$(cat "$J/container.id" 2>/dev/null)" ] || return 0
+	if [ "$(ec_container "$1" '{{index .Config.Labels "ecdeploy.run"}}')" = "$RUN" ]; then
+		docker rm -f -- "$1" >/dev/null && ec_note "removed container $1"
+	else
+		ec_conflict "container $1 was made by somebody else since; it is left as it is"
+	fi
+}
+
+# ec_undo_container_old NAME: the container from before is back under its name,
+# with its restart policy, running if it ran.
+ec_undo_container_old() {
+	[ -e "$J/container.id" ] || return 0
+	old=$(cat "$J/container.id")
+	name=$(ec_container "$old" '{{.Name}}') || {
+		ec_conflict "container $1 from before is gone; its configuration is $J/container.json"
+		return 0
+	}
+	if [ "${name#/}" != "$1" ]; then
+		ec_container "$1" '{{.Id}}' >/dev/null && return 0
+		docker rename "$old" "$1" && ec_note "renamed container ${name#/} back to $1" || return 1
+	fi
+	want=$(cat "$J/container.restart")
+	[ "$(ec_container "$old" "$EC_RESTART")" = "$want" ] ||
+		docker update --restart="$want" "$old" >/dev/null || return 1
+	[ "$(cat "$J/container.running")" != true ] || [ "$(ec_container "$old" '{{.State.Running}}')" = true ] ||
+		{ docker start "$old" >/dev/null && ec_note "started container $1 again"; }
+}

@@ -1,0 +1,192 @@
+package steps
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/emdecloud/ecdeploy/internal/host"
+)
+
+// sfuGrace is how long LiveKit may drain calls before it is killed.
+const sfuGrace = 20 * time.Second
+
+type sfuFacts struct {
+	name      string
+	files     map[string]host.File
+	image     imageFacts
+	container containerFacts
+	addrs     []hostAddr
+	route     hostAddr // of the default route
+	arch      string
+}
+
+// LiveKit runs a site's SFU and its configuration.
+func LiveKit(site Site) Step {
+	c := site.SFU
+	dir := site.Dir() + "/sfu"
+	config, keys := dir+"/livekit-config.yaml", dir+"/keys.yaml"
+	probe := func(ctx context.Context, o host.Observer) (sfuFacts, error) {
+		files, _, res, err := look(ctx, o, []string{"/etc/ecdeploy", site.Dir(), dir, config, keys},
+			queryImage(c.Image), queryContainer(c.Container), queryAddrs, queryRoute, queryArch)
+		if err != nil {
+			return sfuFacts{}, err
+		}
+		f := sfuFacts{name: o.Name(), files: files, addrs: parseAddrs(res[2]), route: parseRoute(res[3]), arch: parseArch(res[4])}
+		if f.image, err = parseImage(res[0]); err != nil {
+			return f, err
+		}
+		f.container, err = parseContainer(res[1])
+		return f, err
+	}
+	share := func(f sfuFacts, s *Shared) {
+		if k := parseKeyFile(f.files[keys]); !k.IsZero() && !site.KeysGiven {
+			s.Keys = k
+		}
+	}
+	diff := func(f sfuFacts, s Shared) (Decision, error) {
+		var d Decision
+		nodeIP, dev, findings := media(c, f)
+		d.Findings = findings
+		changes, more := planImage(c.Image, site.SFUFile, f.arch, f.image)
+		d.Changes, d.Findings = changes, append(d.Findings, more...)
+
+		texts := []Text{liveKitConfig(site, nodeIP, dev), keyFile()}
+		spec := host.ContainerSpec{
+			Name: c.Container, Image: c.Image, Args: []string{"--config", "/config/livekit-config.yaml"},
+			User: fmt.Sprintf("%d:%d", c.UID, c.UID), Restart: "always", StopTimeout: sfuGrace,
+			Mounts: []host.Mount{{Source: dir, Target: "/config"}},
+		}
+		change := Container{Site: site.Name, Spec: spec, Config: texts, Replaces: f.container.ID,
+			Dirs: missingDirs(siteDirs(site, "sfu", c.UID), f.files)}
+		lint := []lintFile{{"/config/livekit-config.yaml", config, -1}, {"/config/keys.yaml", keys, -1}}
+		for i, p := range []string{config, keys} {
+			if e, needed := ownFile(p, f.files[p], texts[i], 0o640, c.UID, s.Keys); needed {
+				lint[i].K = len(change.Edits)
+				change.Edits = append(change.Edits, e)
+			}
+		}
+		change.Check = dockerLint(spec, c.UID, lint, strings.ReplaceAll(c.Ports.UDP, " ", "")+" - ICE/UDP range", "--config", "/config/livekit-config.yaml", "ports")
+		change.planReplace(f.container, f.image, changes, s.Keys)
+		if f.container.Running {
+			change.Interrupt = fmt.Sprintf("LiveKit restarts: calls on it reconnect, at most %s", sfuGrace)
+		}
+		if len(change.Why) > 0 {
+			d.Changes = append(d.Changes, &change)
+		}
+		d.Checks = sfuChecks(c)
+		return d, nil
+	}
+	return Define("livekit", probe, share, diff)
+}
+
+// planReplace says why the container must be made anew, or nothing.
+func (c *Container) planReplace(f containerFacts, image imageFacts, images []Change, keys Keys) {
+	sum := ""
+	if keys.IsZero() {
+		c.Why = append(c.Why, "credentials: LIVEKIT_KEY and LIVEKIT_SECRET are made new")
+	} else if s, err := specDigest(c.Spec, c.Config, keys); err == nil {
+		sum = s
+	}
+	c.Why = append(c.Why, f.whyReplace(c.Spec, sum, image.ID)...)
+	if len(images) > 0 && f.Found {
+		c.Why = append(c.Why, "a new image comes")
+	}
+	if len(c.Edits) > 0 && len(c.Why) == 0 {
+		c.Why = append(c.Why, "its files differ")
+	}
+}
+
+// media decides which address LiveKit tells clients and on which interface it
+// gathers candidates. Without the filter it takes every interface: beside
+// docker0, TCP 7881 then fails even with node_ip set.
+func media(c SFU, f sfuFacts) (nodeIP string, devices []string, findings []Finding) {
+	devices = c.Interfaces
+	nodeIP = c.NodeIP
+	if nodeIP == "" && !c.ExternalIP {
+		nodeIP = f.route.IP
+		switch {
+		case nodeIP == "":
+			return "", devices, []Finding{{Error, "the host's own address cannot be told: it has no default route", `set node_ip in sfu {}`}}
+		case private(nodeIP):
+			return nodeIP, devices, []Finding{{Error, "the host's own address " + nodeIP + " is private: clients on the internet could not send media to it", `set node_ip to the public address, or external_ip = true, in sfu {}`}}
+		}
+	}
+	if len(devices) == 0 {
+		for _, a := range f.addrs {
+			if slices.Contains(strings.Split(nodeIP, ","), a.IP) && !slices.Contains(devices, a.Dev) {
+				devices = append(devices, a.Dev)
+			}
+		}
+	}
+	if len(devices) == 0 && f.route.Dev != "" {
+		devices = []string{f.route.Dev}
+	}
+	if len(devices) == 0 {
+		findings = append(findings, Finding{Error, "the network interface for media cannot be told", `set interfaces = ["eth0"] in sfu {}`})
+	}
+	return nodeIP, devices, findings
+}
+
+// liveKitConfig is livekit-config.yaml (keys as in livekit/livekit
+// config-sample.yaml, v1.13).
+func liveKitConfig(site Site, nodeIP string, devices []string) Text {
+	c := site.SFU
+	first, last := c.Ports.udpRange()
+	var b strings.Builder
+	fmt.Fprintf(&b, "# LiveKit for %s. Written by ecdeploy: change the plan file, not this file.\n", site.Name)
+	fmt.Fprintf(&b, "port: %d\n", c.Ports.Signalling)
+	if !wildcard(c.Bind) {
+		fmt.Fprintf(&b, "bind_addresses: [%s]\n", strconv.Quote(c.Bind))
+	}
+	fmt.Fprintf(&b, "rtc:\n  tcp_port: %d\n  port_range_start: %d\n  port_range_end: %d\n  use_external_ip: %t\n", c.Ports.TCP, first, last, c.ExternalIP)
+	if nodeIP != "" {
+		fmt.Fprintf(&b, "  node_ip: %s\n", strconv.Quote(nodeIP))
+	}
+	if len(devices) > 0 {
+		b.WriteString("  interfaces:\n    includes:\n")
+		for _, d := range devices {
+			fmt.Fprintf(&b, "      - %s\n", strconv.Quote(d))
+		}
+	}
+	b.WriteString("room:\n  auto_create: false\nkey_file: /config/keys.yaml\nlogging:\n  json: true\n  level: info\nwebhook:\n  urls:\n")
+	fmt.Fprintf(&b, "    - %s\n  api_key: \"", strconv.Quote(webhookURL(site)))
+	return Text{{Lit: b.String()}, {Ref: RefKey}, {Lit: "\"\n"}}
+}
+
+// webhookURL is where LiveKit tells the JWT service of participants that left:
+// directly on the same host, else through the public URL.
+func webhookURL(site Site) string {
+	if site.SFU.Host == site.Auth.Host {
+		return "http://" + authAddr(site.Auth) + "/sfu_webhook"
+	}
+	return site.Auth.URL + "/sfu_webhook"
+}
+
+// keyFile is LiveKit's key file, "KEY: SECRET".
+func keyFile() Text {
+	return Text{{Ref: RefKey}, {Lit: ": "}, {Ref: RefSecret}, {Lit: "\n"}}
+}
+
+func parseKeyFile(f host.File) Keys {
+	k, s, ok := strings.Cut(strings.TrimSpace(string(f.Data)), ": ")
+	if !ok || strings.ContainsAny(k+s, "\n \"':") {
+		return Keys{}
+	}
+	return Keys{host.NewSecret(k), host.NewSecret(s)}
+}
+
+func sfuChecks(c SFU) []Check {
+	url := "http://" + net.JoinHostPort(dialable(c.Bind), strconv.Itoa(c.Ports.Signalling)) + "/"
+	logs := "docker:" + c.Container
+	return []Check{
+		{Name: "LiveKit answers", HTTP: &HTTPCheck{URL: url, Status: 200, Body: "OK"}, Timeout: 40 * time.Second, Logs: logs,
+			Hint: "docker logs " + c.Container},
+		{Name: "LiveKit keeps running", Container: &ContainerCheck{Name: c.Container, Steady: 2 * time.Second}, Timeout: 20 * time.Second, Logs: logs,
+			Hint: "docker logs " + c.Container},
+	}
+}

@@ -1,0 +1,71 @@
+package steps
+
+import (
+	"net/netip"
+	"strings"
+
+	"github.com/emdecloud/ecdeploy/internal/host"
+)
+
+// hostAddr is an address of a host and the interface that holds it.
+type hostAddr struct {
+	Dev string
+	IP  string
+}
+
+// The host's addresses, its address towards the internet (TEST-NET-1 stands
+// for it; nothing is sent) and its architecture in Docker's words.
+var (
+	queryAddrs = host.Cmd{Argv: []string{"ip", "-o", "addr", "show", "up"}}
+	queryRoute = host.Cmd{Argv: []string{"ip", "-o", "route", "get", "192.0.2.1"}}
+	queryArch  = host.Cmd{Argv: []string{"uname", "-m"}}
+)
+
+// parseAddrs reads "2: eth0    inet 10.0.0.2/24 brd ...".
+func parseAddrs(r host.Result) []hostAddr {
+	var out []hostAddr
+	for line := range strings.Lines(string(r.Stdout)) {
+		f := strings.Fields(line)
+		if len(f) < 4 || f[2] != "inet" && f[2] != "inet6" {
+			continue
+		}
+		p, err := netip.ParsePrefix(f[3])
+		if err != nil {
+			continue
+		}
+		dev, _, _ := strings.Cut(f[1], "@")
+		out = append(out, hostAddr{dev, p.Addr().String()})
+	}
+	return out
+}
+
+// parseRoute reads "192.0.2.1 via 10.0.0.1 dev eth0 src 10.0.0.2 uid 0".
+func parseRoute(r host.Result) hostAddr {
+	if !r.OK() {
+		return hostAddr{}
+	}
+	var a hostAddr
+	f := strings.Fields(string(r.Stdout))
+	for i := 0; i+1 < len(f); i++ {
+		switch f[i] {
+		case "dev":
+			a.Dev = f[i+1]
+		case "src":
+			a.IP = f[i+1]
+		}
+	}
+	return a
+}
+
+func parseArch(r host.Result) string {
+	switch m := strings.TrimSpace(string(r.Stdout)); m {
+	case "x86_64":
+		return "amd64"
+	case "aarch64", "arm64":
+		return "arm64"
+	case "armv7l":
+		return "arm"
+	default:
+		return m
+	}
+}

@@ -1,0 +1,271 @@
+package steps
+
+import (
+	"maps"
+	"path"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/splice"
+)
+
+// nginxTree is a host's nginx configuration, read without running nginx: even
+// `nginx -T` opens log files and so can change a host.
+type nginxTree struct {
+	files   map[string]nginxFile // by path as included
+	problem string
+}
+
+type nginxFile struct {
+	path   string
+	real   string
+	data   []byte
+	parsed []*splice.Directive
+}
+
+// nginxServer is a server block and where it stands.
+type nginxServer struct {
+	tree    *nginxTree
+	file    nginxFile
+	index   int // among the server blocks of the file
+	block   *splice.Directive
+	names   []string
+	tls     bool
+	listens [][]string
+}
+
+func (t *nginxTree) load(files []host.File) {
+	if t.files == nil {
+		t.files = map[string]nginxFile{}
+	}
+	for _, f := range files {
+		if f.Exists && f.Mode.IsRegular() && f.Err == "" && !strings.HasSuffix(f.Path, ".pem") {
+			t.files[f.Path] = nginxFile{path: f.Path, real: f.Real, data: f.Data}
+		}
+	}
+	t.walk()
+}
+
+// walk parses nginx.conf and all that it includes.
+func (t *nginxTree) walk() []string {
+	t.problem = ""
+	if _, ok := t.files[nginxDir+"/nginx.conf"]; !ok {
+		t.problem = nginxDir + "/nginx.conf is not there"
+		return nil
+	}
+	var missing []string
+	seen := map[string]bool{}
+	var visit func(p string)
+	visit = func(p string) {
+		f, ok := t.files[p]
+		if !ok || seen[p] {
+			return
+		}
+		seen[p] = true
+		if f.parsed == nil {
+			parsed, err := splice.ParseNginx(f.data)
+			if err != nil {
+				t.problem = p + ": " + err.Error()
+				return
+			}
+			f.parsed = parsed
+			t.files[p] = f
+		}
+		for _, pattern := range includes(f.parsed) {
+			matches := t.match(pattern)
+			if len(matches) == 0 && !under(pattern) {
+				missing = append(missing, pattern)
+			}
+			for _, m := range matches {
+				visit(m)
+			}
+		}
+	}
+	visit(nginxDir + "/nginx.conf")
+	for p := range t.files {
+		if !seen[p] {
+			f := t.files[p]
+			f.parsed = nil // read, but no part of the configuration
+			t.files[p] = f
+		}
+	}
+	return missing
+}
+
+// missing are include patterns that point to files not read yet.
+func (t *nginxTree) missing() []string { return t.walk() }
+
+// under reports whether the first flight has read everything that pattern can
+// match.
+func under(pattern string) bool {
+	rest, ok := strings.CutPrefix(pattern, nginxDir+"/")
+	return ok && strings.Count(rest, "/") <= 1
+}
+
+func includes(dirs []*splice.Directive) []string {
+	var out []string
+	for _, d := range dirs {
+		if d.Name == "include" && len(d.Args) == 1 {
+			p := d.Args[0]
+			if !path.IsAbs(p) {
+				p = nginxDir + "/" + p
+			}
+			out = append(out, path.Clean(p))
+		}
+		out = append(out, includes(d.Body)...)
+	}
+	return out
+}
+
+// match are the paths that were read and match an include pattern, sorted as
+// nginx sorts them.
+func (t *nginxTree) match(pattern string) []string {
+	var out []string
+	for p := range t.files {
+		if ok, err := path.Match(pattern, p); err == nil && ok && !strings.HasPrefix(path.Base(p), ".") {
+			out = append(out, p)
+		}
+	}
+	sort.Strings(out)
+	return out
+}
+
+// servers are all server blocks, those in our own files left out.
+func (t *nginxTree) servers() []nginxServer {
+	var out []nginxServer
+	for _, p := range slices.Sorted(maps.Keys(t.files)) {
+		f := t.files[p]
+		if strings.HasPrefix(path.Base(p), "ecdeploy-") {
+			continue
+		}
+		for i, s := range splice.ServerBlocks(f.parsed) {
+			out = append(out, nginxServer{t, f, i, s.Directive, s.Names, s.TLS, s.Listens})
+		}
+	}
+	return out
+}
+
+// server is the TLS server block for exactly name. A pattern such as
+// *.example.com also answers for names without a block of their own; then ours
+// gets one, and the pattern's stays as it is.
+func (t *nginxTree) server(name string) (nginxServer, bool) {
+	for _, s := range t.servers() {
+		if s.tls && slices.ContainsFunc(s.names, func(n string) bool { return strings.EqualFold(n, name) }) {
+			return s, true
+		}
+	}
+	return nginxServer{}, false
+}
+
+// include is the step that adds one include line to the block.
+func (s nginxServer) include(path string) func([]byte) ([]splice.Edit, error) {
+	return func(text []byte) ([]splice.Edit, error) {
+		parsed, err := splice.ParseNginx(text)
+		if err != nil {
+			return nil, err
+		}
+		return splice.NginxInclude(text, splice.ServerBlocks(parsed)[s.index].Directive, path)
+	}
+}
+
+// body is a block with the directives of the files that it includes.
+func (s nginxServer) body() []*splice.Directive {
+	var out []*splice.Directive
+	for _, d := range s.block.Body {
+		if d.Name == "include" {
+			for _, pattern := range includes([]*splice.Directive{d}) {
+				for _, p := range s.tree.match(pattern) {
+					if !strings.HasPrefix(p, nginxDir+"/ecdeploy/") {
+						out = append(out, s.tree.files[p].parsed...)
+					}
+				}
+			}
+			continue
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
+// clash names a location of the block that a route's own would clash with.
+func (s nginxServer) clash(r Route) string {
+	want := r.Prefix() + "/"
+	for _, d := range s.body() {
+		if d.Name == "location" && len(d.Args) > 0 {
+			if at := d.Args[len(d.Args)-1]; at == want && !strings.HasPrefix(d.Args[0], "~") && d.Args[0] != "=" {
+				return at
+			}
+		}
+	}
+	return ""
+}
+
+// handles reports whether the block has a location made for uri.
+func (s nginxServer) handles(uri string) bool {
+	for _, d := range s.body() {
+		if d.Name == "location" && len(d.Args) > 0 && strings.Contains(d.Args[len(d.Args)-1], "well-known") {
+			server := *s.block
+			server.Body = s.body()
+			l, ok := splice.LocationFor(&server, uri)
+			return ok && strings.Contains(strings.Join(l.Args, " "), "well-known")
+		}
+	}
+	return false
+}
+
+// listens are the addresses that the host's TLS servers listen on, with ssl
+// alone as their option; the usual two where there are none.
+func (t *nginxTree) listens(ipv6 bool) []string {
+	var out []string
+	for _, s := range t.servers() {
+		for _, l := range s.listens {
+			if s.tls && slices.Contains(l, "ssl") && !slices.Contains(out, l[0]+" ssl") {
+				out = append(out, l[0]+" ssl")
+			}
+		}
+	}
+	if len(out) == 0 {
+		out = []string{"443 ssl"}
+		if ipv6 {
+			out = append(out, "[::]:443 ssl")
+		}
+	}
+	return out
+}
+
+// tlsAddr is where the host's own TLS servers can be asked.
+func (t *nginxTree) tlsAddr() string {
+	for _, l := range t.listens(false) {
+		addr, _, _ := strings.Cut(l, " ")
+		if addr == "443" || strings.HasPrefix(addr, "*:") || strings.HasPrefix(addr, "0.0.0.0:") {
+			_, port, ok := strings.Cut(addr, ":")
+			if !ok {
+				port = addr
+			}
+			return "127.0.0.1:" + port
+		}
+	}
+	addr, _, _ := strings.Cut(t.listens(false)[0], " ")
+	if !strings.Contains(addr, ":") {
+		addr = "127.0.0.1:" + addr
+	}
+	return strings.Replace(addr, "[::]:", "[::1]:", 1)
+}
+
+// confDir is a folder whose *.conf files nginx.conf includes in its http
+// block; "" where there is none.
+func (t *nginxTree) confDir() string {
+	for _, d := range t.files[nginxDir+"/nginx.conf"].parsed {
+		if d.Name != "http" {
+			continue
+		}
+		for _, pattern := range includes(d.Body) {
+			if ok, _ := path.Match(pattern, path.Dir(pattern)+"/ecdeploy-x.conf"); ok {
+				return path.Dir(pattern)
+			}
+		}
+	}
+	return ""
+}

@@ -1,0 +1,112 @@
+package steps
+
+import (
+	"context"
+	"io/fs"
+	"regexp"
+	"strings"
+
+	"github.com/aymanbagabas/go-udiff"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/emdecloud/ecdeploy/internal/host"
+)
+
+// look reads files and runs queries in one flight.
+func look(ctx context.Context, o host.Observer, paths []string, cmds ...host.Cmd) (files map[string]host.File, all []host.File, results []host.Result, err error) {
+	g, ctx := errgroup.WithContext(ctx)
+	if len(paths) > 0 {
+		g.Go(func() (err error) { all, err = o.Read(ctx, paths...); return err })
+	}
+	if len(cmds) > 0 {
+		g.Go(func() (err error) { results, err = o.Query(ctx, cmds...); return err })
+	}
+	if err := g.Wait(); err != nil {
+		return nil, nil, nil, err
+	}
+	files = make(map[string]host.File, len(all))
+	for _, f := range all {
+		files[f.Path] = f
+	}
+	return files, all, results, nil
+}
+
+// ownFile is the edit that makes a file of our own say text; needed is false
+// where it does already.
+func ownFile(path string, f host.File, text Text, mode fs.FileMode, gid int, keys Keys) (e FileEdit, needed bool) {
+	e = FileEdit{Path: path, Text: text, Own: true, Mode: mode, GID: gid}
+	secret := host.Secret{}
+	if text.HasSecret() {
+		secret = keys.Secret
+	}
+	old := ""
+	if f.Exists {
+		e.Before, old = digest(f.Data, secret), string(f.Data)
+	}
+	want, err := text.Fill(keys)
+	if err == nil && f.Exists && old == string(want) && f.Mode.Perm() == mode.Perm() && f.UID == 0 && f.GID == gid {
+		return e, false
+	}
+	if !text.HasSecret() {
+		e.After = digest(want, host.Secret{})
+	}
+	if text.HasSecret() && f.Exists && (err != nil || old != string(want)) {
+		e.Diff = "--- " + path + "\n+++ " + path + "\n(holds the credentials; not shown)\n"
+	} else {
+		e.Diff = unified(path, maskKeys(old, keys), text.Masked(), 3)
+	}
+	return e, true
+}
+
+// maskKeys hides the site's credentials in what a host holds.
+func maskKeys(s string, k Keys) string {
+	for _, v := range []string{k.Key.Reveal(), k.Secret.Reveal()} {
+		if v != "" {
+			s = strings.ReplaceAll(s, v, "***")
+		}
+	}
+	return s
+}
+
+// unified is a diff with that many lines of context; values of keys that look
+// like secrets are masked in it.
+func unified(path, before, after string, context int) string {
+	d, err := udiff.ToUnified(path, path, before, udiff.Strings(before, after), context)
+	if err != nil {
+		return ""
+	}
+	return maskSecrets(d)
+}
+
+// secretKey finds lines whose key says that the value is a secret, in YAML,
+// JSON and nginx alike; secretURL finds a password in a URL or DSN.
+var (
+	secretKey = regexp.MustCompile(`(?im)((?:[\w-]*(?:secret|password|passwd|token)[\w-]*|[\w-]*_key|dsn)["']?\s*[:=]\s*)(\S.*)$`)
+	secretURL = regexp.MustCompile(`(\w+://[^\s:/@]*:)[^\s@/]+@`)
+)
+
+func maskSecrets(s string) string {
+	s = secretKey.ReplaceAllString(s, "${1}***")
+	return secretURL.ReplaceAllString(s, "${1}***@")
+}
+
+// siteDirs are the folders that hold a component's files; the last one can be
+// entered by the group gid.
+func siteDirs(site Site, component string, gid int) []Dir {
+	return []Dir{
+		{Path: "/etc/ecdeploy", Mode: 0o755},
+		{Path: site.Dir(), Mode: 0o755},
+		{Path: site.Dir() + "/" + component, Mode: 0o750, GID: gid},
+	}
+}
+
+// missingDirs leaves out the folders that are there.
+func missingDirs(dirs []Dir, files map[string]host.File) []Dir {
+	var out []Dir
+	for _, d := range dirs {
+		if !files[d.Path].Exists {
+			out = append(out, d)
+		}
+	}
+	return out
+}

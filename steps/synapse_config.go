@@ -1,0 +1,267 @@
+package steps
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/splice"
+)
+
+// Synapse merges its files by top-level key: the last file that has a key wins
+// the whole section. So a setting is edited in the file where its top-level
+// key is effective, and a key that no file has goes to the end of the first
+// file. A drop-in of our own would silently shadow what an admin later writes
+// into homeserver.yaml.
+
+// setting is one value that the effective configuration is to have.
+type setting struct {
+	path  []any
+	value any
+	add   bool // append value to the list at path instead of replacing it
+}
+
+type settings []setting
+
+// synapseWants lists what is missing from the effective configuration
+// (element-hq/synapse docs/usage/configuration, element-call
+// docs/self_hosting.md). Limits are raised, never lowered.
+func synapseWants(site Site, c SynapseDebian, f synapseFacts) settings {
+	var out settings
+	flags := []string{"msc4143_enabled", "msc4222_enabled"}
+	if f.older("1.153.0") {
+		flags = append(flags, "msc3266_enabled")
+	}
+	for _, flag := range flags {
+		if v, _ := f.effective("experimental_features", flag); v != true {
+			out = append(out, setting{path: []any{"experimental_features", flag}, value: true})
+		}
+	}
+	if v, _ := f.effective("max_event_delay_duration"); synapseDuration(v) < synapseDuration(c.MaxDelay) {
+		out = append(out, setting{path: []any{"max_event_delay_duration"}, value: c.MaxDelay})
+	}
+	out = append(out, f.limit("rc_message", 0.2, 10, 0.5, 30)...)
+	out = append(out, f.limit("rc_delayed_event_mgmt", 1, 5, 1, 20)...)
+	out = append(out, f.transports(site)...)
+	return append(out, f.openID()...)
+}
+
+// limit raises a rate limit to at least perSecond and burst; what an absent
+// part defaults to comes before them.
+func (f synapseFacts) limit(key string, defPer, defBurst, perSecond, burst float64) settings {
+	var out settings
+	if v, ok := f.effective(key, "per_second"); number(v, ok, defPer) < perSecond {
+		out = append(out, setting{path: []any{key, "per_second"}, value: perSecond})
+	}
+	if v, ok := f.effective(key, "burst_count"); number(v, ok, defBurst) < burst {
+		out = append(out, setting{path: []any{key, "burst_count"}, value: int(burst)})
+	}
+	return out
+}
+
+func number(v any, ok bool, def float64) float64 {
+	switch n := v.(type) {
+	case int:
+		return float64(n)
+	case int64:
+		return float64(n)
+	case float64:
+		return n
+	}
+	return def
+}
+
+// transports announces the site's JWT service as the livekit transport and
+// keeps transports of other types.
+func (f synapseFacts) transports(site Site) settings {
+	entry := splice.Map{{Key: "type", Value: "livekit"}, {Key: "livekit_service_url", Value: site.Auth.URL}}
+	v, ok := f.effective("matrix_rtc", "transports")
+	list, _ := v.([]any)
+	if !ok || len(list) == 0 {
+		return settings{{path: []any{"matrix_rtc", "transports"}, value: []any{entry}}}
+	}
+	for i, t := range list {
+		if m, ok := t.(splice.Map); ok && m.Get("type") == "livekit" {
+			if m.Get("livekit_service_url") == site.Auth.URL {
+				return nil
+			}
+			return settings{{path: []any{"matrix_rtc", "transports", i, "livekit_service_url"}, value: site.Auth.URL}}
+		}
+	}
+	return settings{{path: []any{"matrix_rtc", "transports"}, value: entry, add: true}}
+}
+
+// openID makes sure that some HTTP listener serves OpenID look-ups, which
+// "federation" includes.
+func (f synapseFacts) openID() settings {
+	v, _ := f.effective("listeners")
+	list, _ := v.([]any)
+	var client []any
+	for i, l := range list {
+		m, _ := l.(splice.Map)
+		resources, _ := m.Get("resources").([]any)
+		for j, r := range resources {
+			rm, _ := r.(splice.Map)
+			for _, n := range names(rm.Get("names")) {
+				switch n {
+				case "federation", "openid":
+					return nil
+				case "client":
+					if client == nil {
+						client = []any{"listeners", i, "resources", j, "names"}
+					}
+				}
+			}
+		}
+	}
+	if client == nil {
+		return nil // said by checks: nothing serves clients
+	}
+	return settings{{path: client, value: "openid", add: true}}
+}
+
+func names(v any) []string {
+	if s, ok := v.(string); ok {
+		return []string{s}
+	}
+	list, _ := v.([]any)
+	var out []string
+	for _, n := range list {
+		if s, ok := n.(string); ok {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// effective is the value at path in the merged configuration.
+func (f synapseFacts) effective(path ...any) (any, bool) {
+	if i := f.home(path[0]); i >= 0 {
+		return get(f.files[i].Data, path...)
+	}
+	return nil, false
+}
+
+// home is the index of the file in which a top-level key is effective; -1
+// where no file has it.
+func (f synapseFacts) home(key any) int {
+	for i := len(f.files) - 1; i >= 0; i-- {
+		if _, ok := get(f.files[i].Data, key); ok {
+			return i
+		}
+	}
+	return -1
+}
+
+func get(data []byte, path ...any) (any, bool) {
+	v, ok, err := splice.YAMLGet(data, path)
+	return v, ok && err == nil
+}
+
+// edit makes the edits, each in the file where it is effective.
+func (s settings) edit(files []configFile) ([]FileEdit, error) {
+	f := synapseFacts{files: files}
+	todo := make([][]func([]byte) ([]splice.Edit, error), len(files))
+	for _, set := range s {
+		i := max(f.home(set.path[0]), 0)
+		todo[i] = append(todo[i], set.edits)
+	}
+	var out []FileEdit
+	for i, file := range files {
+		if _, err := splice.YAMLTop(file.Data); err != nil {
+			return nil, fmt.Errorf("%s: %w", file.Path, err)
+		}
+		if len(todo[i]) == 0 {
+			continue
+		}
+		edits, err := splice.Chain(file.Data, todo[i]...)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file.Path, err)
+		}
+		e, err := foreignFile(file.Path, file.Data, edits)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, e)
+	}
+	return out, nil
+}
+
+func (s setting) edits(text []byte) ([]splice.Edit, error) {
+	if s.add {
+		return splice.YAMLAppend(text, s.path, s.value)
+	}
+	return splice.YAMLSet(text, s.path, s.value)
+}
+
+// foreignFile is an edit of a file that somebody else wrote.
+func foreignFile(path string, before []byte, edits []splice.Edit) (FileEdit, error) {
+	after, err := splice.Apply(before, edits)
+	if err != nil {
+		return FileEdit{}, fmt.Errorf("edit %s: %w", path, err)
+	}
+	return FileEdit{Path: path, Before: digest(before, host.Secret{}), After: digest(after, host.Secret{}), Edits: edits,
+		Diff: unified(path, string(before), string(after), 0)}, nil
+}
+
+// refusal is the finding for an edit that splice would not make.
+func refusal(what string, err error) Finding {
+	hint := "make the change by hand, then run ecdeploy again"
+	if r, ok := errors.AsType[*splice.RefusedError](err); ok && r.Lines != "" {
+		hint = "add by hand, then run ecdeploy again:\n" + r.Lines
+	}
+	return Finding{Error, what + " cannot be edited safely: " + err.Error(), hint}
+}
+
+// synapseDuration reads Synapse's durations: milliseconds as a number, or a
+// number with s, m, h, d, w or y (synapse/config/_base.py parse_duration).
+func synapseDuration(v any) time.Duration {
+	switch d := v.(type) {
+	case int:
+		return time.Duration(d) * time.Millisecond
+	case string:
+		units := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour, "w": 7 * 24 * time.Hour, "y": 365 * 24 * time.Hour}
+		for u, size := range units {
+			if n, err := strconv.Atoi(strings.TrimSuffix(d, u)); err == nil && strings.HasSuffix(d, u) {
+				return time.Duration(n) * size
+			}
+		}
+		if n, err := strconv.Atoi(d); err == nil {
+			return time.Duration(n) * time.Millisecond
+		}
+	}
+	return 0
+}
+
+// localURL is where Synapse answers clients over plain HTTP on its own host.
+func (f synapseFacts) localURL() string {
+	v, _ := f.effective("listeners")
+	list, _ := v.([]any)
+	for _, l := range list {
+		m, _ := l.(splice.Map)
+		resources, _ := m.Get("resources").([]any)
+		for _, r := range resources {
+			rm, _ := r.(splice.Map)
+			for _, n := range names(rm.Get("names")) {
+				if n == "client" && m.Get("tls") != true {
+					return "http://" + net.JoinHostPort(listenAddr(m), fmt.Sprint(m.Get("port")))
+				}
+			}
+		}
+	}
+	return ""
+}
+
+func listenAddr(m splice.Map) string {
+	if all := names(m.Get("bind_addresses")); len(all) > 0 {
+		return dialable(all[0])
+	}
+	if a, ok := m.Get("bind_address").(string); ok {
+		return dialable(a)
+	}
+	return "127.0.0.1"
+}
