@@ -36,13 +36,14 @@ type Env struct {
 // use the functions of Lib; J is the change's folder in the journal and R the
 // run's. All but Act may run more than once.
 type Resolved struct {
-	Stage   []StagedFile                             // uploaded into J before anything changes
-	Check   string                                   // looks at what was staged and fails if it is not good
-	Save    string                                   // writes before-images into J
-	Do      string                                   // the mutation
-	Act     func(context.Context, host.Docker) error // what only the engine's API does, after Do; may be nil
-	Undo    string                                   // right after full, partial or no Do and Act
-	Timeout time.Duration                            // of Check and of Do, each; 0 is host.DefaultTimeout
+	Stage    []StagedFile                             // uploaded into J before anything changes
+	Check    string                                   // looks at what was staged and fails if it is not good
+	Save     string                                   // writes before-images into J
+	Do       string                                   // the mutation
+	Activate string                                   // makes it effective: a reload, a restart
+	Act      func(context.Context, host.Docker) error // what only the engine's API does, after Do; may be nil
+	Undo     string                                   // right after full, partial or no Do and Act
+	Timeout  time.Duration                            // of Check and of Do, each; 0 is host.DefaultTimeout
 	// Prepare brings what is kept on a rollback (an image), before the run is
 	// armed; then all other fields but Stage are empty.
 	Prepare func(ctx context.Context, h host.Host, progress func(string)) error

@@ -92,7 +92,7 @@ func (c Files) Resolve(ctx context.Context, env Env) (Resolved, error) {
 		r.Save = joinSh("ec_save_unit "+unit, r.Save)
 		activate, reactivate = "ec_unit "+c.Action+" "+unit, "ec_undo_unit "+c.Action+" "+unit
 	}
-	r.Do = joinSh(placeEdits(c.Dirs, c.Edits), activate)
+	r.Do, r.Activate = placeEdits(c.Dirs, c.Edits), activate
 	r.Undo = joinSh(undoEdits(c.Edits), orFail(reactivate), "ec_undo_dirs")
 	return r, nil
 }

@@ -29,7 +29,7 @@ type sfuFacts struct {
 func LiveKit(site Site) Step {
 	c := site.SFU
 	dir := site.Dir() + "/sfu"
-	config, keys := dir+"/livekit-config.yaml", dir+"/keys.yaml"
+	config, keys := sfuFiles(site)
 	probe := func(ctx context.Context, o host.Observer) (sfuFacts, error) {
 		files, _, res, err := look(ctx, o, []string{"/etc/ecdeploy", site.Dir(), dir, config, keys},
 			queryImage(c.Image), queryContainer(c.Container), queryAddrs, queryRoute, queryArch)
@@ -48,40 +48,50 @@ func LiveKit(site Site) Step {
 			s.Keys = k
 		}
 	}
-	diff := func(f sfuFacts, s Shared) (Decision, error) {
-		var d Decision
-		nodeIP, dev, findings := media(c, f)
-		d.Findings = findings
-		changes, more := planImage(c.Image, site.SFUFile, f.arch, f.image)
-		d.Changes, d.Findings = changes, append(d.Findings, more...)
-
-		texts := []Text{liveKitConfig(site, nodeIP, dev), keyFile()}
-		spec := host.ContainerSpec{
-			Name: c.Container, Image: c.Image, Args: []string{"--config", "/config/livekit-config.yaml"},
-			User: fmt.Sprintf("%d:%d", c.UID, c.UID), Restart: "always", StopTimeout: sfuGrace,
-			Mounts: []host.Mount{{Source: dir, Target: "/config"}},
-		}
-		change := Container{Site: site.Name, Spec: spec, Config: texts, Replaces: f.container.ID,
-			Dirs: missingDirs(siteDirs(site, "sfu", c.UID), f.files)}
-		lint := []lintFile{{"/config/livekit-config.yaml", config, -1}, {"/config/keys.yaml", keys, -1}}
-		for i, p := range []string{config, keys} {
-			if e, needed := ownFile(p, f.files[p], texts[i], 0o640, c.UID, s.Keys); needed {
-				lint[i].K = len(change.Edits)
-				change.Edits = append(change.Edits, e)
-			}
-		}
-		change.Check = dockerLint(spec, c.UID, lint, strings.ReplaceAll(c.Ports.UDP, " ", "")+" - ICE/UDP range", "--config", "/config/livekit-config.yaml", "ports")
-		change.planReplace(f.container, f.image, changes, s.Keys)
-		if f.container.Running {
-			change.Interrupt = fmt.Sprintf("LiveKit restarts: calls on it reconnect, at most %s", sfuGrace)
-		}
-		if len(change.Why) > 0 {
-			d.Changes = append(d.Changes, &change)
-		}
-		d.Checks = sfuChecks(c)
-		return d, nil
-	}
+	diff := func(f sfuFacts, s Shared) (Decision, error) { return decideSFU(site, f, s) }
 	return Define("livekit", probe, share, diff)
+}
+
+// sfuFiles are the paths of LiveKit's configuration and key file on the host.
+func sfuFiles(site Site) (config, keys string) {
+	return site.Dir() + "/sfu/livekit-config.yaml", site.Dir() + "/sfu/keys.yaml"
+}
+
+func decideSFU(site Site, f sfuFacts, s Shared) (Decision, error) {
+	c := site.SFU
+	dir := site.Dir() + "/sfu"
+	config, keys := sfuFiles(site)
+	var d Decision
+	nodeIP, dev, findings := media(c, f)
+	d.Findings = findings
+	changes, more := planImage(c.Image, site.SFUFile, f.arch, f.image)
+	d.Changes, d.Findings = changes, append(d.Findings, more...)
+
+	texts := []Text{liveKitConfig(site, nodeIP, dev), keyFile()}
+	spec := host.ContainerSpec{
+		Name: c.Container, Image: c.Image, Args: []string{"--config", "/config/livekit-config.yaml"},
+		User: fmt.Sprintf("%d:%d", c.UID, c.UID), Restart: "always", StopTimeout: sfuGrace,
+		Mounts: []host.Mount{{Source: dir, Target: "/config"}},
+	}
+	change := Container{Site: site.Name, Spec: spec, Config: texts, Replaces: f.container.ID,
+		Dirs: missingDirs(siteDirs(site, "sfu", c.UID), f.files)}
+	lint := []lintFile{{"/config/livekit-config.yaml", config, -1}, {"/config/keys.yaml", keys, -1}}
+	for i, p := range []string{config, keys} {
+		if e, needed := ownFile(p, f.files[p], texts[i], 0o640, c.UID, s.Keys); needed {
+			lint[i].K = len(change.Edits)
+			change.Edits = append(change.Edits, e)
+		}
+	}
+	change.Check = dockerLint(spec, c.UID, lint, strings.ReplaceAll(c.Ports.UDP, " ", "")+" - ICE/UDP range", "--config", "/config/livekit-config.yaml", "ports")
+	change.planReplace(f.container, f.image, changes, s.Keys)
+	if f.container.Running {
+		change.Interrupt = fmt.Sprintf("LiveKit restarts: calls on it reconnect, at most %s", sfuGrace)
+	}
+	if len(change.Why) > 0 {
+		d.Changes = append(d.Changes, &change)
+	}
+	d.Checks = sfuChecks(c)
+	return d, nil
 }
 
 // planReplace says why the container must be made anew, or nothing.

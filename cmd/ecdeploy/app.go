@@ -1,0 +1,270 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/term"
+
+	"github.com/emdecloud/ecdeploy/internal/engine"
+	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/view"
+	"github.com/emdecloud/ecdeploy/plans"
+)
+
+// app is what all commands share: flags, streams, and how to reach hosts.
+type app struct {
+	out, err   io.Writer
+	vars       []string
+	limit      []string
+	json       bool
+	noColor    bool
+	acceptNew  bool
+	sshConfig  string
+	knownHosts []string
+	verbose    int
+}
+
+func (a *app) text() *view.Text { return view.NewText(a.out, a.colored()) }
+
+func (a *app) colored() bool {
+	f, ok := a.out.(*os.File)
+	return ok && !a.noColor && os.Getenv("NO_COLOR") == "" && term.IsTerminal(int(f.Fd()))
+}
+
+// load reads the plan file and shows its mistakes.
+func (a *app) load(path string, validate bool) (*plans.File, error) {
+	vars := map[string]string{}
+	for _, v := range a.vars {
+		name, value, ok := strings.Cut(v, "=")
+		if !ok {
+			return nil, fmt.Errorf("-var %q is not NAME=VALUE", v)
+		}
+		vars[name] = value
+	}
+	f, mistakes := plans.Load(path, plans.LoadOptions{Vars: vars, Environ: os.LookupEnv, Validate: validate})
+	if len(mistakes) > 0 {
+		if a.json {
+			_ = view.NewJSON(a.out).Write("mistakes", mistakes) // the exit code says it too
+		} else {
+			view.NewText(a.err, !a.noColor && isTerminal(a.err)).Mistakes(mistakes)
+		}
+	}
+	if f == nil {
+		return nil, exitCode(exitError)
+	}
+	sites, err := a.chosen(f)
+	if err != nil {
+		return nil, err
+	}
+	f.Sites = sites
+	return f, nil
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// chosen are the sites that --limit leaves.
+func (a *app) chosen(f *plans.File) ([]plans.Site, error) {
+	if len(a.limit) == 0 {
+		return f.Sites, nil
+	}
+	var out []plans.Site
+	used := map[string]bool{}
+	for _, s := range f.Sites {
+		for _, l := range a.limit {
+			if l == s.ServerName || slices.Contains(s.HostNames(), l) {
+				used[l] = true
+				if !slices.ContainsFunc(out, func(o plans.Site) bool { return o.ServerName == s.ServerName }) {
+					out = append(out, s)
+				}
+			}
+		}
+	}
+	for _, l := range a.limit {
+		if !used[l] {
+			return nil, fmt.Errorf("--limit: the plan file has no site or host %q", l)
+		}
+	}
+	return out, nil
+}
+
+// session is a set of connected hosts.
+type session struct {
+	file   *plans.File
+	dialer *host.Dialer
+	hosts  map[string]host.Host
+}
+
+func (s *session) Close() {
+	for _, h := range s.hosts {
+		_ = h.Close() // nothing depends on how a connection ends
+	}
+	s.dialer.Close()
+}
+
+func (s *session) observers() map[string]host.Observer {
+	out := map[string]host.Observer{}
+	for name, h := range s.hosts {
+		out[name] = h
+	}
+	return out
+}
+
+// connect dials all hosts of the chosen sites at once and reports every
+// failure, not only the first.
+func (a *app) connect(ctx context.Context, f *plans.File) (*session, error) {
+	opts := host.Options{SSHConfig: a.sshConfig, KnownHosts: a.knownHosts, AcceptNew: a.acceptNew}
+	if term.IsTerminal(int(os.Stdin.Fd())) {
+		opts.Ask = askSecret
+	}
+	if a.verbose > 0 {
+		opts.Trace = func(format string, args ...any) { fmt.Fprintf(a.err, "trace: "+format+"\n", args...) }
+	}
+	d, err := host.NewDialer(opts)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{file: f, dialer: d, hosts: map[string]host.Host{}}
+	wanted := map[string]bool{}
+	for _, site := range f.Sites {
+		for _, name := range site.HostNames() {
+			wanted[name] = true
+		}
+	}
+	var mu sync.Mutex
+	var errs []error
+	var g errgroup.Group
+	ask := askOnce()
+	for _, h := range f.Hosts {
+		if !wanted[h.Name] {
+			continue
+		}
+		g.Go(func() error {
+			c, err := d.Dial(ctx, target(h, ask))
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", h.Name, err))
+				return nil
+			}
+			s.hosts[h.Name] = c
+			return nil
+		})
+	}
+	_ = g.Wait() // the errors are in errs
+	if len(errs) > 0 {
+		s.Close()
+		return nil, errors.Join(errs...)
+	}
+	for _, n := range d.Notes() {
+		fmt.Fprintln(a.err, "note: "+n)
+	}
+	return s, nil
+}
+
+func target(h plans.Host, ask func(context.Context) (host.Secret, error)) host.Target {
+	t := host.Target{Name: h.Name, Address: h.Address, User: h.User, Port: h.Port, Identity: h.Identity, Jump: h.Jump, Become: h.Become, ConnectTimeout: h.ConnectTimeout}
+	p := h.SudoPassword
+	switch {
+	case p.Ask:
+		t.SudoPassword = ask
+	case p.Env != "":
+		t.SudoPassword = func(context.Context) (host.Secret, error) {
+			v, ok := os.LookupEnv(p.Env)
+			if !ok {
+				return host.Secret{}, fmt.Errorf("sudo_password: the environment has no %s", p.Env)
+			}
+			return host.NewSecret(v), nil
+		}
+	case p.File != "":
+		t.SudoPassword = func(context.Context) (host.Secret, error) {
+			b, err := os.ReadFile(p.File)
+			if err != nil {
+				return host.Secret{}, fmt.Errorf("sudo_password: %w", err)
+			}
+			return host.NewSecret(strings.TrimRight(string(b), "\r\n")), nil
+		}
+	case len(p.Command) > 0:
+		t.SudoPassword = func(ctx context.Context) (host.Secret, error) { return plans.Command(ctx, p.Command) }
+	}
+	return t
+}
+
+// askOnce asks for sudo's password once for all hosts.
+func askOnce() func(context.Context) (host.Secret, error) {
+	var once sync.Once
+	var answer host.Secret
+	var err error
+	return func(ctx context.Context) (host.Secret, error) {
+		once.Do(func() {
+			if !term.IsTerminal(int(os.Stdin.Fd())) {
+				err = errors.New("sudo_password { ask = true } needs a terminal\nhint: use file, env or command in sudo_password {}")
+				return
+			}
+			answer, err = askSecret(ctx, "sudo password: ")
+		})
+		return answer, err
+	}
+}
+
+func askSecret(_ context.Context, prompt string) (host.Secret, error) {
+	fmt.Fprint(os.Stderr, prompt)
+	b, err := term.ReadPassword(int(os.Stdin.Fd()))
+	fmt.Fprintln(os.Stderr)
+	if err != nil {
+		return host.Secret{}, fmt.Errorf("read answer: %w", err)
+	}
+	return host.NewSecret(string(b)), nil
+}
+
+// plan makes the plan of one site.
+func (s *session) plan(ctx context.Context, site plans.Site) (plans.SitePlan, error) {
+	keys, err := site.GivenKeys(ctx)
+	if err != nil {
+		return plans.SitePlan{}, err
+	}
+	return plans.Make(ctx, s.file, site, s.observers(), keys)
+}
+
+// planAll makes the plans of all chosen sites at once.
+func (s *session) planAll(ctx context.Context) (plans.Plan, error) {
+	out := plans.Plan{Sites: make([]plans.SitePlan, len(s.file.Sites))}
+	g, ctx := errgroup.WithContext(ctx)
+	for i, site := range s.file.Sites {
+		g.Go(func() (err error) {
+			out.Sites[i], err = s.plan(ctx, site)
+			return err
+		})
+	}
+	return out, g.Wait()
+}
+
+// checker trusts the system's CAs and those that the site names.
+func checker(site plans.Site) (engine.Checker, error) {
+	if site.Verify.CAFile == "" {
+		return engine.Checker{}, nil
+	}
+	pem, err := os.ReadFile(site.Verify.CAFile)
+	if err != nil {
+		return engine.Checker{}, fmt.Errorf("verify.ca_file: %w", err)
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool()
+	}
+	if !roots.AppendCertsFromPEM(pem) {
+		return engine.Checker{}, fmt.Errorf("verify.ca_file: %s holds no certificate", site.Verify.CAFile)
+	}
+	return engine.Checker{Roots: roots}, nil
+}

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/emdecloud/ecdeploy/internal/engine"
+	"github.com/emdecloud/ecdeploy/internal/view"
+	"github.com/emdecloud/ecdeploy/plans"
+)
+
+func (a *app) applyCmd() *cobra.Command {
+	var yes bool
+	c := &cobra.Command{
+		Use: "apply FILE", Short: "Make hosts what the plan file says, or leave them as they are", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			f, err := a.load(args[0], false)
+			if err != nil {
+				return err
+			}
+			return a.apply(c.Context(), f, yes)
+		},
+	}
+	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	return c
+}
+
+func (a *app) apply(ctx context.Context, f *plans.File, yes bool) error {
+	s, err := a.connect(ctx, f)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	p, err := s.planAll(ctx)
+	if err != nil {
+		return err
+	}
+	if err := a.show(p); err != nil {
+		return err
+	}
+	switch {
+	case blocked(p):
+		return exitCode(exitError)
+	case p.Empty():
+		return nil
+	}
+	if err := a.confirm(ctx, yes, "Apply this plan?"); err != nil {
+		return err
+	}
+	defer a.secondInterrupt(ctx)()
+	var done []view.Row
+	for i, site := range s.file.Sites {
+		if p.Sites[i].Empty() {
+			done = append(done, view.Row{site.ServerName, "nothing to do", ""})
+			continue
+		}
+		began := time.Now()
+		if err := a.planAfter(ctx, s, site, &p.Sites[i], done, yes); err != nil {
+			return err
+		}
+		if err := a.applySite(ctx, s, site, p.Sites[i]); err != nil {
+			a.table(append(done, view.Row{site.ServerName, outcome(err), ""}))
+			return fmt.Errorf("%s: %w", site.ServerName, err)
+		}
+		done = append(done, view.Row{site.ServerName, "applied", time.Since(began).Round(100 * time.Millisecond).String()})
+	}
+	a.table(done)
+	return nil
+}
+
+// planAfter plans a site again where one before it was applied: they may share
+// hosts. A plan that came out different is shown and asked about again.
+func (a *app) planAfter(ctx context.Context, s *session, site plans.Site, p *plans.SitePlan, done []view.Row, yes bool) error {
+	if !slices.ContainsFunc(done, func(r view.Row) bool { return r[1] == "applied" }) {
+		return nil
+	}
+	again, err := s.plan(ctx, site)
+	if err != nil {
+		return err
+	}
+	same, err := p.SameChanges(again)
+	if err != nil || same {
+		return err
+	}
+	*p = again
+	if err := a.show(plans.Plan{Sites: []plans.SitePlan{again}}); err != nil {
+		return err
+	}
+	if again.Blocked() {
+		return exitCode(exitError)
+	}
+	return a.confirm(ctx, yes, "The site before this one changed this plan. Apply it as shown now?")
+}
+
+func outcome(err error) string {
+	switch {
+	case errors.Is(err, engine.ErrInDoubt):
+		return "failed; the rollback is not complete"
+	case errors.Is(err, engine.ErrRolledBack):
+		return "failed; every host is as before"
+	}
+	return "failed; nothing was changed"
+}
+
+func (a *app) applySite(ctx context.Context, s *session, site plans.Site, p plans.SitePlan) error {
+	check, err := checker(site)
+	if err != nil {
+		return err
+	}
+	run := engine.Run{
+		ID: engine.NewRunID(time.Now()), Version: version, Hosts: s.hosts, Checks: check, Emit: a.sink(),
+		Replan: func(ctx context.Context) (plans.SitePlan, error) { return s.plan(ctx, site) },
+	}
+	return run.Apply(ctx, p)
+}
+
+func (a *app) sink() engine.Sink {
+	if a.json {
+		return view.NewJSON(a.out).Event
+	}
+	return a.text().Event
+}
+
+func (a *app) table(rows []view.Row) {
+	if a.json {
+		return // the events said it
+	}
+	fmt.Fprintln(a.out)
+	a.text().Table(append([]view.Row{{"SITE", "OUTCOME", "TOOK"}}, rows...))
+}
+
+// confirm asks; without a terminal and without --yes nothing is done.
+func (a *app) confirm(ctx context.Context, yes bool, question string) error {
+	if yes {
+		return nil
+	}
+	if !term.IsTerminal(int(os.Stdin.Fd())) {
+		return errors.New("there is no terminal to ask on\nhint: --yes applies without asking")
+	}
+	fmt.Fprintf(a.err, "%s Only 'yes' goes on: ", question)
+	answer := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(os.Stdin).ReadString('\n') // an end of input is no yes
+		answer <- strings.TrimSpace(line)
+	}()
+	select {
+	case <-ctx.Done():
+		return errors.New("interrupted; nothing was changed")
+	case line := <-answer:
+		if line != "yes" {
+			return errors.New("not confirmed; nothing was changed")
+		}
+		return nil
+	}
+}
+
+// secondInterrupt says what a first Ctrl-C does, and lets a second one end the
+// program at once, after saying what it leaves.
+func (a *app) secondInterrupt(ctx context.Context) (stop func()) {
+	c := make(chan os.Signal, 1)
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-done:
+			return
+		case <-ctx.Done():
+		}
+		signal.Notify(c, os.Interrupt, syscall.SIGTERM)
+		defer signal.Stop(c)
+		fmt.Fprintln(a.err, "interrupted: rolling back; a second Ctrl-C leaves hosts half-way")
+		select {
+		case <-done:
+		case <-c:
+			fmt.Fprintln(a.err, "ended half-way. The journals on the hosts lead back:\n  ecdeploy rollback FILE\n  or, on each host: sudo sh "+engine.Root+"/runs/RUN/rollback.sh")
+			os.Exit(exitInDoubt)
+		}
+	}()
+	return func() { close(done) }
+}

@@ -1,0 +1,89 @@
+// Command ecdeploy brings Element Call to Matrix homeservers over SSH. See
+// README.md.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/emdecloud/ecdeploy/internal/engine"
+)
+
+// version is set by the build: -ldflags "-X main.version=v1.2.3".
+var version = "dev"
+
+// The exit codes, which README lists.
+const (
+	exitOK         = 0 // done, or nothing to do
+	exitError      = 1 // error; nothing was changed
+	exitChanges    = 2 // plan -detailed-exitcode: there are changes; status: drift
+	exitRolledBack = 3 // failed; every host is as before
+	exitInDoubt    = 4 // failed; a rollback is not complete, or somebody else edited meanwhile
+	exitUnhealthy  = 5 // status: a check failed
+)
+
+// exitCode is an error that only says how to exit; what happened was shown.
+type exitCode int
+
+func (e exitCode) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+// run is main without the exit, so that tests can call it.
+func run(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := newRoot()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if code, ok := errors.AsType[exitCode](err); ok {
+		return int(code)
+	}
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, engine.ErrInDoubt):
+		fmt.Fprintf(os.Stderr, "error: %v\n", err)
+		return exitInDoubt
+	case errors.Is(err, engine.ErrRolledBack):
+		fmt.Fprintf(os.Stderr, "error: %v\n", err)
+		return exitRolledBack
+	}
+	fmt.Fprintf(os.Stderr, "error: %v\n", err)
+	return exitError
+}
+
+func newRoot() *cobra.Command {
+	a := &app{out: os.Stdout, err: os.Stderr}
+	root := &cobra.Command{
+		Use:           "ecdeploy",
+		Short:         "Deploy Element Call's backend to Matrix homeservers over SSH",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Version:       version,
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	f := root.PersistentFlags()
+	f.StringArrayVar(&a.vars, "var", nil, "set a variable of the plan file, `NAME=VALUE`")
+	f.StringSliceVar(&a.limit, "limit", nil, "only these `SITES` (by server name, or by a host that belongs to them)")
+	f.BoolVar(&a.json, "json", false, "write JSON, one object a line")
+	f.BoolVar(&a.noColor, "no-color", false, "write no colours")
+	f.BoolVar(&a.acceptNew, "accept-new", false, "accept and remember the host key of a host met for the first time")
+	f.StringVar(&a.sshConfig, "ssh-config", "", "read `FILE` instead of ~/.ssh/config")
+	f.StringSliceVar(&a.knownHosts, "known-hosts", nil, "read `FILES` instead of the usual known_hosts")
+	f.CountVarP(&a.verbose, "verbose", "v", "say more about the connection; never content")
+	root.AddCommand(a.validateCmd(), a.planCmd(), a.applyCmd(), a.statusCmd(), a.rollbackCmd(), a.secretsCmd(), versionCmd())
+	return root
+}
+
+func versionCmd() *cobra.Command {
+	return &cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs, Run: func(c *cobra.Command, _ []string) {
+		fmt.Fprintln(c.OutOrStdout(), version)
+	}}
+}

@@ -1,0 +1,377 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/plans"
+	"github.com/emdecloud/ecdeploy/steps"
+)
+
+// Outcomes of a run, beside success. Their texts are the endings of the error
+// that Apply returns.
+var (
+	// ErrRolledBack says that the run failed and every host is as before.
+	ErrRolledBack = errors.New("rolled back")
+	// ErrInDoubt says that the run failed and a rollback is not complete; the
+	// events name what is left and the command that finishes it.
+	ErrInDoubt = errors.New("the rollback is not complete")
+)
+
+// rollbackTime bounds a rollback: Synapse may have to start twice in it.
+const rollbackTime = 10 * time.Minute
+
+// Run is one apply of one site.
+type Run struct {
+	ID      string
+	Version string // of ecdeploy
+	Hosts   map[string]host.Host
+	// Replan makes the site's plan again, for after the locks are taken.
+	Replan func(context.Context) (plans.SitePlan, error)
+	Checks Checker
+	Emit   Sink
+}
+
+// siteRun is what one Apply knows.
+type siteRun struct {
+	Run
+	plan  plans.SitePlan
+	hosts []*hostRun // sorted by name
+}
+
+// hostRun is the part of a run that happens on one host.
+type hostRun struct {
+	host.Host
+	journal journal
+	actions []action
+}
+
+// Apply carries out plan on its hosts: all of it, or nothing that lasts. An
+// error that is neither ErrRolledBack nor ErrInDoubt means that nothing was
+// changed.
+func (r Run) Apply(ctx context.Context, plan plans.SitePlan) error {
+	s := &siteRun{Run: r, plan: plan}
+	for _, h := range plan.Hosts {
+		s.hosts = append(s.hosts, &hostRun{Host: r.Hosts[h.Host], journal: newJournal(r.Hosts[h.Host], plan.Site, r.ID)})
+	}
+	slices.SortFunc(s.hosts, func(a, b *hostRun) int { return strings.Compare(a.Name(), b.Name()) })
+	release, err := s.lock(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.prepare(ctx); err != nil {
+		return errors.Join(err, release())
+	}
+	err = s.arm(ctx)
+	if err == nil {
+		err = s.carryOut(ctx)
+	}
+	if err == nil {
+		err = s.finish(ctx)
+	}
+	if err == nil {
+		return nil
+	}
+	return s.rollback(ctx, err)
+}
+
+// lock takes all hosts in the order of their names; when one is busy it gives
+// the others back.
+func (s *siteRun) lock(ctx context.Context) (release func() error, err error) {
+	s.phase("lock")
+	var held []*hostRun
+	release = func() error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		var errs []error
+		for _, h := range held {
+			errs = append(errs, h.journal.discard(ctx), unlock(ctx, h, s.ID))
+		}
+		return errors.Join(errs...)
+	}
+	for _, h := range s.hosts {
+		held = append(held, h) // unlock frees only what this run holds
+		if err := lock(ctx, h, s.ID); err != nil {
+			return nil, errors.Join(err, release())
+		}
+	}
+	return release, nil
+}
+
+// prepare does everything that changes nothing, or nothing that a rollback
+// would take back: the plan again, images, staging, validators.
+func (s *siteRun) prepare(ctx context.Context) error {
+	again, err := s.Replan(ctx)
+	if err != nil {
+		return err
+	}
+	same, err := s.plan.SameChanges(again)
+	if err != nil {
+		return err
+	}
+	if !same {
+		return fmt.Errorf("%w\nhint: look at the plan again: ecdeploy plan", steps.ErrDrift)
+	}
+	s.plan = again
+	if s.plan.Keys.IsZero() {
+		if s.plan.Keys, err = steps.NewKeys(); err != nil {
+			return err
+		}
+	}
+	return s.each(ctx, "stage", func(ctx context.Context, h *hostRun) error {
+		if err := s.resolve(ctx, h); err != nil {
+			return err
+		}
+		if err := s.images(ctx, h); err != nil {
+			return err
+		}
+		s.progress(h, "stages its changes")
+		if err := h.journal.stage(ctx, s.about(), h.actions); err != nil {
+			return err
+		}
+		return s.validate(ctx, h)
+	})
+}
+
+// resolve fills in secrets and current bytes, in one flight for all changes.
+func (s *siteRun) resolve(ctx context.Context, on *hostRun) error {
+	var acts []action
+	for _, h := range s.plan.Hosts {
+		for _, st := range h.Steps {
+			for _, c := range st.Changes {
+				if h.Host == on.Name() {
+					acts = append(acts, action{n: len(acts) + 1, stage: st.Stage, step: st.Step, change: c})
+				}
+			}
+		}
+	}
+	env := steps.Env{Host: on, Run: s.ID, Keys: s.plan.Keys}
+	g, ctx := errgroup.WithContext(ctx)
+	for i := range acts {
+		g.Go(func() (err error) {
+			acts[i].resolved, err = acts[i].change.Resolve(ctx, env)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	on.actions = acts
+	return nil
+}
+
+// images brings what is kept on a rollback, and leaves the rest to do.
+func (s *siteRun) images(ctx context.Context, h *hostRun) error {
+	var rest []action
+	for _, a := range h.actions {
+		if a.resolved.Prepare == nil {
+			rest = append(rest, a)
+			continue
+		}
+		began := time.Now()
+		err := a.resolved.Prepare(ctx, h.Host, func(text string) { s.progress(h, text) })
+		s.changed(h, a, time.Since(began), err)
+		if err != nil {
+			return err
+		}
+	}
+	h.actions = rest
+	return nil
+}
+
+func (s *siteRun) validate(ctx context.Context, h *hostRun) error {
+	for i := range h.actions {
+		a := &h.actions[i]
+		if a.resolved.Check != "" {
+			s.progress(h, "checks "+a.change.Summary().Title)
+		}
+		before, err := h.journal.check(ctx, *a)
+		if err != nil {
+			return err
+		}
+		a.unproved = !before
+	}
+	return nil
+}
+
+func (s *siteRun) arm(ctx context.Context) error {
+	return s.each(ctx, "arm", func(ctx context.Context, h *hostRun) error { return h.journal.arm(ctx) })
+}
+
+// carryOut makes the changes stage by stage and looks after each whether it
+// works.
+func (s *siteRun) carryOut(ctx context.Context) error {
+	for _, stage := range plans.Stages() {
+		if !s.concerns(stage) {
+			continue
+		}
+		if err := s.each(ctx, string(stage), func(ctx context.Context, h *hostRun) error { return s.change(ctx, h, stage) }); err != nil {
+			return err
+		}
+		if err := s.each(ctx, "", func(ctx context.Context, h *hostRun) error { return s.check(ctx, h, stage) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *siteRun) change(ctx context.Context, h *hostRun, stage plans.Stage) error {
+	for _, a := range h.actions {
+		if a.stage != stage {
+			continue
+		}
+		s.progress(h, a.change.Summary().Title)
+		began := time.Now()
+		err := h.journal.do(ctx, a)
+		s.changed(h, a, time.Since(began), err)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// concerns reports whether a stage has something to do or to check.
+func (s *siteRun) concerns(stage plans.Stage) bool {
+	for _, h := range s.plan.Hosts {
+		for _, st := range h.Steps {
+			if st.Stage == stage && len(st.Changes)+len(st.Checks) > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (s *siteRun) check(ctx context.Context, on *hostRun, stage plans.Stage) error {
+	sink := func(e Event) {
+		switch e := e.(type) {
+		case Checked:
+			e.Site, e.Host = s.plan.Site, on.Name()
+			s.Emit(e)
+		case Progress:
+			s.progress(on, e.Text)
+		}
+	}
+	for _, h := range s.plan.Hosts {
+		for _, st := range h.Steps {
+			if h.Host != on.Name() || st.Stage != stage {
+				continue
+			}
+			for _, c := range st.Checks {
+				if err := s.Checks.Run(ctx, on, c, sink); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// finish proves by new connections that every host can still be reached, and
+// only then commits, the host of the last stage last.
+func (s *siteRun) finish(ctx context.Context) error {
+	if err := s.each(ctx, "confirm", func(ctx context.Context, h *hostRun) error {
+		s.progress(h, "a second login")
+		return h.Confirm(ctx)
+	}); err != nil {
+		return err
+	}
+	s.phase("commit")
+	// From here on a cancelled context must not stop half-way.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	for _, h := range s.commitOrder() {
+		if err := h.journal.commit(ctx); err != nil {
+			return fmt.Errorf("%s: %w", h.Name(), err)
+		}
+		s.Emit(Committed{Site: s.plan.Site, Host: h.Name(), Run: s.ID})
+	}
+	return nil
+}
+
+// commitOrder has the hosts whose last change belongs to an early stage first,
+// so that what is announced is committed last.
+func (s *siteRun) commitOrder() []*hostRun {
+	rank := func(h *hostRun) int {
+		last := 0
+		for _, a := range h.actions {
+			last = max(last, slices.Index(plans.Stages(), a.stage))
+		}
+		return last
+	}
+	hosts := slices.Clone(s.hosts)
+	slices.SortStableFunc(hosts, func(a, b *hostRun) int { return rank(a) - rank(b) })
+	return hosts
+}
+
+// rollback takes everything back on all hosts of the site.
+func (s *siteRun) rollback(ctx context.Context, cause error) error {
+	s.phase("rollback")
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTime)
+	defer cancel()
+	results := make([]RolledBack, len(s.hosts))
+	var g errgroup.Group
+	for i, h := range s.hosts {
+		g.Go(func() error {
+			results[i] = h.journal.revert(ctx)
+			s.Emit(results[i])
+			return nil
+		})
+	}
+	_ = g.Wait() // the results say it all
+	for _, r := range results {
+		if r.Err != "" || r.Conflicts {
+			return fmt.Errorf("%w\n%w", cause, ErrInDoubt)
+		}
+	}
+	return fmt.Errorf("%w\n%w", cause, ErrRolledBack)
+}
+
+// each runs do on all hosts at once and waits for all of them. A failure on
+// one host does not cut the others short: a half-done request would be harder
+// to lead back.
+func (s *siteRun) each(ctx context.Context, phase string, do func(context.Context, *hostRun) error) error {
+	if phase != "" {
+		s.phase(phase)
+	}
+	errs := make([]error, len(s.hosts))
+	var g errgroup.Group
+	for i, h := range s.hosts {
+		g.Go(func() error {
+			if err := do(ctx, h); err != nil {
+				errs[i] = fmt.Errorf("%s: %w", h.Name(), err)
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // each error is kept in errs
+	return errors.Join(errs...)
+}
+
+func (s *siteRun) phase(name string) { s.Emit(PhaseStarted{Site: s.plan.Site, Phase: name}) }
+
+func (s *siteRun) progress(h *hostRun, text string) {
+	s.Emit(Progress{Site: s.plan.Site, Host: h.Name(), Text: text})
+}
+
+func (s *siteRun) changed(h *hostRun, a action, took time.Duration, err error) {
+	e := Changed{Site: s.plan.Site, Host: h.Name(), Step: a.step, Summary: a.change.Summary(), Took: took}
+	if err != nil {
+		e.Err = err.Error()
+	}
+	s.Emit(e)
+}
+
+// about is what the journal says of the run, for people.
+func (s *siteRun) about() string {
+	return fmt.Sprintf("site %s\nrun %s\n%sversion %s\nhosts %v\n", s.plan.Site, s.ID, holder(), s.Version, slices.Sorted(maps.Keys(s.Hosts)))
+}

@@ -1,0 +1,4 @@
+// Package view turns plans, events and reports into text for people and JSON
+// for programs. It is the only place, beside cmd, that knows colours and
+// widths; it decides nothing.
+package view
