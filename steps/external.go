@@ -17,7 +17,7 @@ func nothing(context.Context, host.Observer) (struct{}, error) { return struct{}
 
 // ExternalProxy prints the configuration that a foreign proxy needs for routes.
 func ExternalProxy(site Site, hostName string) Step {
-	routes := site.Fronts[hostName]
+	routes := site.Fronts[orSelf(hostName, site.Auth.Host)]
 	return Define("proxy", nothing, nil, func(struct{}, Shared) (Decision, error) {
 		var b strings.Builder
 		for _, r := range routes {

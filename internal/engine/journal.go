@@ -141,7 +141,7 @@ func (j journal) do(ctx context.Context, a action) error {
 	if a.resolved.Activate != "" {
 		do += "\n" + a.resolved.Activate
 	}
-	text := "(\n" + a.resolved.Save + "\n) || exit 1\nec_sync \"$J\"/* \"$J\"\n: >\"$J/touched\" && ec_sync \"$J/touched\" \"$J\" || exit 1\n" + do
+	text := "(\n:\n" + a.resolved.Save + "\n) || exit 1\nec_sync \"$J\"/* \"$J\"\n: >\"$J/touched\" && ec_sync \"$J/touched\" \"$J\" || exit 1\n" + do
 	res, err := j.h.Run(ctx, j.script(a.n, text, true), a.resolved.Timeout)
 	if err := failed("change "+a.change.Summary().Title, res, err); err != nil {
 		return err
