@@ -179,6 +179,9 @@ if [ -n "$last" ] && [ "$last" != "${R##*/}" ] && [ -d "` + Root + `/runs/$last"
 	docker ps -a --format '{{.Names}}' 2>/dev/null | grep -F -- ".ecdeploy-$aside" | while IFS= read -r c; do docker rm -f -- "$c" >/dev/null; done
 	rm -rf -- "` + Root + `/runs/$last"
 fi
+for d in ` + Root + `/runs/*."${P##*/}"; do
+	if [ -e "$d/reverted" ] && [ ! -e "$d/conflict" ]; then rm -rf -- "$d"; fi
+done
 ` + releaseText
 	res, err := j.h.Run(ctx, j.script(0, text, false), 0)
 	return failed("commit", res, err)

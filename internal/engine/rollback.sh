@@ -49,4 +49,7 @@ mv -- "$R/reverting" "$R/reverted" && ec_sync "$R"
 D=${R%/runs/*}
 if [ "$(sed -n 's/^run //p' "$D/lock" 2>/dev/null)" = "$RUN" ]; then rm -f -- "$D/lock"; fi
 [ ! -e "$R/conflict" ] || exit 2
+# Nothing needs the staged bytes and before-images any more, and they hold
+# secrets.
+rm -rf -- "$R/changes"
 exit 0

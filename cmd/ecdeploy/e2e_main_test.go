@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/emdecloud/ecdeploy/internal/hosttest/callprobe"
+	"github.com/emdecloud/ecdeploy/internal/hosttest/lab"
+)
+
+// The main job on one real server, from nothing to a call and back.
+func TestE2EMainJob(t *testing.T) {
+	lab.Require(t)
+	h := lab.Up(t, lab.Full, "job")[0]
+	c := newCLI(t)
+	text := lab.PlanText(t, "job")
+	plan := planFile(t, text)
+
+	before := h.Snapshot(t)
+	synapse := h.Exec(t, "cat /etc/matrix-synapse/homeserver.yaml")
+	shown := c.run(t, exitChanges, "plan", "--detailed-exitcode", plan)
+	same(t, "plan", before, h.Snapshot(t))
+	c.run(t, exitOK, "apply", "--yes", plan)
+
+	t.Run("only the needed bytes", func(t *testing.T) {
+		onlyAnnounced(t, shown, synapse, h.Exec(t, "cat /etc/matrix-synapse/homeserver.yaml"))
+	})
+	t.Run("a client can join", func(t *testing.T) { join(t, h, text) })
+	t.Run("idempotent", func(t *testing.T) {
+		applied := h.Snapshot(t)
+		for _, args := range [][]string{{"apply", "--yes", plan}, {"plan", "--detailed-exitcode", plan}} {
+			if out := c.run(t, exitOK, args...); !strings.Contains(out, "nothing to do") {
+				t.Errorf("%v: %s", args, out)
+			}
+		}
+		same(t, "second apply", applied, h.Snapshot(t))
+	})
+	t.Run("status", func(t *testing.T) {
+		if out := c.run(t, exitOK, "status", plan); !strings.Contains(out, "no drift") {
+			t.Error(out)
+		}
+	})
+	t.Run("after a change", func(t *testing.T) { afterAChange(t, c, h, text) })
+	t.Run("no leak", func(t *testing.T) { noLeak(t, c, h, plan) })
+}
+
+// onlyAnnounced compares what changed in homeserver.yaml, line by line, with
+// what the plan had shown.
+func onlyAnnounced(t *testing.T, shown, before, after string) {
+	t.Helper()
+	var announced []string
+	inFile := false
+	for line := range strings.Lines(shown) {
+		line = strings.TrimPrefix(strings.TrimSpace(line), "| ")
+		switch {
+		case strings.HasPrefix(line, "--- "):
+			inFile = strings.Contains(line, "homeserver.yaml")
+		case inFile && strings.HasPrefix(line, "+++"), inFile && strings.HasPrefix(line, "@@"):
+		case inFile && (strings.HasPrefix(line, "+") || strings.HasPrefix(line, "-")):
+			announced = append(announced, line)
+		}
+	}
+	if got, want := strings.Join(lab.LineDiff(t, before, after), "\n"), strings.Join(announced, "\n"); got != want || want == "" {
+		t.Errorf("homeserver.yaml changed by\n%s\nand the plan had announced\n%s", got, want)
+	}
+}
+
+// join goes the way of a Matrix client: OpenID token of the real Synapse, token
+// of the JWT service, room on the deployed LiveKit through nginx and TLS, media.
+func join(t *testing.T, h *lab.Host, text string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(lab.CA(t))
+	var tokens []callprobe.Token
+	for _, user := range []string{"alice", "bob"} {
+		m := callprobe.Matrix{Homeserver: "https://matrix." + h.Domain, ServerName: h.Domain, User: user, AccessToken: lab.User(t, h.Name, user), Roots: roots, Hosts: lab.Hosts(t)}
+		tok, err := m.Token(ctx, "https://matrix-rtc-jwt."+h.Domain, "!room:"+h.Domain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tok.URL != "wss://matrix-rtc-sfu."+h.Domain {
+			t.Errorf("the JWT service names %s", tok.URL)
+		}
+		tokens = append(tokens, tok)
+	}
+	for _, network := range []string{"udp4", "tcp4"} {
+		got, err := callprobe.Call(ctx, callprobe.Config{URL: tokens[0].URL, Publisher: tokens[0].JWT, Subscriber: tokens[1].JWT, Network: network, Packets: 25, Roots: roots, Hosts: lab.Hosts(t)})
+		if err != nil {
+			t.Fatalf("%s: %v", network, err)
+		}
+		t.Logf("%s: %d RTP packets over %s", network, got.Packets, got.Pair)
+	}
+}
+
+// afterAChange moves one thing at a time and wants only that to change which
+// depends on it.
+func afterAChange(t *testing.T, c *cli, h *lab.Host, text string) {
+	started := func(name string) string {
+		return h.Exec(t, "docker inspect -f '{{.State.StartedAt}}' "+name)
+	}
+	sfu, jwt := started("livekit-sfu"), started("element-call-jwt")
+	nginx := h.Exec(t, "stat -c %y /etc/nginx/conf.d/*")
+	port := planFile(t, text, "node_ip =", "ports {\n      tcp = 7899\n    }\n    node_ip =")
+	c.run(t, exitOK, "apply", "--yes", port)
+	if started("livekit-sfu") == sfu {
+		t.Error("LiveKit was not restarted for its new port")
+	}
+	if got := h.Exec(t, "ufw status"); !strings.Contains(got, "7899/tcp") {
+		t.Errorf("ufw does not open the new port:\n%s", got)
+	}
+	if started("element-call-jwt") != jwt || h.Exec(t, "stat -c %y /etc/nginx/conf.d/*") != nginx {
+		t.Error("a port of LiveKit touched the JWT service or nginx")
+	}
+	sfu = started("livekit-sfu")
+	c.run(t, exitOK, "apply", "--yes", planFile(t, text, "node_ip =", "ports {\n      tcp = 7899\n    }\n    node_ip =", "matrix-rtc-jwt."+h.Domain, "rtc-jwt."+h.Domain))
+	if started("element-call-jwt") != jwt {
+		t.Error("the JWT service's own name is none of its settings, and it was restarted")
+	}
+	if started("livekit-sfu") != sfu {
+		t.Error("LiveKit was restarted for a name of the JWT service")
+	}
+	if got := h.Exec(t, "cat /var/www/"+h.Domain+"/.well-known/matrix/client"); !strings.Contains(got, "https://rtc-jwt."+h.Domain) {
+		t.Errorf("the announcement does not follow the name:\n%s", got)
+	}
+}
+
+// noLeak searches everything that a curious eye could reach for the site's
+// credentials and for the canaries in files that are not ours.
+func noLeak(t *testing.T, c *cli, h *lab.Host, plan string) {
+	printed := c.all.String()
+	out := c.run(t, exitOK, "secrets", "show", plan)
+	needles := regexp.MustCompile(`(?m)^LIVEKIT_(?:KEY|SECRET)=(\w{43,})$`).FindAllStringSubmatch(out, -1)
+	if len(needles) != 2 {
+		t.Fatalf("secrets show prints %d credentials of at least 43 characters, want 2", len(needles))
+	}
+	all := []string{"canary-registration-secret-" + h.Name}
+	for _, n := range needles {
+		all = append(all, n[1])
+	}
+	// What any local user can read, and what the engine tells of containers.
+	readable := h.Exec(t, `find /etc /var /run /tmp /usr/local /opt -xdev -type f -perm -o+r -size -2M -not -path '*/matrix-synapse/*' -exec cat {} + 2>/dev/null | tr -d '\0'`)
+	inspect := h.Exec(t, "docker inspect $(docker ps -aq)")
+	logs := h.Exec(t, "docker logs livekit-sfu 2>&1; docker logs element-call-jwt 2>&1; journalctl -q --no-pager; cat /var/log/nginx/*.log")
+	for i, n := range all {
+		for name, text := range map[string]string{"output": printed, "world-readable files": readable, "docker inspect": inspect, "logs": logs} {
+			if i == 1 && name == "logs" {
+				continue // LIVEKIT_KEY is the issuer of every token and no secret of itself
+			}
+			if strings.Contains(text, n) {
+				t.Errorf("secret %d is in %s", i, name)
+			}
+		}
+	}
+	if strings.Contains(logs, "access_token=ey") {
+		t.Error("a LiveKit token is in a log")
+	}
+	if got := h.Exec(t, "stat -c %a /var/lib/ecdeploy; find /var/lib/ecdeploy -type f -perm /077 | grep -v '\\.old$' | head"); strings.TrimSpace(got) != "700" {
+		t.Errorf("the journal is open to others:\n%s", got)
+	}
+}

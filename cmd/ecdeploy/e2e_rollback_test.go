@@ -1,0 +1,73 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/emdecloud/ecdeploy/internal/hosttest/lab"
+)
+
+// fault breaks something on the host from outside, at one stage of a run.
+type fault struct {
+	name    string
+	breaks  string // sh on the host
+	mends   string
+	replace []string // in the plan file
+	exit    int
+	says    string // part of the output
+}
+
+// A unit that fails once its service's configuration holds what a run writes.
+func failingUnit(unit, command, files string) (breaks, mends string) {
+	dir := "/etc/systemd/system/" + unit + ".d"
+	return "mkdir -p " + dir + " && printf '[Service]\\n" + command + "/bin/sh -c \"! grep -qs ecdeploy-fault -- " + files + " && ! grep -qs matrix-rtc -- " + files + "\"\\n' >" + dir + "/fault.conf && systemctl daemon-reload",
+		"rm -r " + dir + " && systemctl daemon-reload && systemctl reset-failed"
+}
+
+// Each stage of a first deploy fails in turn, and the host must be as before.
+func TestE2ERollback(t *testing.T) {
+	lab.Require(t)
+	h := lab.Up(t, lab.Full, "fail")[0]
+	c := newCLI(t)
+	text := lab.PlanText(t, "fail")
+	synapseBreaks, synapseMends := failingUnit("matrix-synapse.service", "ExecStartPre=", "/etc/matrix-synapse/homeserver.yaml")
+	nginxBreaks, nginxMends := failingUnit("nginx.service", "ExecReload=\\nExecReload=", "/etc/nginx/conf.d/ecdeploy-"+h.Domain+".conf")
+	faults := []fault{
+		{name: "image missing", replace: []string{"archive = \"" + lab.Env(t, "LIVEKIT_ARCHIVE") + "\"", "# no archive", "livekit-server:v1.13.5", "livekit-server:v0.0.1-none"}, exit: exitError, says: "v0.0.1-none"},
+		{name: "LiveKit refuses its configuration", replace: []string{"archive = \"" + lab.Env(t, "LIVEKIT_ARCHIVE") + "\"", "archive = \"" + lab.Env(t, "JWT_ARCHIVE") + "\"", "livekit/livekit-server:v1.13.5", "ecdeploy-lab/no-livekit:1"}, exit: exitError, says: "check container livekit-sfu"},
+		{name: "ufw fails", breaks: "dpkg-divert --quiet --local --rename --add /usr/sbin/ufw && printf '#!/bin/sh\\ncase \"$*\" in *50100*--*|allow*50100*) echo broken >&2; exit 1;; esac\\nexec /usr/sbin/ufw.distrib \"$@\"\\n' >/usr/sbin/ufw && chmod 755 /usr/sbin/ufw",
+			mends: "rm /usr/sbin/ufw && dpkg-divert --quiet --local --rename --remove /usr/sbin/ufw", exit: exitRolledBack, says: "broken"},
+		{name: "nginx -t fails", breaks: "echo 'nonsense on;' >/etc/nginx/conf.d/zz-fault.conf", mends: "rm /etc/nginx/conf.d/zz-fault.conf", exit: exitError, says: "nonsense"},
+		{name: "nginx does not reload", breaks: nginxBreaks, mends: nginxMends, exit: exitRolledBack, says: "nginx"},
+		{name: "Synapse does not start", breaks: synapseBreaks, mends: synapseMends, exit: exitRolledBack, says: "Synapse",
+			replace: []string{`synapse "debian" { host = host.fail }`, "synapse \"debian\" {\n    host = host.fail\n    start_timeout = \"20s\"\n  }"}},
+		{name: "a health check times out", breaks: "sed -i.fault '/Access-Control-Allow-Origin/d' /etc/nginx/sites-available/* && systemctl reload nginx",
+			mends: "for f in /etc/nginx/sites-available/*.fault; do mv $f ${f%.fault}; done; systemctl reload nginx", exit: exitRolledBack, says: "Access-Control-Allow-Origin"},
+	}
+	for _, f := range faults {
+		t.Run(f.name, func(t *testing.T) {
+			if f.breaks != "" {
+				h.Exec(t, f.breaks)
+			}
+			before := h.Snapshot(t)
+			out := c.run(t, f.exit, "apply", "--yes", planFile(t, text, f.replace...))
+			if !strings.Contains(out, f.says) {
+				t.Errorf("the output does not say %q:\n%s", f.says, out)
+			}
+			same(t, f.name, before, h.Snapshot(t))
+			if got := h.Exec(t, "systemctl is-active nginx matrix-synapse docker ufw"); strings.Contains(got, "failed") {
+				t.Errorf("a service does not run:\n%s", got)
+			}
+			if f.mends != "" {
+				h.Exec(t, f.mends)
+			}
+		})
+	}
+	t.Run("and then it succeeds", func(t *testing.T) {
+		before := h.Snapshot(t)
+		plan := planFile(t, text)
+		c.run(t, exitOK, "apply", "--yes", plan)
+		c.run(t, exitOK, "rollback", "--yes", plan)
+		same(t, "rollback of a finished run", before, h.Snapshot(t))
+	})
+}
