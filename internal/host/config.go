@@ -40,10 +40,3 @@ type Options struct {
 	// connection: kind and size, never content.
 	Trace func(format string, args ...any)
 }
-
-// Dialer connects to the hosts of one run. It shares the connection to a jump
-// host between those behind it and caps the handshakes under way at once.
-// NewDialer makes one; Close ends the shared connections.
-//
-//	d, err := host.NewDialer(opts)
-//	h, err := d.Dial(ctx, target) // a host.Host

@@ -15,6 +15,9 @@ const DefaultTimeout = 30 * time.Second
 // stderr, in bytes; what lies beyond is dropped and Result.Truncated is set.
 const MaxOutput = 8 << 20
 
+// MaxFile is the largest file that Read brings, in bytes.
+const MaxFile = 2 << 20
+
 // Cmd is one command on the host, run as root. The transport quotes Argv; no
 // shell expands it. Where a question needs a pipe or a loop, Argv is
 // {"sh", "-c", text}.
@@ -66,7 +69,7 @@ type Observer interface {
 	// Read looks at files, one flight for all. A path may hold the glob
 	// characters * ? [ ]. The result is in the order of paths, a glob's
 	// matches sorted in its place. A file that is not there is a fact, not
-	// an error; files larger than MaxOutput come with Err set.
+	// an error; files larger than MaxFile come with Err set.
 	Read(ctx context.Context, paths ...string) ([]File, error)
 	// Query runs commands that only look, one flight for all. The result has
 	// one element for each of cmds, in their order.

@@ -1,0 +1,129 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/skeema/knownhosts"
+	"golang.org/x/crypto/ssh"
+	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
+)
+
+// hostKeys checks the keys of machines against known_hosts files.
+type hostKeys struct {
+	files     []string // from the options; nil: as each hop says
+	acceptNew bool
+	mu        sync.Mutex // for the files, and notes
+	notes     []string
+}
+
+func (k *hostKeys) filesFor(h hop) []string {
+	switch {
+	case len(k.files) > 0:
+		return k.files
+	case len(h.knownHosts) > 0:
+		return h.knownHosts
+	}
+	return []string{expandHome("~/.ssh/known_hosts"), expandHome("~/.ssh/known_hosts2"), "/etc/ssh/ssh_known_hosts"}
+}
+
+// config is what a client needs: how to judge a key, and which kinds of keys to
+// ask for, so that the server shows one that the files have.
+func (k *hostKeys) config(h hop) (ssh.HostKeyCallback, []string, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	files := k.filesFor(h)
+	there := slices.DeleteFunc(slices.Clone(files), func(f string) bool {
+		_, err := os.Stat(f)
+		return errors.Is(err, fs.ErrNotExist)
+	})
+	db, err := knownhosts.NewDB(there...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("known_hosts: %w", err)
+	}
+	name := h.addr()
+	if h.keyAlias != "" {
+		name = netJoin(h.keyAlias, 22)
+	}
+	judge := db.HostKeyCallback()
+	callback := func(_ string, remote net.Addr, key ssh.PublicKey) error {
+		err := judge(name, remote, key)
+		switch {
+		case err == nil:
+			return nil
+		case knownhosts.IsHostUnknown(err) && k.acceptNew:
+			return k.accept(files[0], name, h, key)
+		case knownhosts.IsHostUnknown(err):
+			return unknownKey(files, name, h, key)
+		}
+		if changed, ok := errors.AsType[*xknownhosts.KeyError](err); ok {
+			return changedKey(changed.Want, name, h, key)
+		}
+		if _, ok := errors.AsType[*xknownhosts.RevokedError](err); ok {
+			return fmt.Errorf("the host key of %s is marked @revoked in known_hosts: %s", h.addr(), ssh.FingerprintSHA256(key))
+		}
+		return err
+	}
+	return callback, db.HostKeyAlgorithms(name), nil
+}
+
+func unknownKey(files []string, name string, h hop, key ssh.PublicKey) error {
+	return fmt.Errorf("the host key of %s is not known yet\n  it shows %s %s\n  no entry for %s in %s\nhint: compare the fingerprint with what the machine's console or provider says (ssh-keygen -lf /etc/ssh/ssh_host_%s_key.pub), then run again with --accept-new",
+		h.addr(), key.Type(), ssh.FingerprintSHA256(key), xknownhosts.Normalize(name), strings.Join(files, ", "), shortType(key.Type()))
+}
+
+func changedKey(want []xknownhosts.KnownKey, name string, h hop, key ssh.PublicKey) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "the host key of %s is not the one that is known: either the machine was set up anew, or somebody is in between\n  it shows %s %s", h.addr(), key.Type(), ssh.FingerprintSHA256(key))
+	for _, w := range want {
+		fmt.Fprintf(&b, "\n  known is %s %s (%s:%d)", w.Key.Type(), ssh.FingerprintSHA256(w.Key), w.Filename, w.Line)
+	}
+	fmt.Fprintf(&b, "\nhint: if the new key is right, remove the old one: ssh-keygen -f %s -R '%s'", want[0].Filename, xknownhosts.Normalize(name))
+	return errors.New(b.String())
+}
+
+func shortType(t string) string {
+	switch {
+	case strings.Contains(t, "ed25519"):
+		return "ed25519"
+	case strings.Contains(t, "ecdsa"):
+		return "ecdsa"
+	}
+	return "rsa"
+}
+
+// accept adds the key of a machine that no file knows.
+func (k *hostKeys) accept(file, name string, h hop, key ssh.PublicKey) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return fmt.Errorf("keep the new host key: %w", err)
+	}
+	f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("keep the new host key: %w", err)
+	}
+	defer f.Close()
+	line := xknownhosts.Line([]string{xknownhosts.Normalize(name)}, key) + "\n"
+	last := make([]byte, 1)
+	if st, err := f.Stat(); err == nil && st.Size() > 0 {
+		if _, err := f.ReadAt(last, st.Size()-1); err == nil && last[0] != '\n' {
+			line = "\n" + line
+		}
+	}
+	if _, err := f.WriteString(line); err != nil {
+		return fmt.Errorf("keep the new host key: %w", err)
+	}
+	k.notes = append(k.notes, fmt.Sprintf("%s: accepted its host key %s %s and added it to %s", h.addr(), key.Type(), ssh.FingerprintSHA256(key), file))
+	return nil
+}
+
+func netJoin(host string, port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }

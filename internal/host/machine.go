@@ -1,0 +1,237 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"al.essio.dev/pkg/shellescape"
+	"github.com/pkg/sftp"
+	"golang.org/x/crypto/ssh"
+)
+
+// machine implements Host over one SSH connection.
+type machine struct {
+	dialer *Dialer
+	target Target
+	route  []hop
+	client *ssh.Client
+	shell  *shell
+	root   bool // logged in as root: no sudo
+
+	passwordOnce sync.Once
+	password     Secret
+	passwordErr  error
+
+	sftpMu sync.Mutex
+	sftp   *sftp.Client
+
+	dockerMu sync.Mutex
+	docker   *engine
+}
+
+func (m *machine) connect(ctx context.Context) (err error) {
+	m.client, err = m.dialer.client(ctx, m.route, m.target.ConnectTimeout)
+	if err != nil {
+		return err
+	}
+	m.root = m.client.User() == "root"
+	if m.shell, err = m.startShell(ctx, m.client); err != nil {
+		_ = m.client.Close() // the error says more
+	}
+	return err
+}
+
+// startShell starts a driver as root on client.
+func (m *machine) startShell(ctx context.Context, client *ssh.Client) (*shell, error) {
+	nonce := newNonce()
+	st, err := m.start(ctx, client, driverCommand(nonce))
+	if err != nil {
+		return nil, err
+	}
+	s := newShell(nonce, st.in, st.out, m.trace)
+	go func() {
+		err := st.session.Wait()
+		s.end(m.explainEnd(err, st))
+	}()
+	if m.root {
+		return s, nil // its requests may be on their way already
+	}
+	timer := time.NewTimer(DefaultTimeout)
+	defer timer.Stop()
+	select {
+	case <-s.ready:
+	case <-s.gone:
+		return nil, s.err
+	case <-timer.C:
+		return nil, fmt.Errorf("no shell came up within %s: %s", DefaultTimeout, st.said())
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	if s.uid != "0" {
+		return nil, fmt.Errorf("sudo made %s not root but user %s", m.client.User(), s.uid)
+	}
+	return s, nil
+}
+
+// explainEnd makes an error of how a shell ended, in words that help.
+func (m *machine) explainEnd(err error, st *stream) error {
+	said := st.said()
+	if m.root {
+		if said == "" {
+			return errChannelLost
+		}
+		return fmt.Errorf("%w; the host said: %s", errChannelLost, said)
+	}
+	low := strings.ToLower(said)
+	user := m.client.User()
+	switch {
+	case strings.Contains(low, "a password is required"), strings.Contains(low, "a terminal is required to read the password"):
+		return fmt.Errorf("sudo wants a password of %s\nhint: add sudo_password { ask = true } to the host block", user)
+	case strings.Contains(low, "must have a tty"), strings.Contains(low, "you must have a terminal"):
+		return fmt.Errorf("sudo on the host wants a terminal (requiretty)\nhint: add to sudoers: Defaults:%s !requiretty", user)
+	case strings.Contains(low, "not in the sudoers file"), strings.Contains(low, "may not run sudo"):
+		return fmt.Errorf("%s may not use sudo: %s", user, said)
+	case strings.Contains(low, "is not allowed to execute"):
+		return fmt.Errorf("sudoers allows %s only some commands; ecdeploy needs `sh` as root: %s", user, said)
+	case strings.Contains(low, "sudo") && strings.Contains(low, "not found"):
+		return errors.New("there is no sudo on the host\nhint: log in as root, or install sudo")
+	case strings.Contains(low, "not available"):
+		return fmt.Errorf("the account %s has no shell: %s", user, said)
+	}
+	if said == "" && err == nil {
+		return errChannelLost
+	}
+	if _, ok := errors.AsType[*ssh.ExitMissingError](err); ok || said == "" {
+		return fmt.Errorf("%w (%v)", errChannelLost, err)
+	}
+	return fmt.Errorf("%w; the host said: %s", errChannelLost, said)
+}
+
+func (m *machine) trace(format string, args ...any) {
+	m.dialer.opts.Trace("%s: "+format, append([]any{m.target.Name}, args...)...)
+}
+
+// Name implements Observer.
+func (m *machine) Name() string { return m.target.Name }
+
+// Read implements Observer.
+func (m *machine) Read(ctx context.Context, paths ...string) ([]File, error) {
+	if len(paths) == 0 {
+		return nil, nil
+	}
+	return readFiles(ctx, paths, func(ctx context.Context, r request) (Result, error) {
+		res, err := m.shell.do(ctx, laneQuery, []request{r})
+		if err != nil {
+			return Result{}, err
+		}
+		return res[0], nil
+	})
+}
+
+// Query implements Observer.
+func (m *machine) Query(ctx context.Context, cmds ...Cmd) ([]Result, error) {
+	if len(cmds) == 0 {
+		return nil, nil
+	}
+	reqs := make([]request, len(cmds))
+	for i, c := range cmds {
+		reqs[i] = c.request()
+	}
+	return m.shell.do(ctx, laneQuery, reqs)
+}
+
+// request is the script that runs c. Its input stands in a here-document, so
+// that it is no argument of any process.
+func (c Cmd) request() request {
+	script := shellescape.QuoteCommand(c.Argv)
+	if c.Stdin != nil {
+		script = "base64 -d <<'EC_STDIN' | " + script + "\n" + base64.StdEncoding.EncodeToString(c.Stdin) + "\nEC_STDIN\n"
+	}
+	return request{script, c.Timeout}
+}
+
+// Run implements Host.
+func (m *machine) Run(ctx context.Context, script string, timeout time.Duration) (Result, error) {
+	res, err := m.shell.do(ctx, laneRun, []request{{script, timeout}})
+	if err != nil {
+		return Result{}, err
+	}
+	return res[0], nil
+}
+
+// DialContext implements Host.
+func (m *machine) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := m.client.DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, forwardingError("reach "+addr+" from "+m.Name(), err)
+	}
+	return conn, nil
+}
+
+// Confirm implements Host.
+func (m *machine) Confirm(ctx context.Context) error {
+	client, err := m.dialer.client(ctx, m.route, m.target.ConnectTimeout)
+	if err != nil {
+		return fmt.Errorf("a second login does not work: %w", err)
+	}
+	defer client.Close()
+	s, err := m.startShell(ctx, client)
+	if err != nil {
+		return fmt.Errorf("a second login does not work: %w", err)
+	}
+	res, err := s.do(ctx, laneRun, []request{{script: "id -u"}})
+	if err != nil {
+		return fmt.Errorf("a second login does not work: %w", err)
+	}
+	if got := strings.TrimSpace(string(res[0].Stdout)); got != "0" {
+		return fmt.Errorf("a second login is not root but user %q", Clean(got))
+	}
+	return nil
+}
+
+// Close implements Host.
+func (m *machine) Close() error {
+	m.sftpMu.Lock()
+	if m.sftp != nil {
+		_ = m.sftp.Close() // the connection's end says more
+	}
+	m.sftpMu.Unlock()
+	m.dockerMu.Lock()
+	if m.docker != nil {
+		_ = m.docker.api.Close() // likewise
+	}
+	m.dockerMu.Unlock()
+	if err := m.client.Close(); err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("close the connection to %s: %w", m.Name(), err)
+	}
+	return nil
+}
+
+// limited keeps the first bytes that are written to it.
+type limited struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if room := 4<<10 - l.b.Len(); room > 0 {
+		l.b.Write(p[:min(room, len(p))])
+	}
+	return len(p), nil
+}
+
+func (l *limited) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}

@@ -1,0 +1,123 @@
+package host
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+
+	"github.com/pkg/sftp"
+	"golang.org/x/sync/errgroup"
+)
+
+// uploads is how many files are under way at once.
+const uploads = 16
+
+// Upload implements Host.
+func (m *machine) Upload(ctx context.Context, files []Upload) error {
+	for _, f := range files {
+		if !path.IsAbs(f.Path) {
+			return fmt.Errorf("upload %q: the path is not absolute", f.Path)
+		}
+	}
+	c, err := m.sftpClient(ctx)
+	if err != nil {
+		return err
+	}
+	// The library knows no contexts: closing its channel ends what waits.
+	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
+	defer stop()
+	total := 0
+	var g errgroup.Group
+	g.SetLimit(uploads)
+	for _, f := range files {
+		total += len(f.Data)
+		g.Go(func() error {
+			if err := upload(c, f); err != nil {
+				return fmt.Errorf("upload %s: %w", f.Path, err)
+			}
+			return nil
+		})
+	}
+	m.trace("upload of %d files, %d bytes", len(files), total)
+	err = g.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+func upload(c *sftp.Client, up Upload) error {
+	f, err := c.OpenFile(up.Path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC)
+	if err != nil {
+		return err
+	}
+	err = f.Chmod(up.Mode.Perm())
+	if err == nil {
+		_, err = f.Write(up.Data)
+	}
+	return errors.Join(err, f.Close())
+}
+
+// sftpClient starts SFTP on first use.
+func (m *machine) sftpClient(ctx context.Context) (*sftp.Client, error) {
+	m.sftpMu.Lock()
+	defer m.sftpMu.Unlock()
+	if m.sftp != nil {
+		return m.sftp, nil
+	}
+	opts := []sftp.ClientOption{sftp.UseConcurrentWrites(true)}
+	var err error
+	if m.root {
+		if m.sftp, err = sftp.NewClient(m.client, opts...); err == nil {
+			return m.sftp, nil
+		}
+	}
+	// Under sudo, or where sshd has no such subsystem.
+	st, err := m.startMarked(ctx, `for p in /usr/lib/openssh/sftp-server /usr/libexec/openssh/sftp-server /usr/lib/ssh/sftp-server /usr/libexec/sftp-server /usr/lib/sftp-server; do [ -x $p ] && exec $p; done; echo there is no sftp-server on the host >&2; exit 127`)
+	if err != nil {
+		return nil, fmt.Errorf("start SFTP: %w", err)
+	}
+	if m.sftp, err = sftp.NewClientPipe(st.out, st.in, opts...); err != nil {
+		return nil, fmt.Errorf("start SFTP: %w", err)
+	}
+	return m.sftp, nil
+}
+
+// startMarked runs sh text as root and returns once it runs: what a login
+// script or sudo printed before is dropped.
+func (m *machine) startMarked(ctx context.Context, text string) (*stream, error) {
+	nonce := newNonce()
+	st, err := m.start(ctx, m.client, `sh -c 'echo `+nonce+`; `+text+`'`)
+	if err != nil {
+		return nil, err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- st.session.Wait() }()
+	in := bufio.NewReader(st.out)
+	marked := make(chan error, 1)
+	go func() {
+		for {
+			line, err := in.ReadString('\n')
+			if err != nil || line == nonce+"\n" {
+				marked <- err
+				return
+			}
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, DefaultTimeout)
+	defer cancel()
+	select {
+	case err := <-marked:
+		if err == nil {
+			st.out = in
+			return st, nil
+		}
+		return nil, m.explainEnd(<-ended, st)
+	case <-ctx.Done():
+		_ = st.session.Close() // nobody reads it any more
+		return nil, context.Cause(ctx)
+	}
+}
