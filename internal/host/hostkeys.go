@@ -1,13 +1,13 @@
 package host
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -41,13 +41,9 @@ func (k *hostKeys) config(h hop) (ssh.HostKeyCallback, []string, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	files := k.filesFor(h)
-	there := slices.DeleteFunc(slices.Clone(files), func(f string) bool {
-		_, err := os.Stat(f)
-		return errors.Is(err, fs.ErrNotExist)
-	})
-	db, err := knownhosts.NewDB(there...)
+	db, original, err := readKnownHosts(files)
 	if err != nil {
-		return nil, nil, fmt.Errorf("known_hosts: %w", err)
+		return nil, nil, err
 	}
 	name := h.addr()
 	if h.keyAlias != "" {
@@ -65,7 +61,7 @@ func (k *hostKeys) config(h hop) (ssh.HostKeyCallback, []string, error) {
 			return unknownKey(files, name, h, key)
 		}
 		if changed, ok := errors.AsType[*xknownhosts.KeyError](err); ok {
-			return changedKey(changed.Want, name, h, key)
+			return changedKey(changed.Want, original, name, h, key)
 		}
 		if _, ok := errors.AsType[*xknownhosts.RevokedError](err); ok {
 			return fmt.Errorf("the host key of %s is marked @revoked in known_hosts: %s", h.addr(), ssh.FingerprintSHA256(key))
@@ -75,18 +71,64 @@ func (k *hostKeys) config(h hop) (ssh.HostKeyCallback, []string, error) {
 	return callback, db.HostKeyAlgorithms(name), nil
 }
 
+// readKnownHosts reads those of files that are there. The library gives up on a
+// file with one line that it does not know, as a newer OpenSSH writes them;
+// OpenSSH passes over such a line, so the library gets a copy without them.
+// original has the names of the files by those that the library knows.
+func readKnownHosts(files []string) (db *knownhosts.HostKeyDB, original map[string]string, err error) {
+	original = map[string]string{}
+	var read []string
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("known_hosts: %w", err)
+		}
+		copied, err := copyKnown(b)
+		if err != nil {
+			return nil, nil, fmt.Errorf("known_hosts: %w", err)
+		}
+		defer os.Remove(copied)
+		read = append(read, copied)
+		original[copied] = file
+	}
+	if db, err = knownhosts.NewDB(read...); err != nil {
+		return nil, nil, fmt.Errorf("known_hosts: %w", err)
+	}
+	return db, original, nil
+}
+
+// copyKnown writes the lines that can be understood, each with its number, to a
+// new file and returns its name.
+func copyKnown(b []byte) (string, error) {
+	lines := bytes.SplitAfter(b, []byte("\n"))
+	for i, line := range lines {
+		if _, _, _, _, _, err := ssh.ParseKnownHosts(line); err != nil {
+			lines[i] = []byte("\n")
+		}
+	}
+	f, err := os.CreateTemp("", "ecdeploy-known-hosts-")
+	if err != nil {
+		return "", err
+	}
+	_, err = f.Write(bytes.Join(lines, nil))
+	return f.Name(), errors.Join(err, f.Close())
+}
+
 func unknownKey(files []string, name string, h hop, key ssh.PublicKey) error {
 	return fmt.Errorf("the host key of %s is not known yet\n  it shows %s %s\n  no entry for %s in %s\nhint: compare the fingerprint with what the machine's console or provider says (ssh-keygen -lf /etc/ssh/ssh_host_%s_key.pub), then run again with --accept-new",
 		h.addr(), key.Type(), ssh.FingerprintSHA256(key), xknownhosts.Normalize(name), strings.Join(files, ", "), shortType(key.Type()))
 }
 
-func changedKey(want []xknownhosts.KnownKey, name string, h hop, key ssh.PublicKey) error {
+func changedKey(want []xknownhosts.KnownKey, original map[string]string, name string, h hop, key ssh.PublicKey) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "the host key of %s is not the one that is known: either the machine was set up anew, or somebody is in between\n  it shows %s %s", h.addr(), key.Type(), ssh.FingerprintSHA256(key))
 	for _, w := range want {
-		fmt.Fprintf(&b, "\n  known is %s %s (%s:%d)", w.Key.Type(), ssh.FingerprintSHA256(w.Key), w.Filename, w.Line)
+		fmt.Fprintf(&b, "\n  known is %s %s (%s:%d)", w.Key.Type(), ssh.FingerprintSHA256(w.Key), original[w.Filename], w.Line)
 	}
-	fmt.Fprintf(&b, "\nhint: if the new key is right, remove the old one: ssh-keygen -f %s -R '%s'", want[0].Filename, xknownhosts.Normalize(name))
+	fmt.Fprintf(&b, "\nhint: if the new key is right, remove the old one: ssh-keygen -f %s -R '%s'", original[want[0].Filename], xknownhosts.Normalize(name))
 	return errors.New(b.String())
 }
 

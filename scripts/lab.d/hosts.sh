@@ -90,7 +90,8 @@ start_host() {
 		"$(host_tag "$kind")" >/dev/null
 	tree=$(mktemp -d)
 	host_files "$kind" "$sfu_for" "$name" "$tree"
-	tar --create --owner=0 --group=0 --directory "$tree" . | docker cp - "$(container "$name"):/"
+	# No folders: those that are there keep their owners.
+	find "$tree" ! -type d -printf '%P\0' | tar --create --owner=0 --group=0 --directory "$tree" --null --files-from=- | docker cp - "$(container "$name"):/"
 	rm -rf "$tree"
 	docker start "$(container "$name")" >/dev/null
 }

@@ -1,0 +1,257 @@
+package host
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// shells are the /bin/sh of Debian, RHEL, Alpine and Android.
+var shells = map[string][]string{"dash": {"dash"}, "bash": {"bash", "--posix"}, "busybox": {"busybox", "ash"}, "mksh": {"mksh"}}
+
+// local starts a driver in a shell of this machine. What it says before its
+// first line must not matter.
+func local(t *testing.T, argv []string) *shell {
+	t.Helper()
+	if _, err := exec.LookPath(argv[0]); err != nil {
+		t.Skipf("no %s here: scripts/lab tools installs it", argv[0])
+	}
+	nonce := newNonce()
+	dir := t.TempDir()
+	// The driver says sh, and sh must be the shell in question.
+	full, err := exec.LookPath(argv[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrapper := "#!/bin/bash\nexec -a sh " + full + " \"$@\"\n"
+	if len(argv) > 1 {
+		wrapper = "#!/bin/sh\nexec " + full + " " + argv[1] + " \"$@\"\n"
+	}
+	if err := os.WriteFile(filepath.Join(dir, "sh"), []byte(wrapper), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("/bin/sh", "-c", "echo a banner; "+driverCommand(nonce))
+	cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	s := newShell(nonce, in, out, t.Logf)
+	t.Cleanup(func() {
+		in.Close()
+		<-s.gone
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("the driver ended with %v", err)
+		}
+	})
+	if _, err := io.WriteString(in, "a left-over password\n"); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func eachShell(t *testing.T, test func(*testing.T, *shell)) {
+	for name, argv := range shells {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, local(t, argv))
+		})
+	}
+}
+
+func TestAnswers(t *testing.T) {
+	eachShell(t, func(t *testing.T, s *shell) {
+		hostile := "a'b\"c\\d$(id)`id`\n\t*é\x01 -n"
+		big := strings.Repeat("0123456789abcde\n", 20000)
+		got, err := s.do(t.Context(), laneQuery, []request{
+			Cmd{Argv: []string{"printf", "%s", hostile}}.request(),
+			{script: "echo out; echo err >&2; exit 3"},
+			{script: "cat"},
+			Cmd{Argv: []string{"cat"}, Stdin: []byte(big)}.request(),
+			{script: "no-such-program"},
+			{script: "printf 'a\\0b'; printf 'no end of line' >&2"},
+			{script: "exit 0"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(got[4].Stderr), "no-such-program") {
+			t.Errorf("a missing program: %q", got[4].Stderr)
+		}
+		got[4].Stderr = nil
+		want := []Result{
+			{Stdout: []byte(hostile)},
+			{Code: 3, Stdout: []byte("out\n"), Stderr: []byte("err\n")},
+			{},
+			{Stdout: []byte(big)},
+			{Code: 127},
+			{Stdout: []byte("a\x00b"), Stderr: []byte("no end of line")},
+			{},
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Error(d)
+		}
+	})
+}
+
+// A time-out ends the command and what it started, and harms nobody else.
+func TestTimeout(t *testing.T) {
+	eachShell(t, func(t *testing.T, s *shell) {
+		got, err := s.do(t.Context(), laneQuery, []request{{"echo begun; sleep 600", time.Second}, {"echo fine", 0}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[0].Stderr = nil // some shells say there that the command was ended
+		want := []Result{{Code: 124, Stdout: []byte("begun\n")}, {Stdout: []byte("fine\n")}}
+		if strings.Contains(t.Name(), "busybox") {
+			want[0].Code = got[0].Code // the timeout that is found first decides
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Error(d)
+		}
+	})
+}
+
+// Queries run beside each other, at most three; changes never do.
+func TestLanes(t *testing.T) {
+	eachShell(t, func(t *testing.T, s *shell) {
+		dir := t.TempDir()
+		text := "mkdir " + dir + "/$1; ls " + dir + " | wc -l; sleep 0.3; rmdir " + dir + "/$1"
+		run := func(in lane) []Result {
+			var reqs []request
+			for _, n := range []string{"a", "b", "c", "d", "e"} {
+				reqs = append(reqs, Sh(text, n).request())
+			}
+			got, err := s.do(t.Context(), in, reqs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return got
+		}
+		for _, r := range run(laneRun) {
+			if got := strings.TrimSpace(string(r.Stdout)); got != "1" {
+				t.Errorf("%s changes ran at once", got)
+			}
+		}
+		most := ""
+		for _, r := range run(laneQuery) {
+			most = max(most, strings.TrimSpace(string(r.Stdout)))
+		}
+		if most != "2" && most != "3" {
+			t.Errorf("%s queries ran at once, want 2 or 3", most)
+		}
+	})
+}
+
+func TestTruncated(t *testing.T) {
+	s := local(t, shells["dash"])
+	got, err := s.do(t.Context(), laneQuery, []request{{script: "head -c 9000000 /dev/zero; echo still running >&2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := got[0]; len(r.Stdout) != MaxOutput || !r.Truncated || r.Code != 0 || string(r.Stderr) != "still running\n" {
+		t.Errorf("%d bytes, truncated %v, status %d, stderr %q", len(r.Stdout), r.Truncated, r.Code, r.Stderr)
+	}
+}
+
+// A script that holds a secret must not show in the process list.
+func TestScriptIsNoArgument(t *testing.T) {
+	eachShell(t, func(t *testing.T, s *shell) {
+		canary := newNonce()
+		got, err := s.do(t.Context(), laneRun, []request{{script: ": " + canary + "; cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'; :"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got[0].Stdout) == 0 {
+			t.Fatal("no process was seen")
+		}
+		if strings.Contains(string(got[0].Stdout), canary) {
+			t.Error("the script is an argument or in the environment of a process")
+		}
+	})
+}
+
+func TestLostConnection(t *testing.T) {
+	r, w := io.Pipe()
+	s := newShell("n", io.Discard, r, t.Logf)
+	time.AfterFunc(50*time.Millisecond, func() { w.Close() })
+	if _, err := s.do(t.Context(), laneRun, []request{{script: "x"}}); err == nil {
+		t.Error("no error from a channel that ended")
+	}
+}
+
+func TestCancelled(t *testing.T) {
+	s := local(t, shells["dash"])
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	if _, err := s.do(ctx, laneQuery, []request{{script: "sleep 1"}}); err != context.Canceled {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestReadFiles(t *testing.T) {
+	eachShell(t, func(t *testing.T, s *shell) {
+		dir := t.TempDir()
+		weird := dir + "/a 'b' $(id) é*"
+		for name, data := range map[string]string{weird: "x\n", dir + "/c1": "one", dir + "/c2": "", dir + "/.hidden": "h"} {
+			if err := os.WriteFile(name, []byte(data), 0o640); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Symlink("c1", dir+"/link"); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(dir+"/nowhere", dir+"/dangling"); err != nil {
+			t.Fatal(err)
+		}
+		got, err := readFiles(t.Context(), []string{dir + "/c?", dir + "/none*", weird, dir + "/link", dir + "/dangling", dir}, func(ctx context.Context, r request) (Result, error) {
+			res, err := s.do(ctx, laneQuery, []request{r})
+			if err != nil {
+				return Result{}, err
+			}
+			return res[0], nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		st, err := os.Stat(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		own := func(f File) File {
+			f.Owner, f.Group, f.Exists = got[0].Owner, got[0].Group, true
+			f.UID, f.GID = os.Getuid(), os.Getgid()
+			return f
+		}
+		want := []File{
+			own(File{Path: dir + "/c1", Real: dir + "/c1", Mode: 0o640, Data: []byte("one")}),
+			own(File{Path: dir + "/c2", Real: dir + "/c2", Mode: 0o640, Data: []byte{}}),
+			{Path: dir + "/none*", Real: dir + "/none*"},
+			own(File{Path: weird, Real: weird, Mode: 0o640, Data: []byte("x\n")}),
+			own(File{Path: dir + "/link", Real: dir + "/c1", Mode: 0o640, Data: []byte("one")}),
+			{Path: dir + "/dangling", Real: dir + "/nowhere"},
+			own(File{Path: dir, Real: dir, Mode: st.Mode(), Names: []string{".hidden", filepath.Base(weird), "c1", "c2", "dangling", "link"}}),
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Error(d)
+		}
+	})
+}
