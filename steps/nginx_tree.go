@@ -216,7 +216,8 @@ func (s nginxServer) handles(uri string) bool {
 }
 
 // listens are the addresses that the host's TLS servers listen on, with ssl
-// alone as their option; the usual two where there are none.
+// alone as their option: of those on port 443 if there are any (8448 is for
+// federation alone), and the usual two where no server has TLS.
 func (t *nginxTree) listens(ipv6 bool) []string {
 	var out []string
 	for _, s := range t.servers() {
@@ -226,13 +227,16 @@ func (t *nginxTree) listens(ipv6 bool) []string {
 			}
 		}
 	}
-	if len(out) == 0 {
-		out = []string{"443 ssl"}
-		if ipv6 {
-			out = append(out, "[::]:443 ssl")
-		}
+	https := slices.DeleteFunc(slices.Clone(out), func(l string) bool { return l != "443 ssl" && !strings.HasSuffix(l, ":443 ssl") })
+	switch {
+	case len(https) > 0:
+		return https
+	case len(out) > 0:
+		return out
+	case ipv6:
+		return []string{"443 ssl", "[::]:443 ssl"}
 	}
-	return out
+	return []string{"443 ssl"}
 }
 
 // tlsAddr is where the host's own TLS servers can be asked.

@@ -71,7 +71,7 @@ func maskKeys(s string, k Keys) string {
 // unified is a diff with that many lines of context; values of keys that look
 // like secrets are masked in it.
 func unified(path, before, after string, context int) string {
-	d, err := udiff.ToUnified(path, path, before, udiff.Strings(before, after), context)
+	d, err := udiff.ToUnified(path, path, before, udiff.Lines(before, after), context)
 	if err != nil {
 		return ""
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -68,7 +69,11 @@ func (k *hostKeys) config(h hop) (ssh.HostKeyCallback, []string, error) {
 		}
 		return err
 	}
-	return callback, db.HostKeyAlgorithms(name), nil
+	algorithms := db.HostKeyAlgorithms(name)
+	if len(algorithms) == 0 { // unknown: the kind of key that people compare by default
+		algorithms = append([]string{ssh.KeyAlgoED25519}, slices.DeleteFunc(ssh.SupportedAlgorithms().HostKeys, func(a string) bool { return a == ssh.KeyAlgoED25519 })...)
+	}
+	return callback, algorithms, nil
 }
 
 // readKnownHosts reads those of files that are there. The library gives up on a

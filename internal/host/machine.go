@@ -56,11 +56,7 @@ func (m *machine) startShell(ctx context.Context, client *ssh.Client) (*shell, e
 	if err != nil {
 		return nil, err
 	}
-	s := newShell(nonce, st.in, st.out, m.trace)
-	go func() {
-		err := st.session.Wait()
-		s.end(m.explainEnd(err, st))
-	}()
+	s := newShell(nonce, st.in, st.out, func() error { return m.explainEnd(st.session.Wait(), st) }, m.trace)
 	if m.root {
 		return s, nil // its requests may be on their way already
 	}
@@ -93,6 +89,8 @@ func (m *machine) explainEnd(err error, st *stream) error {
 	low := strings.ToLower(said)
 	user := m.client.User()
 	switch {
+	case st.prompts.again():
+		return fmt.Errorf("sudo does not take the password of %s", user)
 	case strings.Contains(low, "a password is required"), strings.Contains(low, "a terminal is required to read the password"):
 		return fmt.Errorf("sudo wants a password of %s\nhint: add sudo_password { ask = true } to the host block", user)
 	case strings.Contains(low, "must have a tty"), strings.Contains(low, "you must have a terminal"):

@@ -74,10 +74,14 @@ func driverCommand(nonce string) string {
 	return fmt.Sprintf(`sh -c 'eval "$(printf %%s "$2" | base64 -d)"' sh %s %s`, nonce, base64.StdEncoding.EncodeToString([]byte(text)))
 }
 
-// newShell speaks with the driver that answers on r and listens on w.
-func newShell(nonce string, w io.Writer, r io.Reader, trace func(string, ...any)) *shell {
+// newShell speaks with the driver that answers on r and listens on w. When r
+// ends, why tells the reason.
+func newShell(nonce string, w io.Writer, r io.Reader, why func() error, trace func(string, ...any)) *shell {
 	s := &shell{nonce: nonce, trace: trace, w: w, waiting: map[int]*answer{}, ready: make(chan struct{}), gone: make(chan struct{})}
-	go s.read(r)
+	go func() {
+		s.read(r)
+		s.end(why())
+	}()
 	return s
 }
 
@@ -91,7 +95,6 @@ func (s *shell) read(r io.Reader) {
 			s.take(fields[1], fields[2:])
 		}
 	}
-	s.end(errChannelLost)
 }
 
 // take reads one line of the driver.
@@ -142,11 +145,6 @@ func appendBase64(b []byte, text string) ([]byte, error) {
 func (s *shell) end(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	select {
-	case <-s.gone:
-		return
-	default:
-	}
 	s.err = err
 	close(s.gone)
 }

@@ -54,7 +54,7 @@ func local(t *testing.T, argv []string) *shell {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	s := newShell(nonce, in, out, t.Logf)
+	s := newShell(nonce, in, out, func() error { return errChannelLost }, t.Logf)
 	t.Cleanup(func() {
 		in.Close()
 		<-s.gone
@@ -191,7 +191,7 @@ func TestScriptIsNoArgument(t *testing.T) {
 
 func TestLostConnection(t *testing.T) {
 	r, w := io.Pipe()
-	s := newShell("n", io.Discard, r, t.Logf)
+	s := newShell("n", io.Discard, r, func() error { return errChannelLost }, t.Logf)
 	time.AfterFunc(50*time.Millisecond, func() { w.Close() })
 	if _, err := s.do(t.Context(), laneRun, []request{{script: "x"}}); err == nil {
 		t.Error("no error from a channel that ended")

@@ -117,3 +117,14 @@ func (p *promptReader) Write(b []byte) (int, error) {
 	}
 	return n, err
 }
+
+// again reports whether sudo asked once more, which means that the password is
+// wrong.
+func (p *promptReader) again() bool {
+	if p == nil {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.times > 1
+}
