@@ -17,9 +17,10 @@ type yamlDoc struct {
 	lines   []int // offset of each line's first byte
 	root    *yamlNode
 	aliased map[*yaml.Node]bool // nodes that an alias points to
-	step    int                 // indent of a mapping in a mapping
-	dash    int                 // indent of a list in a mapping
-	odd     string              // why no edit of this text is safe; "" where one is
+	anchors map[string]bool
+	step    int    // indent of a mapping in a mapping
+	dash    int    // indent of a list in a mapping
+	odd     string // why no edit of this text is safe; "" where one is
 }
 
 // yamlNode is a node of the tree and its byte range.
@@ -37,9 +38,10 @@ var bom = []byte("\ufeff")
 // parseYAML reads src. It fails where there is not exactly one document, or
 // none, that go-yaml reads.
 func parseYAML(src []byte) (*yamlDoc, error) {
-	d := &yamlDoc{src: src, aliased: map[*yaml.Node]bool{}}
-	if !utf8.Valid(src) || bytes.IndexByte(src, 0) >= 0 {
-		return nil, errors.New("the text is not UTF-8")
+	d := &yamlDoc{src: src, aliased: map[*yaml.Node]bool{}, anchors: map[string]bool{}, step: -1, dash: -1}
+	defer func() { d.step, d.dash = orTwo(d.step), orTwo(d.dash) }()
+	if err := checkYAMLText(src); err != nil {
+		return nil, err
 	}
 	d.lines = []int{0}
 	for i := 0; i < len(src); i++ {
@@ -56,18 +58,24 @@ func parseYAML(src []byte) (*yamlDoc, error) {
 	if err != nil || root == nil {
 		return d, err
 	}
-	d.step, d.dash = -1, -1
 	if d.odd == "" {
 		// Positions are only needed, and only known, where an edit is safe.
 		if d.root, err = d.place(root, nil); err != nil {
 			return nil, err
 		}
 		d.learn(d.root)
+		d.checkTabs()
 	} else {
 		d.root = bare(root)
 	}
-	d.step, d.dash = orTwo(d.step), orTwo(d.dash)
-	return d, err
+	return d, nil
+}
+
+func checkYAMLText(src []byte) error {
+	if !utf8.Valid(src) || bytes.IndexByte(src, 0) >= 0 {
+		return errors.New("the text is not UTF-8")
+	}
+	return nil
 }
 
 func orTwo(n int) int {
@@ -89,6 +97,9 @@ func loadYAML(src []byte) (root *yaml.Node, err error) {
 	if err := dec.Decode(&doc); errors.Is(err, io.EOF) {
 		return nil, nil
 	} else if err != nil {
+		if strings.Contains(err.Error(), "unknown anchor") {
+			return nil, errors.New("an alias has no anchor") // its name may be a password that begins with *
+		}
 		return nil, errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
 	}
 	if err := dec.Decode(&more); !errors.Is(err, io.EOF) {
@@ -115,6 +126,12 @@ func (d *yamlDoc) place(n *yaml.Node, up *yamlNode) (*yamlNode, error) {
 	if n.Alias != nil {
 		d.aliased[n.Alias] = true
 	}
+	if n.Kind != yaml.AliasNode && n.Anchor != "" {
+		if d.anchors[n.Anchor] {
+			d.odd = fmt.Sprintf("line %d has an anchor that is there twice, which PyYAML refuses", n.Line)
+		}
+		d.anchors[n.Anchor] = true
+	}
 	var ok bool
 	if out.off, ok = d.offset(n.Line, n.Column); !ok {
 		return nil, errors.New("the YAML parser gave a place outside the text")
@@ -132,6 +149,44 @@ func (d *yamlDoc) place(n *yaml.Node, up *yamlNode) (*yamlNode, error) {
 		out.end = out.body
 	}
 	return out, nil
+}
+
+// checkTabs finds a tab that PyYAML refuses: one outside of comments, quotes
+// and block texts.
+func (d *yamlDoc) checkTabs() {
+	if bytes.IndexByte(d.src, '\t') < 0 {
+		return
+	}
+	inText := make([]bool, len(d.src))
+	var mark func(n *yamlNode)
+	mark = func(n *yamlNode) {
+		from := n.body
+		if n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0 {
+			from = d.lineEnd(from)
+		}
+		if n.Kind == yaml.ScalarNode && n.Style&^yaml.TaggedStyle != 0 {
+			for i := from; i < n.end; i++ {
+				inText[i] = true
+			}
+		}
+		for _, k := range n.kids {
+			mark(k)
+		}
+	}
+	mark(d.root)
+	comment := false
+	for i, c := range d.src {
+		switch {
+		case c == '\n':
+			comment = false
+		case inText[i] || comment:
+		case c == '#':
+			comment = i == 0 || bytes.IndexByte([]byte(" \n"), d.src[i-1]) >= 0
+		case c == '\t':
+			d.odd = fmt.Sprintf("line %d has a tab where PyYAML takes none", bytes.Count(d.src[:i], []byte("\n"))+1)
+			return
+		}
+	}
 }
 
 // offset is the byte offset of a line and column, both from 1; columns count

@@ -118,7 +118,7 @@ var plainYAML = regexp.MustCompile(`^[A-Za-z0-9_/][A-Za-z0-9_./-]*$`)
 // yamlString writes text plain where YAML 1.1 and 1.2 both read it as text,
 // else in double quotes.
 func yamlString(text string) string {
-	if plainYAML.MatchString(text) && len(text) > 1 && foldTag(text) == "!!str" && !looksTyped(text) {
+	if plainYAML.MatchString(text) && !strings.Contains("yYnN", text) && foldTag(text) == "!!str" && !looksTyped(text) {
 		return text
 	}
 	return quoteYAML(text)

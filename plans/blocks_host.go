@@ -1,0 +1,137 @@
+package plans
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/steps"
+)
+
+// defaultConnectTimeout bounds each connection of the chain to a host.
+const defaultConnectTimeout = 15 * time.Second
+
+// hostBlock is a host block as it is written.
+type hostBlock struct {
+	Address        string        `hcl:"address"` // a name, an address or an alias of ~/.ssh/config
+	User           string        `hcl:"user,optional"`
+	Port           int           `hcl:"port,optional"`
+	Identity       string        `hcl:"identity,optional"` // path of a private key on the laptop
+	Jump           string        `hcl:"jump,optional"`
+	Become         string        `hcl:"become,optional"`          // "none" or "sudo"
+	ConnectTimeout string        `hcl:"connect_timeout,optional"` // default 15s
+	SudoPassword   *sudoPassword `hcl:"sudo_password,block"`
+	Firewall       []*node       `hcl:"firewall,block"`
+}
+
+// sudoPassword says where sudo's password comes from: one of these.
+type sudoPassword struct {
+	Ask     bool     `hcl:"ask,optional"`
+	File    string   `hcl:"file,optional"`
+	Env     string   `hcl:"env,optional"`
+	Command []string `hcl:"command,optional"`
+}
+
+func (l *loader) host(n *node) Host {
+	var b hostBlock
+	l.fill(n, &b)
+	h := Host{
+		Name: n.label, Address: b.Address, User: b.User, Port: b.Port, Identity: l.local(b.Identity), Jump: b.Jump,
+		Become: host.Become(b.Become), ConnectTimeout: defaultConnectTimeout, Pos: l.pos(n.def),
+	}
+	if b.SudoPassword != nil {
+		h.SudoPassword = PasswordSource(*b.SudoPassword)
+		h.SudoPassword.File = l.local(b.SudoPassword.File)
+	}
+	if h.Become == "" {
+		h.Become = host.BecomeNone
+		if b.SudoPassword != nil || b.User != "" && b.User != "root" {
+			h.Become = host.BecomeSudo
+		}
+	}
+	if d, ok := l.duration(n, "connect_timeout", b.ConnectTimeout); ok {
+		h.ConnectTimeout = d
+	}
+	for i, f := range b.Firewall {
+		if i > 0 {
+			l.fail(f.def, "firewall {} stands here a second time", "keep one")
+			continue
+		}
+		h.Firewall = l.variant(f, steps.Firewalls())
+	}
+	l.checkHost(n, h)
+	return h
+}
+
+var hostName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+
+func (l *loader) checkHost(n *node, h Host) {
+	if n.label != "" && !hostName.MatchString(n.label) {
+		l.fail(n.name, fmt.Sprintf("%q is no name for a host", n.label), "use letters, digits, dots, - and _; the machine's own name goes to address")
+	}
+	if n.has("address") && n.known("address") {
+		l.checkAddress(n, h.Address)
+	}
+	if n.known("user") && strings.ContainsAny(h.User, " \t\n@:/") || strings.HasPrefix(h.User, "-") {
+		l.fail(n.at("user"), "this is no name of a user", `write user = "root", say`)
+	}
+	l.checkPort(n, "port", h.Port, 1)
+	if n.has("become") && n.known("become") && h.Become != host.BecomeNone && h.Become != host.BecomeSudo {
+		l.fail(n.at("become"), fmt.Sprintf("there is no way %q to become root", h.Become), `write become = "sudo", or "none" for a login as root`)
+	}
+	if n.has("become") && h.Become == host.BecomeNone && h.User != "" && h.User != "root" {
+		l.warn(n.at("become"), "a login that is not root stays without root's rights", `write become = "sudo"`)
+	}
+	p := n.child("sudo_password")
+	if p == nil {
+		return
+	}
+	if n.has("become") && h.Become == host.BecomeNone {
+		l.fail(p.def, "sudo_password {} is there, but sudo is not used", `write become = "sudo", or remove the block`)
+	}
+	if len(p.given) != 1 || p.has("ask") && p.known("ask") && !h.SudoPassword.Ask || p.has("command") && p.known("command") && len(h.SudoPassword.Command) == 0 {
+		l.fail(p.def, "sudo_password {} wants one source", `write one of ask = true, file = "...", env = "NAME", command = ["...", "..."]`)
+	}
+}
+
+func (l *loader) checkAddress(n *node, address string) {
+	at := n.at("address")
+	switch _, port, colon := strings.Cut(address, ":"); {
+	case address == "":
+		l.fail(at, "address is empty", "write "+samples["address"]+", a name, or an alias of ~/.ssh/config")
+	case strings.Contains(address, "://"):
+		l.fail(at, "address is a URL", "write the name or the address alone")
+	case strings.Contains(address, "@"):
+		l.fail(at, "address holds a user", "write user = \"...\" in a line of its own")
+	case colon && !strings.Contains(port, ":"):
+		l.fail(at, "address holds a port", "write port = ... in a line of its own")
+	case strings.ContainsAny(address, " \t\n/[]") || strings.HasPrefix(address, "-"):
+		l.fail(at, "this is no address", "write an IP address, a name, or an alias of ~/.ssh/config")
+	}
+}
+
+// checkPort wants a port from least on, where the file gives one.
+func (l *loader) checkPort(n *node, attr string, port, least int) {
+	switch {
+	case !n.has(attr) || !n.known(attr):
+	case port < 1 || port > 65535:
+		l.fail(n.at(attr), fmt.Sprintf("%s %d is not a port", attr, port), fmt.Sprintf("write a number from %d to 65535", least))
+	case port < least:
+		l.fail(n.at(attr), fmt.Sprintf("%s %d needs root, and containers run without", attr, port), fmt.Sprintf("write a number from %d to 65535", least))
+	}
+}
+
+// duration reads a time like 90s; false where it is not given or wrong.
+func (l *loader) duration(n *node, attr, text string) (time.Duration, bool) {
+	if !n.has(attr) || !n.known(attr) {
+		return 0, false
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < time.Second || d > 24*time.Hour {
+		l.fail(n.at(attr), attr+" is no duration between 1s and 24h", `write a number and a unit, like "90s" or "2m"`)
+		return 0, false
+	}
+	return d, true
+}

@@ -1,0 +1,114 @@
+package plans
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"testing"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"github.com/emdecloud/ecdeploy/steps"
+)
+
+const reference = "../hosts.example.hcl"
+
+// Every example is right, down to warnings, and loads with nothing but the file
+// at hand: no environment, no file it names.
+func TestExamplesValidate(t *testing.T) {
+	paths, err := filepath.Glob("examples/*.hcl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(paths) != 5 {
+		t.Errorf("%d examples, expected 5", len(paths))
+	}
+	for _, p := range append(paths, reference) {
+		f, mistakes := Load(p, LoadOptions{Validate: true, Environ: func(string) (string, bool) { return "", false }})
+		if f == nil || len(mistakes) > 0 {
+			t.Errorf("%s: %+v", p, mistakes)
+		}
+	}
+}
+
+// The five examples are of the shapes that their names say.
+func TestExampleShapes(t *testing.T) {
+	for name, want := range map[string][2]int{
+		"one-host": {1, 1}, "sfu-apart": {1, 2}, "three-sites-five-hosts": {3, 5}, "archive-images": {1, 1}, "sudo-password": {1, 1},
+	} {
+		f, _ := Load("examples/"+name+".hcl", LoadOptions{Validate: true})
+		if f == nil || len(f.Sites) != want[0] || len(f.Hosts) != want[1] {
+			t.Errorf("%s: %+v", name, f)
+		}
+	}
+}
+
+// commented finds settings and blocks that stand behind a #.
+var commented = regexp.MustCompile(`(?m)^(\s*)# ?(\s*(?:[a-z_]+\s+=\s|[a-z_]+ "[a-z]+" \{|\}).*)$`)
+
+// The reference holds every attribute and block that a plan file may have, in
+// its place; what excludes something else stands behind a #.
+func TestReferenceIsComplete(t *testing.T) {
+	src, err := os.ReadFile(reference)
+	if err != nil {
+		t.Fatal(err)
+	}
+	src = commented.ReplaceAll(src, []byte("$1$2"))
+	f, ds := hclsyntax.ParseConfig(src, reference, hcl.InitialPos)
+	if ds.HasErrors() {
+		t.Fatal(ds)
+	}
+	wantAll(t, "", f.Body.(*hclsyntax.Body), reflect.TypeFor[fileBlock]())
+}
+
+// variants are the blocks whose label names a variant.
+func variants() map[string]map[string]steps.Kind {
+	return map[string]map[string]steps.Kind{"synapse": steps.Synapses(), "proxy": steps.Proxies(), "well_known": steps.WellKnowns(), "firewall": steps.Firewalls()}
+}
+
+func wantAll(t *testing.T, path string, body *hclsyntax.Body, typ reflect.Type) {
+	t.Helper()
+	for _, f := range fieldsOf(typ) {
+		at := path + "." + f.name
+		if !f.block {
+			if body.Attributes[f.name] == nil {
+				t.Errorf("%s is missing in %s", at, reference)
+			}
+			continue
+		}
+		if kinds, ok := variants()[f.name]; ok {
+			for label, k := range kinds {
+				if b := blockIn(body, f.name, label); b != nil {
+					wantAll(t, at+" "+label, b, reflect.TypeOf(k.Config()).Elem())
+				} else if f.name != "firewall" || label != "none" {
+					t.Errorf("%s %q is missing in %s", at, label, reference)
+				}
+			}
+			continue
+		}
+		b := blockIn(body, f.name, "")
+		if b == nil {
+			t.Errorf("%s is missing in %s", at, reference)
+			continue
+		}
+		wantAll(t, at, b, blockType(typ.FieldByIndex(f.index).Type, f.name))
+	}
+}
+
+func blockIn(body *hclsyntax.Body, kind, label string) *hclsyntax.Body {
+	for _, b := range body.Blocks {
+		if b.Type == kind && (label == "" || len(b.Labels) == 1 && b.Labels[0] == label) {
+			return b.Body
+		}
+	}
+	return nil
+}
+
+func blockType(t reflect.Type, kind string) reflect.Type {
+	if t.Kind() == reflect.Pointer {
+		return t.Elem()
+	}
+	return map[string]reflect.Type{"variable": reflect.TypeFor[variableBlock](), "host": reflect.TypeFor[hostBlock](), "site": reflect.TypeFor[siteBlock]()}[kind]
+}

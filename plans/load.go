@@ -1,0 +1,159 @@
+package plans
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+)
+
+// LoadOptions are what a plan file may take from outside.
+type LoadOptions struct {
+	Vars    map[string]string                // from --var; they win over ECDEPLOY_VAR_name
+	Environ func(name string) (string, bool) // nil: os.LookupEnv
+	// Validate leaves env(), file() and variables without a value as
+	// placeholders, which no check looks at.
+	Validate bool
+}
+
+// loader reads one plan file. It goes over the file twice: with placeholders
+// for what env() and file() give, and only when that shows no error, with
+// their values.
+type loader struct {
+	path         string
+	src          []byte
+	opts         LoadOptions
+	placeholders bool
+	parsed       bool
+	ctx          *hcl.EvalContext
+	vars         map[string]cty.Value
+	hostNames    []string
+	secrets      []hcl.Range // credentials that stand in the file
+	mistakes     Mistakes
+}
+
+// Load reads a plan file. The File is nil when a mistake is more than a
+// warning. It dials nothing and runs nothing.
+func Load(path string, opts LoadOptions) (*File, Mistakes) {
+	src, err := os.ReadFile(path)
+	if err != nil {
+		return nil, Mistakes{{Severity: SeverityError, File: path, Summary: err.Error(), Detail: "give the path of a plan file"}}
+	}
+	return load(path, src, opts)
+}
+
+func load(path string, src []byte, opts LoadOptions) (*File, Mistakes) {
+	if opts.Environ == nil {
+		opts.Environ = os.LookupEnv
+	}
+	l := &loader{path: path, src: src, opts: opts, placeholders: true}
+	parsed, ds := hclsyntax.ParseConfig(src, path, hcl.InitialPos)
+	l.diagnostics(ds)
+	body, ok := parsedBody(parsed)
+	if l.mistakes.HasErrors() || !ok {
+		return nil, l.mistakes.sorted()
+	}
+	l.parsed = true
+	f := l.read(body)
+	if !l.mistakes.HasErrors() && !opts.Validate {
+		l.placeholders, l.mistakes = false, nil
+		f = l.read(body)
+	}
+	if l.mistakes.HasErrors() {
+		f = nil
+	}
+	return f, l.mistakes.sorted()
+}
+
+func parsedBody(f *hcl.File) (*hclsyntax.Body, bool) {
+	if f == nil {
+		return nil, false
+	}
+	b, ok := f.Body.(*hclsyntax.Body)
+	return b, ok
+}
+
+// fileBlock is the file's outermost level.
+type fileBlock struct {
+	Variables []*node `hcl:"variable,block"`
+	Hosts     []*node `hcl:"host,block"`
+	Sites     []*node `hcl:"site,block"`
+}
+
+// read decodes and checks the whole file once.
+func (l *loader) read(body *hclsyntax.Body) *File {
+	root := &node{def: hcl.Range{Filename: l.path, Start: hcl.InitialPos, End: hcl.InitialPos}, body: body, given: map[string]given{}, nodes: map[string][]*node{}}
+	l.hostNames = nil
+	l.ctx = &hcl.EvalContext{Functions: l.functions()}
+	l.secrets = secretRanges(body)
+	var top fileBlock
+	l.fill(root, &top)
+	l.variables(top.Variables)
+	hosts := map[string]cty.Value{}
+	for _, n := range top.Hosts {
+		if _, ok := hosts[n.label]; ok {
+			l.fail(n.name, fmt.Sprintf("host %q stands here a second time", n.label), "give one of them another name")
+			continue
+		}
+		hosts[n.label] = cty.StringVal(n.label)
+		l.hostNames = append(l.hostNames, n.label)
+	}
+	l.ctx.Variables = map[string]cty.Value{"host": cty.ObjectVal(hosts), "var": cty.ObjectVal(l.vars)}
+	f := &File{Path: l.path}
+	var hostNodes, siteNodes []*node
+	for _, n := range top.Hosts {
+		f.Hosts, hostNodes = append(f.Hosts, l.host(n)), append(hostNodes, n)
+	}
+	for _, n := range top.Sites {
+		f.Sites, siteNodes = append(f.Sites, l.site(n)), append(siteNodes, n)
+	}
+	if len(f.Sites) == 0 && !l.mistakes.HasErrors() {
+		l.fail(root.def, "the plan file has no site", `add site "example.org" { ... }; hosts.example.hcl shows all of it`)
+	}
+	l.checkTogether(f, hostNodes, siteNodes)
+	return f
+}
+
+// secretRanges are where credentials stand in the file, in its order.
+func secretRanges(body *hclsyntax.Body) []hcl.Range {
+	var out []hcl.Range
+	for _, b := range body.Blocks {
+		if b.Type == "livekit_keys" {
+			for _, name := range []string{"key", "secret"} {
+				if a, ok := b.Body.Attributes[name]; ok {
+					out = append(out, a.Expr.Range())
+				}
+			}
+			continue
+		}
+		out = append(out, secretRanges(b.Body)...)
+	}
+	return out
+}
+
+// local is a path on this machine as the plan file means it: ~ is the home
+// folder, and a relative path begins at the plan file.
+func (l *loader) local(path string) string {
+	if path == "" {
+		return ""
+	}
+	if rest, ok := strings.CutPrefix(path, "~"); ok && (rest == "" || rest[0] == '/') {
+		home, ok := l.opts.Environ("HOME")
+		if !ok {
+			home, _ = os.UserHomeDir() // no home folder: the path is named when it is opened
+		}
+		return filepath.Join(home, rest)
+	}
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(filepath.Dir(l.path), path)
+}
+
+func (l *loader) pos(at hcl.Range) Pos {
+	return Pos{File: l.path, Line: at.Start.Line, Column: at.Start.Column}
+}

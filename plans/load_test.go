@@ -1,0 +1,199 @@
+package plans
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/steps"
+)
+
+// What the plan file does not say has its default.
+func TestDefaults(t *testing.T) {
+	f, mistakes := load("dir/hosts.hcl", []byte(rightFile), LoadOptions{Environ: environ})
+	if f == nil || len(mistakes) > 0 {
+		t.Fatalf("%+v", mistakes)
+	}
+	pos := func(line, column int) Pos { return Pos{"dir/hosts.hcl", line, column} }
+	want := &File{
+		Path:  "dir/hosts.hcl",
+		Hosts: []Host{{Name: "x", Address: "203.0.113.10", Become: host.BecomeNone, ConnectTimeout: 15 * time.Second, Pos: pos(1, 1)}},
+		Sites: []Site{{
+			ServerName: "x.test",
+			SFU: steps.SFU{Host: "x", URL: "https://sfu.x.test", Image: steps.DefaultSFUImage, Container: "livekit-sfu", Bind: "127.0.0.1",
+				Participants: 40, UID: 10030, Ports: &steps.Ports{Signalling: 7880, TCP: 7881, UDP: "50100-50200"}},
+			Auth: steps.Auth{Host: "x", URL: "https://jwt.x.test", Image: steps.DefaultAuthImage, Container: "element-call-jwt", Port: 8080,
+				Bind: "127.0.0.1", FullAccess: []string{"x.test"}, UID: 10033},
+			Synapse: Variant{Label: "debian", Host: "x", Pos: pos(13, 3), Config: &steps.SynapseDebian{Host: "x",
+				Unit: "matrix-synapse.service", StartTimeout: 120 * time.Second, StartText: "2m0s", MaxDelay: "24h"}},
+			Proxies:   []Variant{{Label: "nginx", Host: "x", Pos: pos(14, 3), Config: &steps.ProxyNginx{Host: "x"}}},
+			WellKnown: Variant{Label: "file", Host: "x", Pos: pos(15, 3), Config: &steps.WellKnownFile{Host: "x", Path: "/var/www/x.test/client"}},
+			Verify:    steps.Verify{Level: "http"},
+			Pos:       pos(4, 1),
+		}},
+	}
+	if d := cmp.Diff(want, f); d != "" {
+		t.Error(d)
+	}
+}
+
+// Paths on the laptop begin at the plan file or at the home folder.
+func TestLocalPaths(t *testing.T) {
+	text := spoiled(t, rightFile,
+		`  address = "203.0.113.10"`, "  address = \"a\"\n  user = \"admin\"\n  identity = \"~/.ssh/id\"\n  sudo_password { file = \"pw\" }",
+		`url  = "https://sfu.x.test"`, "url = \"https://sfu.x.test\"\n    archive = \"images/a.tar\"",
+		`url  = "https://jwt.x.test"`, "url = \"https://jwt.x.test\"\n    archive = \"/b.tar\"")
+	f, mistakes := load("dir/hosts.hcl", []byte(text), LoadOptions{Environ: func(n string) (string, bool) { return "/home/me", n == "HOME" }})
+	if f == nil {
+		t.Fatalf("%+v", mistakes)
+	}
+	h := f.Hosts[0]
+	got := []string{h.Identity, h.SudoPassword.File, f.Sites[0].SFU.Archive, f.Sites[0].Auth.Archive, string(h.Become)}
+	if d := cmp.Diff([]string{"/home/me/.ssh/id", "dir/pw", "dir/images/a.tar", "/b.tar", "sudo"}, got); d != "" {
+		t.Error(d)
+	}
+}
+
+// withVariables takes values from all the places there are.
+var withVariables = `variable "name" { default = "x" }
+variable "port" { default = 8081 }
+variable "servers" { default = ["a.test"] }
+variable "secret" {}
+` + strings.NewReplacer(
+	`url  = "https://sfu.x.test"`, `url = lower("HTTPS://${var.name}.X.test")`,
+	`url  = "https://jwt.x.test"`, "url = \"https://jwt.x.test\"\n    port = var.port\n    full_access = concat(var.servers, [\"x.test\"])",
+	"  synapse", "  livekit_keys {\n    key = env(\"KEY\")\n    secret = file(var.secret)\n  }\n  synapse",
+).Replace(rightFile)
+
+func TestVariables(t *testing.T) {
+	dir := t.TempDir()
+	secret := strings.Repeat("s", 40)
+	if err := os.WriteFile(filepath.Join(dir, "secret"), []byte(secret+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{"ECDEPLOY_VAR_name": "env", "ECDEPLOY_VAR_port": "8090", "ECDEPLOY_VAR_servers": `["b.test"]`, "KEY": "k1"}
+	f, mistakes := load(filepath.Join(dir, "hosts.hcl"), []byte(withVariables), LoadOptions{
+		Vars:    map[string]string{"name": "flag", "secret": "secret"},
+		Environ: func(n string) (string, bool) { v, ok := env[n]; return v, ok },
+	})
+	if f == nil || len(mistakes) > 0 {
+		t.Fatalf("%+v", mistakes)
+	}
+	s := f.Sites[0]
+	got := []any{s.SFU.URL, s.Auth.Port, s.Auth.FullAccess, s.Keys.Key, s.Keys.Secret}
+	if d := cmp.Diff([]any{"https://flag.x.test", 8090, []string{"b.test", "x.test"}, "k1", secret}, got); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestVariableMistakes(t *testing.T) {
+	env := map[string]string{"KEY": "k1", "ECDEPLOY_VAR_port": "many"}
+	_, mistakes := load("hosts.hcl", []byte(withVariables), LoadOptions{
+		Vars:    map[string]string{"nam": "flag"},
+		Environ: func(n string) (string, bool) { v, ok := env[n]; return v, ok },
+	})
+	var got []string
+	for _, m := range mistakes {
+		got = append(got, fmt.Sprintf("%d:%d %s: %s", m.Line, m.Column, m.Summary, m.Detail))
+	}
+	want := []string{
+		"0:0 --var nam: the plan file has no variable of that name: did you mean name?",
+		`2:10 the value given for variable "port" must be a whole number, as its default is: correct --var or ECDEPLOY_VAR_port`,
+		`4:10 variable "secret" has no value: give --var secret=VALUE, export ECDEPLOY_VAR_secret, or add a default`,
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
+// Validate, and any file with a mistake, reads neither the environment that
+// env() names nor the file that file() names.
+func TestNothingReadBeforeRight(t *testing.T) {
+	dir := t.TempDir()
+	fifo := filepath.Join(dir, "secret") // not there: reading it would be a mistake
+	strict := func(n string) (string, bool) {
+		if n == "KEY" {
+			t.Error("env() was asked")
+		}
+		return "", false
+	}
+	vars := map[string]string{"secret": fifo}
+	if f, m := load("hosts.hcl", []byte(withVariables), LoadOptions{Vars: vars, Environ: strict, Validate: true}); f == nil || len(m) > 0 {
+		t.Errorf("%+v", m)
+	}
+	wrong := strings.Replace(withVariables, `proxy "nginx"`, `proxy "caddy"`, 1)
+	if _, m := load("hosts.hcl", []byte(wrong), LoadOptions{Vars: vars, Environ: strict}); len(m) != 1 {
+		t.Errorf("%+v", m)
+	}
+	_, m := load("hosts.hcl", []byte(withVariables), LoadOptions{Vars: vars, Environ: environ})
+	if len(m) != 2 || !strings.Contains(m[0].Summary, "env(): the environment has no KEY") || !strings.Contains(m[1].Summary, "file(): ") {
+		t.Errorf("%+v", m)
+	}
+}
+
+// A secret that stands in the file, or comes from outside, is in no mistake.
+func TestMistakesHoldNoSecret(t *testing.T) {
+	const secret = "cAnArY0123456789"
+	for _, text := range []string{
+		"livekit_keys {\n    key = \"devkey\"\n    secret = \"" + secret + "\"\n  }",
+		"livekit_keys {\n    key = \"k\"\n    secret = [\"" + secret + "\"]\n  }",
+		"livekit_keys {\n    key = \"k\"\n    secret = env(\"S\")\n  }",
+		"livekit_keys {\n    key = \"k\"\n    secret = nope(\"" + secret + "\")\n  }",
+		"livekit_keys {\n    key = \"k\"\n    secret = \"" + secret + "\n  }",
+	} {
+		text = strings.Replace(rightFile, "  synapse", "  "+text+"\n  synapse", 1)
+		_, m := load("hosts.hcl", []byte(text), LoadOptions{Environ: func(string) (string, bool) { return secret, true }})
+		b, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(m) == 0 || strings.Contains(string(b), secret) {
+			t.Errorf("%s", b)
+		}
+	}
+}
+
+func TestLoadNoFile(t *testing.T) {
+	f, m := Load(filepath.Join(t.TempDir(), "nope.hcl"), LoadOptions{})
+	if f != nil || len(m) != 1 || !m.HasErrors() || m[0].Detail == "" {
+		t.Errorf("%+v", m)
+	}
+}
+
+// FuzzLoad: whatever the file holds, Load ends and says where.
+func FuzzLoad(f *testing.F) {
+	f.Add(rightFile)
+	f.Add(rightFile + secondSite)
+	f.Add(withVariables)
+	paths, err := filepath.Glob("examples/*.hcl")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, p := range append(paths, reference) {
+		b, err := os.ReadFile(p)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(b))
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, validate := range []bool{true, false} {
+			file, mistakes := load("hosts.hcl", []byte(text), LoadOptions{Environ: environ, Validate: validate})
+			if (file == nil) != mistakes.HasErrors() {
+				t.Errorf("file %v, mistakes %+v", file, mistakes)
+			}
+			for _, m := range mistakes {
+				if m.Summary == "" || m.Line > 0 && (m.Column < 1 || m.End <= m.Column) {
+					t.Errorf("%+v", m)
+				}
+			}
+		}
+	})
+}
