@@ -31,13 +31,17 @@ func TestE2EMainJob(t *testing.T) {
 	})
 	t.Run("a client can join", func(t *testing.T) { join(t, h, text) })
 	t.Run("idempotent", func(t *testing.T) {
-		applied := h.Snapshot(t)
+		const times = "find /etc /var/www /var/lib/ecdeploy -xdev -printf '%p %T@\n' | sort; docker inspect -f '{{.Id}} {{.State.StartedAt}}' $(docker ps -aq)"
+		applied, moments := h.Snapshot(t), h.Exec(t, times)
 		for _, args := range [][]string{{"apply", "--yes", plan}, {"plan", "--detailed-exitcode", plan}} {
 			if out := c.run(t, exitOK, args...); !strings.Contains(out, "nothing to do") {
 				t.Errorf("%v: %s", args, out)
 			}
 		}
 		same(t, "second apply", applied, h.Snapshot(t))
+		if d := lab.LineDiff(t, moments, h.Exec(t, times)); len(d) > 0 {
+			t.Errorf("times moved:\n%s", strings.Join(d, "\n"))
+		}
 	})
 	t.Run("status", func(t *testing.T) {
 		if out := c.run(t, exitOK, "status", plan); !strings.Contains(out, "no drift") {
@@ -144,7 +148,11 @@ func noLeak(t *testing.T, c *cli, h *lab.Host, plan string) {
 		all = append(all, n[1])
 	}
 	// What any local user can read, and what the engine tells of containers.
-	readable := h.Exec(t, `find /etc /var /run /tmp /usr/local /opt -xdev -type f -perm -o+r -size -2M -not -path '*/matrix-synapse/*' -exec cat {} + 2>/dev/null | tr -d '\0'`)
+	// Debian's homeserver.yaml is world-readable by itself.
+	readable := h.Exec(t, `runuser -u nobody -- sh -c 'find /etc /var /run /tmp /usr/local /opt -xdev -type f -readable -size -2M -not -path "/etc/matrix-synapse/homeserver.yaml" -exec cat {} + 2>/dev/null | tr -d "\0"; :'`)
+	if !strings.Contains(readable, "nobody:x:") {
+		t.Fatal("the search for readable files found nothing")
+	}
 	inspect := h.Exec(t, "docker inspect $(docker ps -aq)")
 	logs := h.Exec(t, "docker logs livekit-sfu 2>&1; docker logs element-call-jwt 2>&1; journalctl -q --no-pager; cat /var/log/nginx/*.log")
 	for i, n := range all {

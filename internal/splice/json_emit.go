@@ -23,8 +23,10 @@ func learnJSON(src []byte, root *jsonNode) jsonStyle {
 	s.multiline = bytes.IndexByte(src[root.off:root.end], '\n') >= 0
 	var walk func(n *jsonNode) bool
 	walk = func(n *jsonNode) bool {
-		if gap := s.gap(n, 0); len(n.kids) > 0 && strings.Contains(gap, "\n") {
-			if step, ok := strings.CutPrefix(gap[strings.LastIndex(gap, "\n")+1:], s.indentAt(n.off)); ok && step != "" {
+		if len(n.kids) > 0 {
+			_, indent, ok := strings.Cut(s.gap(n, 0), "\n")
+			indent = indent[strings.LastIndex(indent, "\n")+1:]
+			if step, inside := strings.CutPrefix(indent, s.indentAt(n.off)); ok && inside && step != "" {
 				s.step = step
 				return true
 			}
@@ -48,9 +50,6 @@ func learnJSON(src []byte, root *jsonNode) jsonStyle {
 
 // gap is the white space before entry i of n.
 func (s jsonStyle) gap(n *jsonNode, i int) string {
-	if len(n.kids) == 0 {
-		return string(s.src[n.off+1 : n.end-min(1, n.end-n.off-1)])
-	}
 	end := n.kids[i].off
 	if n.kind == '{' {
 		end = n.keys[i].off

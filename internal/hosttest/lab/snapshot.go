@@ -118,7 +118,7 @@ func LineDiff(t testing.TB, before, after string) []string {
 }
 
 func lineDiff(before, after string) []string {
-	d, err := udiff.ToUnified("a", "b", before, udiff.Strings(before, after), 0)
+	d, err := udiff.ToUnified("a", "b", before, udiff.Lines(before, after), 0)
 	if err != nil {
 		return []string{err.Error()}
 	}
