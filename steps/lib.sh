@@ -169,6 +169,35 @@ ec_undo_unit() {
 	ec_note "$1 of $2"
 }
 
+# ec_save_ufw, ec_keep_ufw: ufw's rule files before and after a rule of ours.
+# ufw writes more than the rule when it first writes them, so that deleting the
+# rule would not give the files back.
+ec_save_ufw() { ec_save user /etc/ufw/user.rules && ec_save user6 /etc/ufw/user6.rules; }
+ec_keep_ufw() {
+	for k in user user6; do
+		cp -a -- "/etc/ufw/$k.rules" "$J/$k.new" || return 1
+	done
+	: >"$J/ufw.kept" && ec_sync "$J"/* "$J"
+}
+
+# ec_undo_ufw RULE...: our rule goes, and the rule files are as before where
+# nobody else wrote them since.
+ec_undo_ufw() {
+	if [ ! -e "$J/ufw.undoing" ]; then
+		ec_unchanged user /etc/ufw/user.rules && ec_unchanged user6 /etc/ufw/user6.rules && return 0
+		[ ! -e "$J/ufw.kept" ] || ! ec_same "$J/user.new" /etc/ufw/user.rules || ! ec_same "$J/user6.new" /etc/ufw/user6.rules ||
+			{ : >"$J/ufw.undoing" && ec_sync "$J/ufw.undoing" "$J"; } || return 1
+	fi
+	out=$(ufw --force delete "$@" 2>&1) || case $out in
+	*non-existent*) ;;
+	*) printf '%s\n' "$out" >&2 && return 1 ;;
+	esac
+	[ ! -e "$J/ufw.undoing" ] || for k in user user6; do
+		[ ! -e "$J/$k.old" ] || ec_same "$J/$k.old" "/etc/ufw/$k.rules" || ec_install "$J/$k.old" "/etc/ufw/$k.rules" || return 1
+	done
+	rm -f -- "$J/ufw.undoing" && ec_note "took back: ufw $*"
+}
+
 # ec_container NAME FORMAT: one fact of a container; fails where there is none.
 ec_container() { docker container inspect --format "$2" -- "$1" 2>/dev/null; }
 

@@ -175,12 +175,11 @@ func ufwAllow(site Site, o opening) Change {
 		rule = append(rule, "proto", o.Proto, "from", o.From, "to", "any", "port", o.ports())
 	}
 	add := shellescape.QuoteCommand(append(append([]string{"ufw"}, rule...), "comment", "ecdeploy "+site.Name))
-	del := shellescape.QuoteCommand(append([]string{"ufw", "--force", "delete"}, rule...))
 	return &Exec{
 		Verb: "+", Title: "ufw allow " + o.String(),
-		DoText: add + ` >/dev/null`,
-		UndoText: "out=$(" + del + ` 2>&1) || case $out in *non-existent*) : ;; *) printf '%s\n' "$out" >&2; exit 1 ;; esac
-ec_note ` + shellescape.Quote("closed "+o.String()+" in ufw"),
+		SaveText: "ec_save_ufw",
+		DoText:   add + " >/dev/null && ec_keep_ufw",
+		UndoText: "ec_undo_ufw " + shellescape.QuoteCommand(rule),
 	}
 }
 

@@ -48,6 +48,7 @@ func TestE2EMainJob(t *testing.T) {
 			t.Error(out)
 		}
 	})
+	t.Run("round trips", func(t *testing.T) { roundTrips(t, c, h, text) })
 	t.Run("after a change", func(t *testing.T) { afterAChange(t, c, h, text) })
 	t.Run("no leak", func(t *testing.T) { noLeak(t, c, h, plan) })
 }

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/emdecloud/ecdeploy/internal/hosttest/lab"
+)
+
+// The SFU on a machine of its own with its own nginx, the rest on the
+// homeserver: one secret, one outcome.
+func TestE2ESplitSite(t *testing.T) {
+	lab.Require(t)
+	media := lab.Up(t, lab.SFUFor("home"), "media")[0]
+	home := lab.Up(t, lab.Full, "home")[0]
+	c := newCLI(t)
+	text := lab.PlanText(t, "home")
+	plan := planFile(t, text)
+	beforeMedia, beforeHome := media.Snapshot(t), home.Snapshot(t)
+
+	t.Run("a failure on one host takes both back", func(t *testing.T) {
+		breaks, mends := failingUnit("matrix-synapse.service", "ExecStartPre=", "/etc/matrix-synapse/homeserver.yaml")
+		home.Exec(t, breaks)
+		before := home.Snapshot(t)
+		c.run(t, exitRolledBack, "apply", "--yes", plan)
+		same(t, "the host that failed", before, home.Snapshot(t))
+		same(t, "the other host", beforeMedia, media.Snapshot(t))
+		home.Exec(t, mends)
+	})
+
+	c.run(t, exitOK, "apply", "--yes", plan)
+	t.Run("a client can join", func(t *testing.T) { join(t, home, text) })
+	t.Run("one secret", func(t *testing.T) {
+		out := c.run(t, exitOK, "secrets", "show", plan)
+		_, secret, ok := strings.Cut(out, "LIVEKIT_SECRET=")
+		if secret = strings.TrimSpace(secret); !ok || len(secret) < 43 {
+			t.Fatal("secrets show prints no secret")
+		}
+		for _, h := range []*lab.Host{media, home} {
+			if h.Exec(t, "grep -rlF -e "+secret+" /etc/ecdeploy | wc -l") != "1\n" {
+				t.Errorf("%s does not hold the secret once", h.Name)
+			}
+		}
+		if strings.Contains(media.Exec(t, "docker ps --format '{{.Names}}'"), "jwt") || strings.Contains(home.Exec(t, "docker ps --format '{{.Names}}'"), "sfu") {
+			t.Error("a component is on the wrong host")
+		}
+	})
+	t.Run("idempotent", func(t *testing.T) {
+		if out := c.run(t, exitOK, "apply", "--yes", plan); !strings.Contains(out, "nothing to do") {
+			t.Error(out)
+		}
+	})
+	c.run(t, exitOK, "rollback", "--yes", plan)
+	same(t, "rollback", beforeMedia, media.Snapshot(t))
+	same(t, "rollback", beforeHome, home.Snapshot(t))
+}
