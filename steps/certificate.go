@@ -5,6 +5,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,27 +45,36 @@ func (c certificate) covers(name string) bool {
 	return c.names != nil && c.names.VerifyHostname(name) == nil
 }
 
+// soon is how long before its end a certificate should have been renewed.
+const soon = 7 * 24 * time.Hour
+
+// judge says what is wrong with a certificate for a public name.
+func (w *nginxWriter) judge(c certificate, name, renew string) bool {
+	switch {
+	case c.problem != "":
+		w.fail("certificate "+c.path+": "+c.problem, renew)
+	case !c.covers(name):
+		w.fail(fmt.Sprintf("certificate %s does not cover %s (it covers %s)", c.path, name, strings.Join(c.names.DNSNames, ", ")), renew)
+	case c.notAfter.Before(w.facts.now):
+		w.fail(fmt.Sprintf("certificate %s for %s expired on %s", c.path, name, c.notAfter.Format(time.DateOnly)), renew)
+	default:
+		if c.notAfter.Before(w.facts.now.Add(soon)) {
+			w.findings = append(w.findings, Finding{Warning, fmt.Sprintf("certificate %s for %s ends on %s", c.path, name, c.notAfter.Format(time.DateOnly)), "certbot renew"})
+		}
+		return true
+	}
+	return false
+}
+
 // certificate finds the certificate for a public name: the plan file's, else
-// one of certbot's that covers it.
+// the one of certbot's that covers it longest.
 func (w *nginxWriter) certificate(name string) (cert, key string, ok bool) {
 	certbot := "certbot certonly --nginx -d " + name
 	if p := w.cfg.Certificate; p != "" {
-		var c certificate
-		for _, known := range w.facts.certs {
-			if known.path == p {
-				c = known
-			}
-		}
-		if c.path == "" {
-			c = readCertificate(w.facts.own[p])
-		}
-		switch {
-		case !w.facts.own[p].Exists:
+		switch f := w.facts.own[p]; {
+		case !f.Exists:
 			w.fail("certificate "+p+" is not on "+w.facts.name, certbot)
-		case c.problem != "":
-			w.fail("certificate "+p+": "+c.problem, certbot)
-		case !c.covers(name):
-			w.fail(fmt.Sprintf("certificate %s does not cover %s (it covers %s)", p, name, strings.Join(c.names.DNSNames, ", ")), certbot)
+		case !w.judge(readCertificate(f), name, certbot):
 		case !w.facts.keys[w.cfg.Key]:
 			w.fail("key "+w.cfg.Key+" is not on "+w.facts.name, "correct key in proxy \"nginx\" {}")
 		default:
@@ -72,12 +82,39 @@ func (w *nginxWriter) certificate(name string) (cert, key string, ok bool) {
 		}
 		return "", "", false
 	}
+	var best certificate
 	for _, c := range w.facts.certs {
-		key := path.Dir(c.path) + "/privkey.pem"
-		if c.covers(name) && w.facts.keys[key] {
-			return c.path, key, true
+		if c.covers(name) && w.facts.keys[keyOf(c)] && c.notAfter.After(best.notAfter) {
+			best = c
 		}
 	}
-	w.fail("no certificate for "+name+" on "+w.facts.name, certbot+", or name one with certificate and key in proxy \"nginx\" {}")
-	return "", "", false
+	if best.path == "" {
+		w.fail("no certificate for "+name+" on "+w.facts.name, certbot+", or name one with certificate and key in proxy \"nginx\" {}")
+		return "", "", false
+	}
+	return best.path, keyOf(best), w.judge(best, name, certbot)
+}
+
+// keyOf is where certbot keeps a certificate's key.
+func keyOf(c certificate) string { return path.Dir(c.path) + "/privkey.pem" }
+
+// blockCertificates are the certificates, not read yet, of the server blocks
+// that the routes' names have already.
+func (f *nginxFacts) blockCertificates(routes []Route) []string {
+	var out []string
+	for _, r := range routes {
+		s, ok := f.tree.server(r.Name())
+		if !ok {
+			continue
+		}
+		for _, d := range s.body() {
+			// A variable in the path is nginx's to fill; a key is not ours to read.
+			if d.Name == "ssl_certificate" && len(d.Args) == 1 && path.IsAbs(d.Args[0]) && !strings.ContainsAny(d.Args[0], "$*?[]") {
+				if p := path.Clean(d.Args[0]); !f.own[p].Exists && !slices.Contains(out, p) {
+					out = append(out, p)
+				}
+			}
+		}
+	}
+	return out
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -261,6 +262,18 @@ func overlayCheck(edits []FileEdit, tops []string, check string) string {
 	inner := joinSh(strings.Join(mounts, "\n"), check)
 	return joinSh(strings.Join(put, "\n"), "export J", "unshare -m true 2>/dev/null || exit 95",
 		"unshare -m sh -c "+shellescape.Quote(inner)+" </dev/null", "ec_rc=$?", `rm -rf -- "$J/root"`, "exit $ec_rc")
+}
+
+// overlayTops are the folders that a validator must see laid over: base, and
+// where symlinks led edits out of it.
+func overlayTops(base string, edits []FileEdit) []string {
+	tops := []string{base}
+	for _, e := range edits {
+		if !slices.ContainsFunc(tops, func(t string) bool { return strings.HasPrefix(e.Path, t+"/") }) {
+			tops = append(tops, path.Dir(e.Path))
+		}
+	}
+	return tops
 }
 
 // orFail makes an sh text's failure that of the whole script.

@@ -1,10 +1,14 @@
 package steps
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"maps"
+	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/splice"
@@ -24,7 +28,15 @@ type nginxFacts struct {
 	certs     []certificate
 	keys      map[string]bool // private keys that are there
 	own       map[string]host.File
+	others    neighbours
+	https     string    // another program that listens on port 443
+	now       time.Time // when the certificates were looked at
 }
+
+// nginxRead are the files of a usual configuration. Folders are not read whole:
+// people keep private keys and passwords in them.
+var nginxRead = []string{nginxDir, nginxDir + "/ecdeploy", nginxDir + "/*.conf", nginxDir + "/mime.types", nginxDir + "/*_params",
+	nginxDir + "/modules-enabled/*.conf", nginxDir + "/conf.d/*", nginxDir + "/sites-enabled/*", nginxDir + "/snippets/*", nginxDir + "/ecdeploy/*.conf"}
 
 // Nginx serves a site's routes through the nginx on a host. Where a TLS server
 // block for a public name is there, it gets one include line; else there is a
@@ -32,41 +44,72 @@ type nginxFacts struct {
 func Nginx(site Site, c ProxyNginx) Step {
 	routes := site.Fronts[c.Host]
 	probe := func(ctx context.Context, o host.Observer) (nginxFacts, error) {
-		paths := []string{nginxDir, nginxDir + "/*", nginxDir + "/*/*", nginxDir + "/ecdeploy", orSelf(c.Certificate, nginxDir), "/etc/letsencrypt/live/*/fullchain.pem"}
+		paths := append(slices.Clone(nginxRead), orSelf(c.Certificate, nginxDir), "/etc/letsencrypt/live/*/fullchain.pem")
 		_, all, res, err := look(ctx, o, paths,
 			host.Cmd{Argv: []string{"nginx", "-v"}}, host.Sh("systemctl -q is-active nginx || pgrep -x nginx"),
 			host.Cmd{Argv: []string{"test", "-s", "/proc/net/if_inet6"}},
-			host.Sh(`for k in "$@" /etc/letsencrypt/live/*/privkey.pem; do [ ! -f "$k" ] || printf '%s\n' "$k"; done`, orSelf(c.Key, "/nowhere")))
+			host.Sh(`for k in "$@" /etc/letsencrypt/live/*/privkey.pem; do [ ! -f "$k" ] || printf '%s\n' "$k"; done`, orSelf(c.Key, "/nowhere")),
+			queryNeighbours, host.Cmd{Argv: []string{"ss", "-H", "-lntp", "sport = :443"}})
 		if err != nil {
 			return nginxFacts{}, err
 		}
-		f := nginxFacts{name: o.Name(), installed: res[0].OK(), running: res[1].OK(), ipv6: res[2].OK(), keys: map[string]bool{}, own: map[string]host.File{}}
+		f := nginxFacts{name: o.Name(), installed: res[0].OK(), running: res[1].OK(), ipv6: res[2].OK(), keys: map[string]bool{}, own: map[string]host.File{}, now: time.Now(),
+			others: parseNeighbours(res[4]), https: holder(res[5])}
 		for k := range strings.Lines(string(res[3].Stdout)) {
 			f.keys[strings.TrimSpace(k)] = true
 		}
-		for _, file := range all {
-			f.own[file.Path] = file
-			if strings.HasSuffix(file.Path, ".pem") && file.Exists {
-				f.certs = append(f.certs, readCertificate(file))
-			}
-		}
-		f.tree.load(all)
-		if missing := f.tree.missing(); len(missing) > 0 {
+		f.load(all)
+		// The second flight: includes that lie elsewhere, and the certificates
+		// of the server blocks that our names have already.
+		if missing := append(f.tree.missing(), f.blockCertificates(routes)...); len(missing) > 0 {
 			more, err := o.Read(ctx, missing...)
 			if err != nil {
 				return f, err
 			}
-			f.tree.load(more)
+			f.load(more)
 		}
 		return f, nil
 	}
 	return Define("nginx", probe, nil, func(f nginxFacts, _ Shared) (Decision, error) { return f.decide(site, c, routes) })
 }
 
+// load takes in files that were read: certificates, configuration and what is
+// our own.
+func (f *nginxFacts) load(files []host.File) {
+	var text []host.File
+	for _, file := range files {
+		_, seen := f.own[file.Path]
+		f.own[file.Path] = file
+		if !file.Exists || seen {
+			continue
+		}
+		if bytes.Contains(file.Data, []byte("-----BEGIN CERTIFICATE-----")) {
+			f.certs = append(f.certs, readCertificate(file))
+			continue
+		}
+		text = append(text, file)
+	}
+	f.tree.load(text)
+}
+
+// holder is the program, other than nginx, that ss found on a port.
+func holder(r host.Result) string {
+	for line := range strings.Lines(string(r.Stdout)) {
+		if m := procName.FindStringSubmatch(line); m != nil && m[1] != "nginx" {
+			return m[1]
+		}
+	}
+	return ""
+}
+
 func (f nginxFacts) decide(site Site, c ProxyNginx, routes []Route) (Decision, error) {
 	var d Decision
 	fail := func(summary, hint string) { d.Findings = append(d.Findings, Finding{Error, summary, hint}) }
+	inContainer, isContainer := f.others.proxy()
+	const wayOut = `use proxy "external" {}: ecdeploy then says what the proxy needs and checks it`
 	switch {
+	case !f.installed && isContainer:
+		fail("the proxy on "+f.name+" is "+inContainer+", and ecdeploy does not edit files of containers yet", wayOut)
 	case !f.installed:
 		fail("nginx is not installed on "+f.name, `apt install nginx, or proxy "external" {} for a proxy in a container or another one`)
 	case !f.running:
@@ -77,7 +120,10 @@ func (f nginxFacts) decide(site Site, c ProxyNginx, routes []Route) (Decision, e
 	if len(d.Findings) > 0 {
 		return d, nil
 	}
-	w := nginxWriter{facts: f, site: site, cfg: c}
+	w := nginxWriter{facts: f, site: site, cfg: c, findings: f.others.managed(f.name, "nginx", wayOut)}
+	if isContainer {
+		w.findings = append(w.findings, Finding{Warning, inContainer + " takes web requests on " + f.name + ", and ecdeploy does not edit files of containers yet", "if it fronts the public names, " + wayOut})
+	}
 	w.routes(routes)
 	w.wellKnown()
 	w.finish()
@@ -85,7 +131,7 @@ func (f nginxFacts) decide(site Site, c ProxyNginx, routes []Route) (Decision, e
 	if len(w.edits) > 0 && !slices.ContainsFunc(w.findings, func(x Finding) bool { return x.Severity == Error }) {
 		d.Changes = []Change{&Files{
 			Title: "nginx", Dirs: w.dirs, Edits: w.edits, Unit: nginxUnit, Action: "reload",
-			Overlay: []string{nginxDir}, Check: `out=$(nginx -t 2>&1) || { printf '%s\n' "$out" >&2; exit 1; }`,
+			Overlay: overlayTops(nginxDir, w.edits), Check: `out=$(nginx -t 2>&1) || { printf '%s\n' "$out" >&2; exit 1; }`,
 		}}
 	}
 	d.Checks = routeChecks(routes, f.tree.tlsAddr())
@@ -143,10 +189,7 @@ func (w *nginxWriter) routes(routes []Route) {
 				continue
 			}
 			if found {
-				if l := s.clash(r); l != "" {
-					w.fail(fmt.Sprintf("the server block for %s (%s:%d) has a location of its own at %s", name, s.file.real, s.block.Line, l),
-						"remove that location: ecdeploy's would clash with it")
-				}
+				w.inspect(s, r)
 			}
 			body.WriteString(locations(r))
 		}
@@ -158,6 +201,26 @@ func (w *nginxWriter) routes(routes []Route) {
 	}
 }
 
+// inspect says what of a foreign server block would keep a route from working.
+func (w *nginxWriter) inspect(s nginxServer, r Route) {
+	at := fmt.Sprintf("the server block for %s (%s:%d)", r.Name(), s.file.real, s.block.Line)
+	if l := s.clash(r); l != "" {
+		w.fail(at+" has a location of its own at "+l, "remove that location: ecdeploy's would clash with it")
+	}
+	for _, d := range s.body() {
+		switch {
+		case d.Name == "return":
+			w.fail(at+" answers everything by itself (return)", "put that return into a location")
+		case d.Name == "add_header" && len(d.Args) > 0 && strings.EqualFold(d.Args[0], "Access-Control-Allow-Origin") && r.Component == "auth":
+			w.fail(at+" adds a CORS header to everything; the JWT service sends its own, and browsers refuse two", "move add_header Access-Control-Allow-Origin into the locations that need it")
+		case d.Name == "ssl_certificate" && len(d.Args) == 1:
+			if f, ok := w.facts.own[path.Clean(d.Args[0])]; ok && f.Exists {
+				w.judge(readCertificate(f), r.Name(), "certbot certonly --nginx -d "+r.Name())
+			}
+		}
+	}
+}
+
 // ownServer adds a server block for a public name that nobody serves yet. It
 // listens as the host's other TLS servers do: nginx prefers the more specific
 // address, so a wildcard beside them would never be asked.
@@ -166,8 +229,13 @@ func (w *nginxWriter) ownServer(name, body string) {
 	if !ok {
 		return
 	}
+	listens := w.facts.tree.listens(w.facts.ipv6)
+	if p := w.facts.https; p != "" && strings.HasSuffix(strings.TrimSuffix(listens[0], " ssl"), "443") {
+		w.fail("port 443 on "+w.facts.name+" is taken by "+p+", so nginx cannot serve "+name, `stop it, or use proxy "external" {}`)
+		return
+	}
 	fmt.Fprintf(&w.servers, "\nserver {\n")
-	for _, l := range w.facts.tree.listens(w.facts.ipv6) {
+	for _, l := range listens {
 		fmt.Fprintf(&w.servers, "    listen %s;\n", l)
 	}
 	fmt.Fprintf(&w.servers, "    server_name %s;\n    ssl_certificate %s;\n    ssl_certificate_key %s;\n\n%s}\n", name, nginxQuote(cert), nginxQuote(key), indent(body, "    "))
@@ -198,20 +266,66 @@ func (w *nginxWriter) finish() {
 		w.dirs = []Dir{{Path: nginxDir + "/ecdeploy", Mode: 0o755}}
 	}
 	var order []string
-	includes := map[string][]func([]byte) ([]splice.Edit, error){}
-	for _, in := range w.inside {
-		path := nginxDir + "/ecdeploy/" + w.site.slug() + "." + in.name + ".conf"
-		file := in.server.file
-		w.own(path, fmt.Sprintf("# For %s of %s, included by %s. Written by ecdeploy.\n", in.name, w.site.Name, file.real)+in.text.String())
-		if includes[file.path] == nil {
+	steps := map[string][]func([]byte) ([]splice.Edit, error){}
+	on := func(file nginxFile, step func([]byte) ([]splice.Edit, error)) {
+		if steps[file.path] == nil {
 			order = append(order, file.path)
 		}
-		includes[file.path] = append(includes[file.path], in.server.include(path))
+		steps[file.path] = append(steps[file.path], step)
+	}
+	kept := map[string]bool{}
+	for _, in := range w.inside {
+		path := w.innerPath(in)
+		file := in.server.file
+		w.own(path, fmt.Sprintf("# For %s of %s, included by %s. Written by ecdeploy.\n", in.name, w.site.Name, file.real)+in.text.String())
+		kept[path] = true
+		on(file, in.server.include(path))
+	}
+	stale := w.stale(kept)
+	for _, s := range w.facts.tree.servers() {
+		for _, path := range slices.Concat(stale, slices.Collect(maps.Keys(kept))) {
+			if s.includes(path) && !(kept[path] && w.hosts(s, path)) {
+				on(s.file, s.exclude(path))
+			}
+		}
 	}
 	for _, p := range order {
-		w.foreign(w.facts.tree.files[p], includes[p])
+		w.foreign(w.facts.tree.files[p], steps[p])
+	}
+	for _, p := range stale {
+		w.remove(p)
 	}
 	w.ownServers()
+}
+
+// hosts reports whether path is what goes into the server block s.
+func (w *nginxWriter) hosts(s nginxServer, path string) bool {
+	return slices.ContainsFunc(w.inside, func(in *inner) bool { return in.server.block == s.block && w.innerPath(in) == path })
+}
+
+func (w *nginxWriter) innerPath(in *inner) string {
+	return nginxDir + "/ecdeploy/" + w.site.slug() + "." + in.name + ".conf"
+}
+
+// stale are our own files of this site that nothing needs any more: those for
+// a public name that it no longer has. The file's first line says whose it is;
+// its name cannot, since names hold dots.
+func (w *nginxWriter) stale(kept map[string]bool) []string {
+	var out []string
+	for _, p := range slices.Sorted(maps.Keys(w.facts.own)) {
+		f := w.facts.own[p]
+		first, _, _ := strings.Cut(string(f.Data), "\n")
+		if f.Exists && !kept[p] && strings.HasPrefix(p, nginxDir+"/ecdeploy/") && strings.HasPrefix(first, "# For ") &&
+			strings.Contains(first, " of "+w.site.Name+", included by ") && strings.HasSuffix(first, ". Written by ecdeploy.") {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func (w *nginxWriter) remove(path string) {
+	f := w.facts.own[path]
+	w.edits = append(w.edits, FileEdit{Path: path, Before: digest(f.Data, host.Secret{}), Remove: true, Diff: unified(path, string(f.Data), "", 0)})
 }
 
 // foreign adds the one line each to the server blocks of a file.
@@ -239,7 +353,7 @@ func (w *nginxWriter) ownServers() {
 	case w.servers.Len() > 0:
 		w.own(path, fmt.Sprintf("# The MatrixRTC backend of %s. Written by ecdeploy: change the plan file, not this file.\n", w.site.Name)+w.servers.String())
 	case f.Exists:
-		w.edits = append(w.edits, FileEdit{Path: path, Before: digest(f.Data, host.Secret{}), Remove: true, Diff: unified(path, string(f.Data), "", 0)})
+		w.remove(path)
 	}
 }
 

@@ -100,8 +100,13 @@ func (t *nginxTree) missing() []string { return t.walk() }
 // under reports whether the first flight has read everything that pattern can
 // match.
 func under(pattern string) bool {
-	rest, ok := strings.CutPrefix(pattern, nginxDir+"/")
-	return ok && strings.Count(rest, "/") <= 1
+	return slices.ContainsFunc(nginxRead, func(read string) bool {
+		if read == pattern {
+			return true
+		}
+		ok, err := path.Match(read, pattern)
+		return err == nil && ok
+	})
 }
 
 func includes(dirs []*splice.Directive) []string {
@@ -132,7 +137,8 @@ func (t *nginxTree) match(pattern string) []string {
 	return out
 }
 
-// servers are all server blocks, those in our own files left out.
+// servers are all server blocks in the order in which nginx reads them, those
+// in our own files left out. What a block includes counts as its own.
 func (t *nginxTree) servers() []nginxServer {
 	var out []nginxServer
 	for _, p := range slices.Sorted(maps.Keys(t.files)) {
@@ -141,22 +147,39 @@ func (t *nginxTree) servers() []nginxServer {
 			continue
 		}
 		for i, s := range splice.ServerBlocks(f.parsed) {
-			out = append(out, nginxServer{t, f, i, s.Directive, s.Names, s.TLS, s.Listens})
+			server := nginxServer{tree: t, file: f, index: i, block: s.Directive}
+			whole := *s.Directive
+			whole.Body = server.body()
+			if all := splice.ServerBlocks([]*splice.Directive{&whole}); len(all) == 1 {
+				s = all[0]
+			}
+			server.names, server.tls, server.listens = s.Names, s.TLS, s.Listens
+			out = append(out, server)
 		}
 	}
 	return out
 }
 
-// server is the TLS server block for exactly name. A pattern such as
+// server is the TLS server block for exactly name, on port 443 if any server
+// listens there: one on 8448 is for federation alone. A pattern such as
 // *.example.com also answers for names without a block of their own; then ours
 // gets one, and the pattern's stays as it is.
 func (t *nginxTree) server(name string) (nginxServer, bool) {
-	for _, s := range t.servers() {
-		if s.tls && slices.ContainsFunc(s.names, func(n string) bool { return strings.EqualFold(n, name) }) {
+	all := t.servers()
+	https := slices.ContainsFunc(all, nginxServer.https)
+	for _, s := range all {
+		if s.tls && (!https || s.https()) && slices.ContainsFunc(s.names, func(n string) bool { return strings.EqualFold(n, name) }) {
 			return s, true
 		}
 	}
 	return nginxServer{}, false
+}
+
+// https reports whether the block listens for TLS on port 443.
+func (s nginxServer) https() bool {
+	return s.tls && slices.ContainsFunc(s.listens, func(l []string) bool {
+		return l[0] == "443" || strings.HasSuffix(l[0], ":443")
+	})
 }
 
 // include is the step that adds one include line to the block.
@@ -170,21 +193,45 @@ func (s nginxServer) include(path string) func([]byte) ([]splice.Edit, error) {
 	}
 }
 
-// body is a block with the directives of the files that it includes.
-func (s nginxServer) body() []*splice.Directive {
+// exclude is the step that takes our include line out of the block again.
+func (s nginxServer) exclude(path string) func([]byte) ([]splice.Edit, error) {
+	return func(text []byte) ([]splice.Edit, error) {
+		parsed, err := splice.ParseNginx(text)
+		if err != nil {
+			return nil, err
+		}
+		return splice.NginxRemoveInclude(text, splice.ServerBlocks(parsed)[s.index].Directive, path)
+	}
+}
+
+// includes reports whether the block itself includes exactly path.
+func (s nginxServer) includes(path string) bool {
+	return slices.ContainsFunc(s.block.Body, func(d *splice.Directive) bool {
+		return d.Name == "include" && len(d.Args) == 1 && d.Args[0] == path
+	})
+}
+
+// body is a block with the directives of the files that it includes, but for
+// our own.
+func (s nginxServer) body() []*splice.Directive { return s.tree.expand(s.block.Body, 0) }
+
+// maxIncludes bounds includes within includes, which may go in a circle.
+const maxIncludes = 8
+
+func (t *nginxTree) expand(dirs []*splice.Directive, depth int) []*splice.Directive {
 	var out []*splice.Directive
-	for _, d := range s.block.Body {
-		if d.Name == "include" {
-			for _, pattern := range includes([]*splice.Directive{d}) {
-				for _, p := range s.tree.match(pattern) {
-					if !strings.HasPrefix(p, nginxDir+"/ecdeploy/") {
-						out = append(out, s.tree.files[p].parsed...)
-					}
-				}
-			}
+	for _, d := range dirs {
+		if d.Name != "include" {
+			out = append(out, d)
 			continue
 		}
-		out = append(out, d)
+		for _, pattern := range includes([]*splice.Directive{d}) {
+			for _, p := range t.match(pattern) {
+				if !strings.HasPrefix(p, nginxDir+"/ecdeploy/") && depth < maxIncludes {
+					out = append(out, t.expand(t.files[p].parsed, depth+1)...)
+				}
+			}
+		}
 	}
 	return out
 }
@@ -266,8 +313,9 @@ func (t *nginxTree) confDir() string {
 			continue
 		}
 		for _, pattern := range includes(d.Body) {
-			if ok, _ := path.Match(pattern, path.Dir(pattern)+"/ecdeploy-x.conf"); ok {
-				return path.Dir(pattern)
+			dir := path.Dir(pattern)
+			if ok, _ := path.Match(pattern, dir+"/ecdeploy-x.conf"); ok && !strings.ContainsAny(dir, "*?[") {
+				return dir
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,7 +18,12 @@ const (
 	procEphemeral = "/proc/sys/net/ipv4/ip_local_port_range"
 	procReserved  = "/proc/sys/net/ipv4/ip_local_reserved_ports"
 	sysctlFile    = "/etc/sysctl.d/60-ecdeploy-ports.conf"
+	reservedKey   = "net.ipv4.ip_local_reserved_ports"
 )
+
+// Where systemd-sysctl and Debian's procps find settings; of all these files
+// the last one by base name wins at boot.
+var sysctlFiles = []string{"/etc/sysctl.conf", "/etc/sysctl.d/*.conf", "/run/sysctl.d/*.conf", "/usr/local/lib/sysctl.d/*.conf", "/usr/lib/sysctl.d/*.conf"}
 
 type portRange struct{ first, last int }
 
@@ -26,50 +32,94 @@ type portsFacts struct {
 	reserved  []portRange
 	writable  bool
 	file      host.File
+	later     []sysctlSetting
+}
+
+// sysctlSetting is another file that sets the key and is read after ours.
+type sysctlSetting struct {
+	path     string
+	reserved []portRange
 }
 
 // ReservedPorts keeps the kernel from giving LiveKit's ports to outgoing
 // connections, beside whatever is reserved already.
 func ReservedPorts(site Site) Step {
 	probe := func(ctx context.Context, o host.Observer) (portsFacts, error) {
-		files, _, res, err := look(ctx, o, []string{sysctlFile}, host.Cmd{Argv: []string{"cat", procEphemeral, procReserved}}, host.Cmd{Argv: []string{"test", "-w", procReserved}})
+		files, all, res, err := look(ctx, o, append([]string{sysctlFile}, sysctlFiles...), host.Cmd{Argv: []string{"cat", procEphemeral, procReserved}}, host.Cmd{Argv: []string{"test", "-w", procReserved}})
 		if err != nil {
 			return portsFacts{}, err
 		}
-		f := portsFacts{file: files[sysctlFile], writable: res[1].OK()}
-		lines := strings.SplitN(string(res[0].Stdout)+"\n\n", "\n", 3)
-		if p := strings.Fields(lines[0]); len(p) == 2 {
-			f.ephemeral.first, _ = strconv.Atoi(p[0])
-			f.ephemeral.last, _ = strconv.Atoi(p[1])
-		}
-		f.reserved = parseRanges(lines[1])
+		f := portsFacts{file: files[sysctlFile], writable: res[1].OK(), later: laterSysctl(all)}
+		f.parseProc(string(res[0].Stdout))
 		return f, nil
 	}
-	return Define("reserved-ports", probe, nil, func(f portsFacts, _ Shared) (Decision, error) { return f.decide(site.SFU.Ports), nil })
+	return Define("reserved-ports", probe, nil, func(f portsFacts, _ Shared) (Decision, error) { return f.decide(site), nil })
 }
 
-func (f portsFacts) decide(p *Ports) Decision {
-	first, last := p.udpRange()
-	want := slices.Clone(f.reserved)
-	for _, r := range []portRange{{first, last}, {p.TCP, p.TCP}} {
-		if r.last >= f.ephemeral.first && r.first <= f.ephemeral.last {
-			want = append(want, r)
+// parseProc reads both files of /proc, one line each; the second is empty
+// where nothing is reserved.
+func (f *portsFacts) parseProc(s string) {
+	lines := strings.SplitN(s+"\n\n", "\n", 3)
+	if p := strings.Fields(lines[0]); len(p) == 2 {
+		f.ephemeral = portRange{number0(p[0]), number0(p[1])}
+	}
+	f.reserved = parseRanges(lines[1])
+}
+
+// laterSysctl finds files that could take ports of ours back at boot.
+func laterSysctl(files []host.File) []sysctlSetting {
+	var out []sysctlSetting
+	for _, f := range files {
+		base := path.Base(f.Path)
+		if f.Path == "/etc/sysctl.conf" {
+			base = "99-sysctl.conf" // as which it is read
+		}
+		if !f.Exists || f.Path == sysctlFile || base <= path.Base(sysctlFile) || slices.ContainsFunc(out, func(s sysctlSetting) bool { return s.path == f.Real }) {
+			continue
+		}
+		for line := range strings.Lines(string(f.Data)) {
+			k, v, ok := strings.Cut(line, "=")
+			k = strings.ReplaceAll(strings.TrimPrefix(strings.TrimSpace(k), "-"), "/", ".")
+			if ok && k == reservedKey {
+				out = append(out, sysctlSetting{f.Real, parseRanges(v)})
+				break
+			}
 		}
 	}
-	want = mergeRanges(want)
+	return out
+}
+
+func (f portsFacts) decide(site Site) Decision {
+	var d Decision
+	p := site.SFU.Ports
+	first, last := p.udpRange()
+	ports := []portRange{{first, last}, {p.TCP, p.TCP}, {p.Signalling, p.Signalling}}
+	if site.Auth.Host == site.SFU.Host {
+		ports = append(ports, portRange{site.Auth.Port, site.Auth.Port})
+	}
+	ports = slices.DeleteFunc(ports, func(r portRange) bool { return r.last < f.ephemeral.first || r.first > f.ephemeral.last })
+	want := mergeRanges(slices.Concat(f.reserved, ports))
+	for _, l := range f.later {
+		if all := mergeRanges(slices.Concat(l.reserved, ports)); !slices.Equal(all, mergeRanges(l.reserved)) {
+			d.Findings = append(d.Findings, Finding{Warning, l.path + " sets " + reservedKey + " too and wins at the next boot: what is reserved now is free again then",
+				"write there: " + reservedKey + " = " + formatRanges(all)})
+		}
+	}
 	kept := mergeRanges(append(slices.Clone(want), parseRanges(afterEquals(string(f.file.Data)))...))
 	text := Lit("# Ports that outgoing connections must not take. Written by ecdeploy.\nnet.ipv4.ip_local_reserved_ports = " + formatRanges(kept) + "\n")
 	live := slices.Equal(want, mergeRanges(f.reserved))
 	edit, needed := ownFile(sysctlFile, f.file, text, 0o644, 0, Keys{})
 	if live && (!f.file.Exists || !needed) {
-		return Decision{} // reserved by ours or by somebody else
+		return d // reserved by ours or by somebody else
 	}
 	if !f.writable {
-		return Decision{Findings: []Finding{{Warning, fmt.Sprintf("the kernel may give ports of %s to outgoing connections, and this host does not let root reserve them", p.UDP),
-			"reserve them on the machine that runs this container: sysctl net.ipv4.ip_local_reserved_ports=" + formatRanges(want)}}}
+		d.Findings = append(d.Findings, Finding{Warning, fmt.Sprintf("the kernel may give ports of %s to outgoing connections, and this host does not let root reserve them", p.UDP),
+			"reserve them on the machine that runs this container: sysctl net.ipv4.ip_local_reserved_ports=" + formatRanges(want)})
+		return d
 	}
 	set := func(r []portRange) string { return "printf '%s\\n' '" + formatRanges(r) + "' >" + procReserved }
-	return Decision{Changes: []Change{&Files{Title: "reserved ports " + formatRanges(want), Edits: []FileEdit{edit}, Activate: set(want), Reactivate: set(f.reserved)}}}
+	d.Changes = []Change{&Files{Title: "reserved ports " + formatRanges(want), Edits: []FileEdit{edit}, Activate: set(want), Reactivate: set(f.reserved)}}
+	return d
 }
 
 func afterEquals(s string) string {

@@ -10,34 +10,45 @@ import (
 	"strings"
 	"time"
 
+	"al.essio.dev/pkg/shellescape"
+
 	"github.com/emdecloud/ecdeploy/internal/host"
 )
 
-// minDiskMiB is what /var/lib/docker wants free for both images, beside the
-// archives that are sent.
-const minDiskMiB = 1024
-
-// maxSkew is how far a host's clock may differ: LiveKit refuses tokens that
-// are not valid yet.
-const maxSkew = 30 * time.Second
-
 type preflightFacts struct {
-	name      string
-	os        string
-	arch      string
-	tools     []string // that are missing
-	freeMiB   int
-	clock     time.Time
-	asked     time.Time
-	docker    string // version of the engine; "" where none answers
-	dockerErr string
-	listeners []listener
-	managers  []string // mdad, ess-helm and other owners of these files
-	inDocker  []string // "nginx in container x"
-	coturn    portRange
-	resolved  map[string][]string // public names to addresses, as the host sees them
-	groups    map[int]string      // names of groups that have a container's number
-	ours      []int               // processes of the containers that we replace
+	name       string
+	os         osRelease
+	arch       string   // in Docker's words
+	tools      []string // that are missing
+	noSS       bool     // nothing can tell who listens
+	logsInput  bool     // sudo records what is sent to it
+	room       int      // MiB free where the journal is
+	images     int      // MiB free where Docker keeps its images
+	imagesDir  string
+	toFetch    int // images that the host lacks
+	clock      time.Time
+	asked      time.Time
+	engine     engineFacts
+	addrs      []hostAddr
+	listeners  []listener
+	published  []publishedPort
+	coturn     portRange // of a coturn that runs
+	coturnFile string
+	resolved   map[string][]string // names to addresses, as the host sees them
+	groups     map[int]string      // names of groups that have a container's number
+	ours       []int               // processes of the containers that we replace
+	siblings   []int               // processes of other sites' containers
+}
+
+// osRelease is what /etc/os-release says.
+type osRelease struct{ ID, Like, Version, Name string }
+
+// engineFacts are what can be told of Docker.
+type engineFacts struct {
+	version  string // "" where no engine answers
+	problem  string // why
+	how      string // "snap" or "podman" where the docker command is one of theirs
+	security string // SecurityOptions, JSON
 }
 
 // listener is a socket that waits on the host.
@@ -46,86 +57,152 @@ type listener struct {
 	Addr  string
 	Port  int
 	Proc  string
-	PID   int
+	PIDs  []int
 }
 
-// The programs that do and undo scripts need on a host.
-var neededTools = []string{"awk", "base64", "chmod", "chown", "cmp", "cp", "flock", "mktemp", "mv", "readlink", "sed", "sort", "stat", "sync", "timeout", "touch"}
+// The programs that probes, do and undo scripts need on a host.
+var neededTools = []string{"awk", "base64", "chmod", "chown", "cmp", "cp", "df", "flock", "getent", "grep", "ip", "mktemp", "mv", "readlink", "sed", "sort", "stat", "sync", "timeout", "touch"}
 
-const preflightText = `. /etc/os-release 2>/dev/null; printf 'os %s\n' "$PRETTY_NAME"
+const preflightText = `set -f
+[ ! -r /etc/os-release ] || while IFS= read -r l; do printf 'os %s\n' "$l"; done </etc/os-release
 printf 'arch %s\nclock %s\n' "$(uname -m)" "$(date +%s)"
 for t in $TOOLS; do command -v "$t" >/dev/null || printf 'tool %s\n' "$t"; done
-d=/var/lib/docker; [ -d "$d" ] || d=/var; df -Pm "$d" | awk 'NR==2 {print "free " $4}'
-if v=$(docker version --format '{{.Server.Version}}' 2>&1); then printf 'docker %s\n' "$v"; else printf 'dockererr %s\n' "$(printf '%s' "$v" | tail -n 1)"; fi
-[ ! -d /matrix/synapse ] || echo 'manager matrix-docker-ansible-deploy (/matrix/synapse)'
-[ ! -d /var/lib/rancher/k3s ] || echo 'manager a Kubernetes cluster (/var/lib/rancher/k3s), as ess-helm uses'
-docker ps --format '{{.Names}} {{.Image}}' 2>/dev/null | awk '$2 ~ /(^|\/)(nginx|synapse|traefik|caddy|haproxy|swag|nginx-proxy-manager)(:|@|$)/ {print "indocker " $1 " " $2}'
-awk -F= '/^[ \t]*min-port/ {a=$2} /^[ \t]*max-port/ {b=$2} END {if (FILENAME != "") print "coturn " (a?a:49152) " " (b?b:65535)}' /etc/turnserver.conf 2>/dev/null
-for n in $NAMES; do getent ahosts "$n" | awk -v n="$n" '$2 == "STREAM" {print "dns " n " " $1}'; done
-docker container inspect --format 'ours {{.State.Pid}}' $CONTAINERS 2>/dev/null
+if [ -n "$SUDO_USER" ] && grep -rqsE '^([^#]*[^!#])?log_input' /etc/sudoers /etc/sudoers.d; then echo loginput; fi
+df -Pm /var/lib | awk 'NR==2 {print "room " $4}'
+if command -v docker >/dev/null; then
+	case $(docker --version 2>/dev/null) in podman*) echo how podman ;; esac
+	case $(readlink -f "$(command -v docker)") in */snap*) echo how snap ;; esac
+	if v=$(docker version --format '{{.Server.Version}}' 2>/dev/null) && [ -n "$v" ]; then
+		printf 'docker %s\n' "$v"
+		docker info --format 'security {{json .SecurityOptions}}' 2>/dev/null
+		d=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null)
+		for i in $IMAGES; do docker image inspect -- "$i" >/dev/null 2>&1 || echo fetch; done
+		docker ps --format 'published {{.Names}}	{{.Ports}}' 2>/dev/null
+		for c in $CONTAINERS; do
+			docker container inspect --format 'ours {{.State.Pid}}' -- "$c" 2>/dev/null
+			docker container top "$c" -eo pid 2>/dev/null | awk '$1 ~ /^[0-9]+$/ {print "ours " $1}'
+		done
+		set -- $(docker ps -q --filter label=` + LabelSite + ` 2>/dev/null)
+		[ $# = 0 ] || docker container inspect --format 'sibling {{.State.Pid}}' "$@" 2>/dev/null
+	else
+		printf 'dockererr %s\n' "$(docker version 2>&1 >/dev/null | tail -n 1)"
+	fi
+fi
+[ -d "$d" ] || d=/var
+df -Pm "$d" | awk -v d="$d" 'NR==2 {print "images " $4 " " d}'
+if systemctl -q is-active coturn 2>/dev/null || pgrep -x turnserver >/dev/null 2>&1; then
+	for f in /etc/turnserver.conf /etc/coturn/turnserver.conf /usr/local/etc/turnserver.conf; do
+		[ ! -r "$f" ] || awk -F= '/^[ \t]*min-port/ {a=$2+0} /^[ \t]*max-port/ {b=$2+0} END {print "coturn " (a?a:49152) " " (b?b:65535) " " FILENAME}' "$f"
+	done
+fi
+for n in $NAMES; do timeout 5 getent ahosts "$n" | awk -v n="$n" '$2 == "STREAM" {print "dns " n " " $1}'; done
 for g in $GIDS; do getent group "$g" | awk -F: '{print "group " $3 " " $1}'; done
-ss -H -lntup 2>/dev/null | awk '{print "listen " $1 " " $5 " " $7}'
+if command -v ss >/dev/null; then ss -H -lntup | awk '{p = $7; for (i = 8; i <= NF; i++) p = p "_" $i; print "listen " $1 " " $5 " " p}'; else echo noss; fi
 true`
 
 // Preflight looks at all that a host must have before anything changes.
 func Preflight(site Site) Step {
 	probe := func(ctx context.Context, o host.Observer) (preflightFacts, error) {
-		names := ""
-		for _, r := range site.Fronts[o.Name()] {
-			names += " " + r.Name()
-		}
-		env := fmt.Sprintf("TOOLS='%s' NAMES='%s' GIDS='%d %d' CONTAINERS='%s %s'\n", strings.Join(neededTools, " "), strings.TrimSpace(names), site.SFU.UID, site.Auth.UID, site.SFU.Container, site.Auth.Container)
 		asked := time.Now()
-		res, err := o.Query(ctx, host.Sh(env+preflightText))
+		res, err := o.Query(ctx, host.Sh(preflightEnv(site, o.Name())+preflightText), queryAddrs)
 		if err != nil {
 			return preflightFacts{}, err
 		}
 		f := parsePreflight(string(res[0].Stdout))
-		f.name, f.asked = o.Name(), asked.Add(time.Since(asked)/2)
+		f.name, f.asked, f.addrs = o.Name(), asked.Add(time.Since(asked)/2), parseAddrs(res[1])
 		return f, nil
 	}
 	diff := func(f preflightFacts, _ Shared) (Decision, error) {
-		return Decision{Findings: slices.Concat(f.system(), f.engine(site), f.ports(site), f.others(site))}, nil
+		return Decision{Findings: slices.Concat(f.system(site), f.docker(site), f.ports(site), f.others(site))}, nil
 	}
 	return Define("preflight", probe, nil, diff)
+}
+
+// preflightEnv sets the words that the text works on.
+func preflightEnv(site Site, on string) string {
+	var images, containers []string
+	if site.SFU.Host == on {
+		images, containers = append(images, site.SFU.Image), append(containers, site.SFU.Container)
+	}
+	if site.Auth.Host == on {
+		images, containers = append(images, site.Auth.Image), append(containers, site.Auth.Container)
+	}
+	var b strings.Builder
+	for _, v := range []struct {
+		name  string
+		words []string
+	}{
+		{"TOOLS", neededTools}, {"NAMES", publicNames(site, on)}, {"IMAGES", images}, {"CONTAINERS", containers},
+		{"GIDS", []string{strconv.Itoa(site.SFU.UID), strconv.Itoa(site.Auth.UID)}},
+	} {
+		fmt.Fprintf(&b, "%s=%s\n", v.name, shellescape.Quote(strings.Join(v.words, " ")))
+	}
+	return b.String() + "d=\n"
+}
+
+// publicNames are the names that a host serves, and those that the JWT service
+// looks up.
+func publicNames(site Site, on string) []string {
+	var names []string
+	add := func(n string) {
+		if n != "" && !slices.Contains(names, n) {
+			names = append(names, n)
+		}
+	}
+	for _, r := range site.Fronts[on] {
+		add(r.Name())
+	}
+	if site.Auth.Host == on {
+		add(Route{URL: site.SFU.URL}.Name())
+		add(site.Domain())
+	}
+	return names
 }
 
 func parsePreflight(s string) preflightFacts {
 	f := preflightFacts{resolved: map[string][]string{}, groups: map[int]string{}}
 	for line := range strings.Lines(s) {
-		kind, v, _ := strings.Cut(strings.TrimSpace(line), " ")
+		kind, v, _ := strings.Cut(strings.TrimRight(line, "\r\n"), " ")
 		w := strings.Fields(v)
 		switch {
 		case kind == "os":
-			f.os = v
+			f.os.parse(v)
 		case kind == "arch":
-			f.arch = v
+			f.arch = parseArch(host.Result{Stdout: []byte(v)})
 		case kind == "tool":
 			f.tools = append(f.tools, v)
-		case kind == "free":
-			f.freeMiB, _ = strconv.Atoi(v)
+		case kind == "loginput":
+			f.logsInput = true
+		case kind == "noss":
+			f.noSS = true
+		case kind == "room":
+			f.room = number0(v)
+		case kind == "images" && len(w) >= 2:
+			f.images, f.imagesDir = number0(w[0]), w[1]
+		case kind == "fetch":
+			f.toFetch++
 		case kind == "clock":
-			n, _ := strconv.ParseInt(v, 10, 64)
-			f.clock = time.Unix(n, 0)
+			f.clock = time.Unix(int64(number0(v)), 0)
 		case kind == "docker":
-			f.docker = v
+			f.engine.version = v
 		case kind == "dockererr":
-			f.dockerErr = v
-		case kind == "manager":
-			f.managers = append(f.managers, v)
-		case kind == "indocker" && len(w) == 2:
-			f.inDocker = append(f.inDocker, w[1]+" in container "+w[0])
-		case kind == "coturn" && len(w) == 2:
-			f.coturn.first, _ = strconv.Atoi(w[0])
-			f.coturn.last, _ = strconv.Atoi(w[1])
+			f.engine.problem = v
+		case kind == "how":
+			f.engine.how = v
+		case kind == "security":
+			f.engine.security = v
+		case kind == "published":
+			f.published = append(f.published, parsePublished(v)...)
+		case kind == "coturn" && len(w) == 3:
+			f.coturn, f.coturnFile = portRange{number0(w[0]), number0(w[1])}, w[2]
 		case kind == "dns" && len(w) == 2:
 			f.resolved[w[0]] = append(f.resolved[w[0]], w[1])
 		case kind == "group" && len(w) == 2:
-			n, _ := strconv.Atoi(w[0])
-			f.groups[n] = w[1]
-		case kind == "ours":
-			n, _ := strconv.Atoi(v)
-			f.ours = append(f.ours, n)
+			f.groups[number0(w[0])] = w[1]
+		case kind == "ours" && v != "0": // 0 is the process of a container that does not run
+			f.ours = append(f.ours, number0(v))
+		case kind == "sibling" && v != "0":
+			f.siblings = append(f.siblings, number0(v))
 		case kind == "listen" && len(w) >= 2:
 			if l, ok := parseListener(w); ok {
 				f.listeners = append(f.listeners, l)
@@ -135,103 +212,46 @@ func parsePreflight(s string) preflightFacts {
 	return f
 }
 
-var procName = regexp.MustCompile(`\(\("([^"]*)",pid=(\d+)`)
+// number0 is a number of our own script's output; 0 where it is none.
+func number0(s string) int {
+	n, _ := strconv.Atoi(strings.TrimSpace(s))
+	return n
+}
 
+func (o *osRelease) parse(line string) {
+	k, v, _ := strings.Cut(line, "=")
+	v = strings.Trim(v, `"'`)
+	switch k {
+	case "ID":
+		o.ID = v
+	case "ID_LIKE":
+		o.Like = v
+	case "VERSION_ID":
+		o.Version = v
+	case "PRETTY_NAME":
+		o.Name = v
+	}
+}
+
+var procName = regexp.MustCompile(`\("([^"]*)",pid=(\d+)`)
+
+// parseListener reads the protocol, the local address and the processes of a
+// line of ss.
 func parseListener(w []string) (listener, bool) {
 	addr, port, err := net.SplitHostPort(w[1])
 	if err != nil {
 		return listener{}, false
 	}
-	l := listener{Proto: w[0], Addr: strings.TrimSuffix(addr, "%lo")}
+	addr, _, _ = strings.Cut(addr, "%") // 127.0.0.53%lo
+	l := listener{Proto: w[0], Addr: addr}
 	if l.Port, err = strconv.Atoi(port); err != nil {
 		return l, false
 	}
 	if len(w) > 2 {
-		if m := procName.FindStringSubmatch(w[2]); m != nil {
-			l.Proc = m[1]
-			l.PID, _ = strconv.Atoi(m[2])
+		for _, m := range procName.FindAllStringSubmatch(w[2], -1) {
+			l.Proc = orSelf(l.Proc, m[1])
+			l.PIDs = append(l.PIDs, number0(m[2]))
 		}
 	}
 	return l, true
-}
-
-func (f preflightFacts) system() []Finding {
-	var out []Finding
-	if len(f.tools) > 0 {
-		out = append(out, Finding{Error, f.name + " lacks " + strings.Join(f.tools, ", "), "apt install coreutils util-linux diffutils"})
-	}
-	if f.freeMiB < minDiskMiB {
-		out = append(out, Finding{Error, fmt.Sprintf("%s has %d MiB free for images; %d are needed", f.name, f.freeMiB, minDiskMiB), "docker image prune, or a larger disk"})
-	}
-	if d := f.clock.Sub(f.asked); d.Abs() > maxSkew {
-		out = append(out, Finding{Warning, fmt.Sprintf("the clocks of %s and of this machine differ by %s: tokens made here may not be valid there", f.name, d.Abs().Round(time.Second)), "timedatectl set-ntp true"})
-	}
-	return out
-}
-
-// engine says what is wrong with Docker. 20.10 is the first with API 1.41.
-func (f preflightFacts) engine(site Site) []Finding {
-	if site.SFU.Host != f.name && site.Auth.Host != f.name {
-		return nil
-	}
-	var major, minor int
-	_, _ = fmt.Sscanf(f.docker, "%d.%d", &major, &minor)
-	switch {
-	case f.docker == "" && strings.Contains(f.dockerErr, "not found"):
-		return []Finding{{Error, "Docker is not installed on " + f.name, "apt install docker.io docker-cli, or see https://docs.docker.com/engine/install/"}}
-	case f.docker == "":
-		return []Finding{{Error, "the Docker engine on " + f.name + " does not answer: " + f.dockerErr, "systemctl start docker"}}
-	case major < 20 || major == 20 && minor < 10:
-		return []Finding{{Error, "Docker " + f.docker + " on " + f.name + " is too old; 20.10 is needed", "see https://docs.docker.com/engine/install/"}}
-	}
-	return nil
-}
-
-// ports finds others on the ports that our components want.
-func (f preflightFacts) ports(site Site) []Finding {
-	var out []Finding
-	taken := func(proto string, first, last int) {
-		for _, l := range f.listeners {
-			if l.Proto == proto && l.Port >= first && l.Port <= last && !slices.Contains(f.ours, l.PID) {
-				out = append(out, Finding{Error, fmt.Sprintf("port %d/%s on %s is taken by %s", l.Port, proto, f.name, orSelf(l.Proc, "another program")), "stop it, or choose another port in the plan file"})
-			}
-		}
-	}
-	if site.SFU.Host == f.name {
-		p := site.SFU.Ports
-		first, last := p.udpRange()
-		taken("tcp", p.Signalling, p.Signalling)
-		taken("tcp", p.TCP, p.TCP)
-		taken("udp", first, last)
-		if c := f.coturn; c.last >= first && c.first <= last && c.last > 0 {
-			out = append(out, Finding{Warning, fmt.Sprintf("coturn on %s relays on %d-%d/udp, which overlaps with %s", f.name, c.first, c.last, p.UDP), "set min-port and max-port in /etc/turnserver.conf, or another range in sfu { ports {} }"})
-		}
-	}
-	if site.Auth.Host == f.name {
-		taken("tcp", site.Auth.Port, site.Auth.Port)
-	}
-	return out
-}
-
-// others names who else manages what ecdeploy would edit, and names that do
-// not resolve.
-func (f preflightFacts) others(site Site) []Finding {
-	var out []Finding
-	for _, m := range f.managers {
-		out = append(out, Finding{Warning, m + " is on " + f.name + ": it would overwrite edits of its files, and ecdeploy does not support it yet", `use synapse "external", proxy "external" and well_known "external" for what it manages`})
-	}
-	for _, c := range f.inDocker {
-		out = append(out, Finding{Warning, c + " on " + f.name + ": ecdeploy does not edit files of containers yet", `use proxy "external" or synapse "external" for it`})
-	}
-	for _, id := range []int{site.SFU.UID, site.Auth.UID} {
-		if g := f.groups[id]; g != "" {
-			out = append(out, Finding{Warning, fmt.Sprintf("group %s on %s has the number %d: its members could read the credentials", g, f.name, id), "choose another uid in sfu {} or auth {}"})
-		}
-	}
-	for _, r := range site.Fronts[f.name] {
-		if len(f.resolved[r.Name()]) == 0 {
-			out = append(out, Finding{Warning, r.Name() + " does not resolve on " + f.name + ": the JWT service calls LiveKit by that name", "add a DNS record for " + r.Name()})
-		}
-	}
-	return out
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -44,8 +46,10 @@ func openings(site Site, hostName string, s Shared) []opening {
 	first, last := site.SFU.Ports.udpRange()
 	out := []opening{{Proto: "tcp", First: site.SFU.Ports.TCP, Last: site.SFU.Ports.TCP}, {Proto: "udp", First: first, Last: last}}
 	for _, from := range site.Reaches[hostName] {
-		port := site.SFU.Ports.Signalling
-		out = append(out, opening{"tcp", port, port, s.Sources[from]})
+		if source := s.Sources[from]; source != "" { // else an error of the step "source-address"; never the world
+			port := site.SFU.Ports.Signalling
+			out = append(out, opening{"tcp", port, port, source})
+		}
 	}
 	return out
 }
@@ -57,18 +61,34 @@ type ufwFacts struct {
 	allowAll  bool // the default for incoming is allow
 	rules     []ufwRule
 	firewalld bool
-	published []string // "container port": ports that Docker opens past ufw
+	published []publishedPort // which Docker opens past ufw
 }
 
 // ufwRule is one line of `ufw status`, as far as it concerns ports.
 type ufwRule struct {
-	Action string // ALLOW, DENY, REJECT, LIMIT
-	Proto  string // "" for both
-	First  int
-	Last   int
-	From   string // "" for anywhere
-	V6     bool
-	Out    bool
+	Action  string // ALLOW, DENY, REJECT, LIMIT
+	Proto   string // "" for both
+	Ports   []portRange
+	From    string // "" for anywhere
+	V6      bool
+	Comment string
+}
+
+func (r ufwRule) String() string {
+	s := formatRanges(r.Ports)
+	if r.Proto != "" {
+		s += "/" + r.Proto
+	}
+	return s + " " + r.Action + " from " + orSelf(r.From, "anywhere")
+}
+
+// overlaps and contains compare a rule's ports with a range.
+func (r ufwRule) overlaps(first, last int) bool {
+	return slices.ContainsFunc(r.Ports, func(p portRange) bool { return p.first <= last && p.last >= first })
+}
+
+func (r ufwRule) contains(first, last int) bool {
+	return slices.ContainsFunc(r.Ports, func(p portRange) bool { return p.first <= first && p.last >= last })
 }
 
 // Firewall opens what a site needs on one host. label is "ufw", "none", or ""
@@ -118,32 +138,77 @@ func (f ufwFacts) decide(site Site, open []opening) Decision {
 		switch effect, rule := f.effect(o); effect {
 		case "open":
 		case "closed":
-			d.Findings = append(d.Findings, Finding{Error, fmt.Sprintf("a rule of ufw on %s closes %s: %s %d:%d %s", f.name, o, rule.Action, rule.First, rule.Last, rule.Proto),
+			d.Findings = append(d.Findings, Finding{Error, fmt.Sprintf("a rule of ufw on %s closes %s: %s", f.name, o, rule),
 				"delete that rule (ufw status numbered, ufw delete N); ecdeploy does not undo an admin's decision"})
+		case "limited":
+			// A rule of ours would take its place: ufw keeps one action for the same ports.
+			d.Findings = append(d.Findings, Finding{Warning, fmt.Sprintf("a rule of ufw on %s limits %s: %s; people behind one address may be refused", f.name, o, rule),
+				"delete that rule (ufw status numbered, ufw delete N), then run ecdeploy again"})
 		default:
 			d.Changes = append(d.Changes, ufwAllow(site, o))
 		}
 	}
-	for _, p := range f.published {
-		d.Findings = append(d.Findings, Finding{Note, "ufw on " + f.name + " does not govern " + p + ": Docker publishes it past ufw", ""})
+	for _, o := range f.stale(site, open) {
+		d.Changes = append(d.Changes, ufwDelete(site, o))
 	}
+	d.Findings = append(d.Findings, f.theatre()...)
 	return d
 }
 
-// effect says what the rules do to o: "open", "closed" by a rule that comes
-// first, or "" where the default decides.
+// stale are the openings of our own rules for the site that no longer serve it.
+func (f ufwFacts) stale(site Site, open []opening) []opening {
+	var out []opening
+	for _, r := range f.rules {
+		if r.V6 || r.Action != "ALLOW" || r.Comment != ufwComment(site) || len(r.Ports) != 1 {
+			continue
+		}
+		o := opening{r.Proto, r.Ports[0].first, r.Ports[0].last, r.From}
+		if !slices.Contains(open, o) {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+// theatre names rules that have no effect: Docker's own rules take what is
+// sent to a published port before ufw sees it.
+func (f ufwFacts) theatre() []Finding {
+	var out []Finding
+	var open []string
+	for _, p := range f.published {
+		if !p.world() {
+			continue
+		}
+		i := slices.IndexFunc(f.rules, func(r ufwRule) bool {
+			return !r.V6 && (r.Proto == "" || r.Proto == p.Proto) && r.overlaps(p.First, p.Last) && !r.everything()
+		})
+		if i < 0 {
+			open = append(open, p.String())
+			continue
+		}
+		out = append(out, Finding{Note, fmt.Sprintf("the rule %s of ufw on %s is theatre: Docker publishes %s past ufw", f.rules[i], f.name, p), ""})
+	}
+	if len(open) > 0 && !f.allowAll {
+		out = append(out, Finding{Note, "ufw on " + f.name + " does not govern what Docker publishes past it: " + strings.Join(open, ", "), ""})
+	}
+	return out
+}
+
+func (r ufwRule) everything() bool { return r.contains(1, 65535) }
+
+// effect says what the rules do to o: "open", "closed" or "limited" by a rule
+// that comes first, or "" where the default decides.
 func (f ufwFacts) effect(o opening) (string, ufwRule) {
 	for _, r := range f.rules {
-		if r.V6 || r.Out || r.Proto != "" && r.Proto != o.Proto || r.Last < o.First || r.First > o.Last {
+		if r.V6 || r.Proto != "" && r.Proto != o.Proto || !r.overlaps(o.First, o.Last) || r.From != "" && !covers(r.From, o.From) {
 			continue
 		}
-		if r.Action == "DENY" || r.Action == "REJECT" {
-			if r.From == "" || covers(r.From, o.From) {
-				return "closed", r
-			}
-			continue
-		}
-		if r.Action == "ALLOW" && r.First <= o.First && r.Last >= o.Last && (r.From == "" || covers(r.From, o.From)) {
+		switch {
+		case r.Action == "DENY" || r.Action == "REJECT":
+			return "closed", r
+		case r.Action == "LIMIT":
+			return "limited", r
+		case r.contains(o.First, o.Last):
 			return "open", r
 		}
 	}
@@ -165,29 +230,41 @@ func covers(from, ip string) bool {
 	return from == ip
 }
 
-// ufwAllow is one rule of our own. It is only planned where its effect was not
-// there, so deleting it takes away nothing of anybody else's.
-func ufwAllow(site Site, o opening) Change {
+func ufwComment(site Site) string { return "ecdeploy " + site.Name }
+
+// ufwCommands add and delete the rule for o; both may run twice.
+func ufwCommands(site Site, o opening) (add, del string) {
 	rule := []string{"allow"}
 	if o.From == "" {
 		rule = append(rule, o.ports()+"/"+o.Proto)
 	} else {
 		rule = append(rule, "proto", o.Proto, "from", o.From, "to", "any", "port", o.ports())
 	}
-	add := shellescape.QuoteCommand(append(append([]string{"ufw"}, rule...), "comment", "ecdeploy "+site.Name))
-	return &Exec{
-		Verb: "+", Title: "ufw allow " + o.String(),
-		SaveText: "ec_save_ufw",
-		DoText:   add + " >/dev/null && ec_keep_ufw",
-		UndoText: "ec_undo_ufw " + shellescape.QuoteCommand(rule),
-	}
+	add = shellescape.QuoteCommand(append(append([]string{"ufw"}, rule...), "comment", ufwComment(site))) + " >/dev/null"
+	del = "out=$(" + shellescape.QuoteCommand(append([]string{"ufw", "--force", "delete"}, rule...)) +
+		` 2>&1) || case $out in *non-existent*) : ;; *) printf '%s\n' "$out" >&2; exit 1 ;; esac`
+	return add, del
 }
 
-// parseStatus reads `ufw status verbose`. Rules that name no port, such as
-// application profiles, are left out: they open nothing that a plan needs.
+// ufwAllow is one rule of our own. It is only planned where its effect was not
+// there, so deleting it takes away nothing of anybody else's.
+func ufwAllow(site Site, o opening) Change {
+	add, del := ufwCommands(site, o)
+	return &Exec{Verb: "+", Title: "ufw allow " + o.String(), DoText: add,
+		UndoText: del + "\nec_note " + shellescape.Quote("closed "+o.String()+" in ufw")}
+}
+
+// ufwDelete takes away a rule of our own that nothing needs any more.
+func ufwDelete(site Site, o opening) Change {
+	add, del := ufwCommands(site, o)
+	return &Exec{Verb: "-", Title: "ufw allow " + o.String(), DoText: del,
+		UndoText: add + " || exit 1\nec_note " + shellescape.Quote("opened "+o.String()+" in ufw again")}
+}
+
+// parseStatus reads `ufw status verbose`.
 func (f *ufwFacts) parseStatus(s string) {
 	for line := range strings.Lines(s) {
-		line, _, _ = strings.Cut(strings.TrimSpace(line), "#")
+		line = strings.TrimSpace(line)
 		switch {
 		case strings.HasPrefix(line, "Status: active"):
 			f.active = true
@@ -201,60 +278,36 @@ func (f *ufwFacts) parseStatus(s string) {
 	}
 }
 
-func parseUFWRule(line string) (ufwRule, bool) {
-	for _, action := range []string{"ALLOW", "DENY", "REJECT", "LIMIT"} {
-		to, rest, ok := strings.Cut(line, " "+action+" ")
-		if !ok {
-			continue
-		}
-		r := ufwRule{Action: action}
-		rest = strings.TrimSpace(rest)
-		if out, isOut := strings.CutPrefix(rest, "OUT"); isOut {
-			r.Out, rest = true, out
-		}
-		rest = strings.TrimSpace(strings.TrimPrefix(strings.TrimPrefix(rest, "IN"), "FWD"))
-		if strings.Contains(to, " on ") || strings.Contains(rest, " on ") {
-			return r, false
-		}
-		r.V6 = strings.Contains(to, "(v6)")
-		to = strings.TrimSpace(strings.ReplaceAll(to, "(v6)", ""))
-		if f := strings.Fields(to); len(f) != 1 {
-			return r, false
-		}
-		if rest = strings.TrimSpace(strings.ReplaceAll(rest, "(v6)", "")); rest != "Anywhere" {
-			r.From = rest
-		}
-		if to == "Anywhere" {
-			r.First, r.Last = 1, 65535
-			return r, true
-		}
-		ports, proto, _ := strings.Cut(to, "/")
-		r.Proto = proto
-		a, b, isRange := strings.Cut(ports, ":")
-		var err error
-		if r.First, err = strconv.Atoi(a); err != nil {
-			return r, false
-		}
-		r.Last = r.First
-		if isRange {
-			r.Last, err = strconv.Atoi(b)
-		}
-		return r, err == nil
-	}
-	return ufwRule{}, false
-}
+// ufwLine is "To ACTION DIRECTION From # comment". What ufw says behind From
+// in brackets, such as (log), changes nothing for us.
+var ufwLine = regexp.MustCompile(`^(\S.*?) +(ALLOW|DENY|REJECT|LIMIT)(?: (IN|OUT|FWD))? +(\S.*?)(?: \((?:log|log-all|v6|, )+\))*(?: +# (.*))?$`)
 
-// parsePublished finds ports that Docker publishes to the world in the output
-// of `docker ps`.
-func parsePublished(s string) []string {
-	var out []string
-	for line := range strings.Lines(s) {
-		name, ports, _ := strings.Cut(strings.TrimSpace(line), "\t")
-		for p := range strings.SplitSeq(ports, ", ") {
-			if at, _, ok := strings.Cut(p, "->"); ok && strings.HasPrefix(at, "0.0.0.0:") {
-				out = append(out, "port "+strings.TrimPrefix(at, "0.0.0.0:")+" of container "+name)
-			}
-		}
+// parseUFWRule reads a rule for packets that come in. Rules for one interface
+// or one of the host's addresses alone are left out: they open too little to
+// count on.
+func parseUFWRule(line string) (ufwRule, bool) {
+	m := ufwLine.FindStringSubmatch(line)
+	if m == nil || m[3] == "OUT" || m[3] == "FWD" || strings.Contains(m[1], " on ") || strings.Contains(m[4], " on ") {
+		return ufwRule{}, false
 	}
-	return out
+	to, from := m[1], m[4]
+	r := ufwRule{Action: m[2], V6: strings.Contains(line, "(v6)"), Comment: strings.TrimSpace(m[5])}
+	// "80,443/tcp (Nginx Full)": the verbose form resolves application profiles.
+	if at := strings.Index(to, " ("); at > 0 {
+		to = to[:at]
+	}
+	for _, proto := range []string{"/tcp", "/udp"} { // a rule for a protocol and no port
+		from = strings.TrimSuffix(from, proto)
+	}
+	if from != "Anywhere" {
+		r.From = from
+	}
+	ports, proto, _ := strings.Cut(to, "/")
+	r.Proto = proto
+	if ports == "Anywhere" {
+		r.Ports = []portRange{{1, 65535}}
+		return r, true
+	}
+	r.Ports = parseRanges(strings.ReplaceAll(ports, ":", "-"))
+	return r, len(r.Ports) > 0 && (proto == "" || proto == "tcp" || proto == "udp")
 }

@@ -62,10 +62,3 @@ func TestUFWDecide(t *testing.T) {
 		t.Error(diff)
 	}
 }
-
-func TestPublishedPorts(t *testing.T) {
-	got := parsePublished("web\t0.0.0.0:8081->80/tcp, :::8081->80/tcp\ndb\t127.0.0.1:5432->5432/tcp\n")
-	if diff := cmp.Diff([]string{"port 8081 of container web"}, got); diff != "" {
-		t.Error(diff)
-	}
-}

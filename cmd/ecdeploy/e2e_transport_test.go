@@ -89,7 +89,7 @@ site "sudo.test" {
     image   = %q
     archive = %q
   }
-  synapse "external" {}
+  synapse "external" { url = "https://matrix.sudo.test" }
   proxy "external" {}
   well_known "external" {}
   verify { level = "none" }

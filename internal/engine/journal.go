@@ -102,7 +102,7 @@ func (j journal) script(n int, text string, inForce bool) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "R=%s RUN=%s J=%s\nexport LC_ALL=C\numask 077\n. \"$R/lib.sh\" || exit 1\n", shellescape.Quote(j.dir), shellescape.Quote(j.run), shellescape.Quote(j.changeDir(n)))
 	if inForce {
-		b.WriteString("exec 9>>\"$R/flock\"\nflock -w 10 9 || exit 1\n[ -e \"$R/armed\" ] || { echo 'the run was taken back meanwhile' >&2; exit 1; }\n")
+		b.WriteString("exec 9>>\"$R/flock\"\nflock -w 10 9 9>&9 || exit 1\n[ -e \"$R/armed\" ] || { echo 'the run was taken back meanwhile' >&2; exit 1; }\n")
 	}
 	b.WriteString("(\ncd / || exit 1\n" + text + "\n) 9>&-\n")
 	return b.String()

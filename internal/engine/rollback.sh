@@ -12,7 +12,8 @@ umask 077
 . "$R/lib.sh"
 
 exec 9>>"$R/flock"
-if ! flock -w 300 9; then
+# 9>&9: ksh hands no other descriptors to programs than those named.
+if ! flock -w 300 9 9>&9; then
 	echo "another command of this run is still busy" >&2
 	exit 1
 fi

@@ -167,9 +167,9 @@ ready() {
 		docker exec "$(container "$name")" sh -c "$probe; journalctl -p warning -n 15 --no-pager" >&2 || :
 		die "$name is not ready after $WAIT s; what is above says what is missing"
 	}
-	# As ufw writes its rule files on a machine that it was not installed on in a
-	# container: with the first rule that is added they would change.
-	docker exec "$(container "$name")" ufw reload >/dev/null || die "ufw of $name does not reload"
+	# ufw was installed where it could not ask the kernel what it can. It writes
+	# its rule files anew with the first reload and loads them with the second.
+	docker exec "$(container "$name")" sh -c 'ufw reload && ufw reload' >/dev/null || die "ufw of $name does not reload"
 	mkdir -p "$LAB/hosts.d"
 	docker exec "$(container "$name")" sh -c 'cut -d" " -f1,2 /etc/ssh/ssh_host_*_key.pub' |
 		sed "s/^/$(of_host "$name" address),$name,$name.test /" >"$LAB/hosts.d/$name"

@@ -1,0 +1,79 @@
+package steps
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/emdecloud/ecdeploy/internal/host"
+)
+
+// neighbours are who else on a host may own nginx, Synapse and their files.
+type neighbours struct {
+	managers   []string // "matrix-docker-ansible-deploy (/matrix/synapse)"
+	containers []runningContainer
+}
+
+type runningContainer struct {
+	Name  string
+	Image string
+	Ports string // as `docker ps` writes them; "" with the host's network
+}
+
+var queryNeighbours = host.Sh(`[ ! -d /matrix/synapse ] || echo 'manager	matrix-docker-ansible-deploy (/matrix/synapse)'
+for d in /var/lib/rancher/k3s /etc/kubernetes/manifests /var/snap/microk8s; do
+	[ ! -d $d ] || printf 'manager	a Kubernetes cluster (%s), as ess-helm uses\n' $d
+done
+docker ps --format 'container	{{.Names}}	{{.Image}}	{{.Ports}}' 2>/dev/null
+true`)
+
+func parseNeighbours(r host.Result) neighbours {
+	var n neighbours
+	for line := range strings.Lines(string(r.Stdout)) {
+		f := strings.Split(strings.TrimRight(line, "\r\n"), "\t")
+		switch {
+		case f[0] == "manager" && len(f) == 2:
+			n.managers = append(n.managers, f[1])
+		case f[0] == "container" && len(f) == 4:
+			n.containers = append(n.containers, runningContainer{f[1], f[2], f[3]})
+		}
+	}
+	return n
+}
+
+// Images by the last part of their name.
+var (
+	proxyImage   = regexp.MustCompile(`(^|/)(nginx[a-z-]*|traefik|caddy[a-z-]*|haproxy|swag|httpd)(:|@|$)`)
+	synapseImage = regexp.MustCompile(`(^|/)(matrix-)?synapse(:|@|$)`)
+	webPort      = regexp.MustCompile(`:(80|443)->`)
+)
+
+// proxy is a container that takes what comes to the host's web ports.
+func (n neighbours) proxy() (string, bool) {
+	return n.find(func(c runningContainer) bool {
+		return proxyImage.MatchString(c.Image) && (c.Ports == "" || webPort.MatchString(c.Ports)) || webPort.MatchString(c.Ports)
+	})
+}
+
+// synapse is a container in which Synapse runs.
+func (n neighbours) synapse() (string, bool) {
+	return n.find(func(c runningContainer) bool { return synapseImage.MatchString(c.Image) })
+}
+
+func (n neighbours) find(is func(runningContainer) bool) (string, bool) {
+	i := slices.IndexFunc(n.containers, is)
+	if i < 0 {
+		return "", false
+	}
+	c := n.containers[i]
+	return "container " + c.Name + " (" + c.Image + ")", true
+}
+
+// managed names who would overwrite what ecdeploy edits.
+func (n neighbours) managed(on, what, wayOut string) []Finding {
+	var out []Finding
+	for _, m := range n.managers {
+		out = append(out, Finding{Warning, m + " is on " + on + ": it would overwrite edits of " + what + " that are its own, and ecdeploy does not support it yet", wayOut})
+	}
+	return out
+}

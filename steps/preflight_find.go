@@ -1,0 +1,235 @@
+package steps
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	// minImagesMiB is what both images want free, beside what is there.
+	minImagesMiB = 1024
+	// minRoomMiB is what the journal wants free: its ballast, before-images
+	// and room to spare.
+	minRoomMiB = 64
+	// maxSkew is how far a host's clock may differ: LiveKit refuses tokens
+	// that are not valid yet.
+	maxSkew = 30 * time.Second
+)
+
+// carries reports whether one of the site's containers runs on the host.
+func (f preflightFacts) carries(site Site) bool {
+	return site.SFU.Host == f.name || site.Auth.Host == f.name
+}
+
+// system says what is wrong with the machine itself.
+func (f preflightFacts) system(site Site) []Finding {
+	var out []Finding
+	add := func(s Severity, summary, hint string) { out = append(out, Finding{s, summary, hint}) }
+	if len(f.tools) > 0 {
+		add(Error, f.name+" lacks "+strings.Join(f.tools, ", "), "apt install coreutils diffutils grep iproute2 libc-bin mawk sed util-linux")
+	}
+	if !f.os.debian() {
+		add(Warning, fmt.Sprintf("%s runs %s; ecdeploy was seen working on Debian, and its steps for packages expect Debian's paths", f.name, orSelf(f.os.Name, "an unknown system")), "")
+	}
+	if f.carries(site) && f.arch != "amd64" && f.arch != "arm64" && (site.SFUFile == nil || site.AuthFile == nil) {
+		add(Error, fmt.Sprintf("%s is %s, and there are images for amd64 and arm64 only", f.name, orSelf(f.arch, "of an unknown architecture")), "give images of your own with archive = \"...\"")
+	}
+	if f.logsInput {
+		add(Warning, "sudo on "+f.name+" records its input (log_input): the credentials that this run writes would stand in its records", "Defaults:USER !log_input in sudoers, or log in as root")
+	}
+	if f.room < minRoomMiB {
+		add(Error, fmt.Sprintf("%s has %d MiB free on /var/lib; %d are needed for the journal", f.name, f.room, minRoomMiB), "apt clean, journalctl --vacuum-size=200M, or a larger disk")
+	}
+	if need := f.toFetch * minImagesMiB / 2; f.carries(site) && f.images < need {
+		add(Error, fmt.Sprintf("%s has %d MiB free on %s for images; %d are needed", f.name, f.images, f.imagesDir, need), "docker image prune, or a larger disk")
+	}
+	if d := f.clock.Sub(f.asked); d.Abs() > maxSkew {
+		add(Warning, fmt.Sprintf("the clocks of %s and of this machine differ by %s: tokens made on one host may not be valid on another, and certificates seem expired", f.name, d.Abs().Round(time.Second)), "timedatectl set-ntp true")
+	}
+	return out
+}
+
+func (o osRelease) debian() bool {
+	return o.ID == "debian" || slices.Contains(strings.Fields(o.Like), "debian")
+}
+
+// install is the line that brings Docker. The docker command is a package of
+// its own since Debian 13.
+func (o osRelease) install() string {
+	const docs = "https://docs.docker.com/engine/install/"
+	switch {
+	case o.ID == "debian" && number0(o.Version) > 0 && number0(o.Version) < 13, o.ID == "ubuntu":
+		return "apt install docker.io, or see " + docs
+	case o.ID == "debian":
+		return "apt install docker.io docker-cli, or see " + docs
+	}
+	return "see " + docs
+}
+
+// docker says what is wrong with the engine. 20.10 is the first with API 1.41.
+func (f preflightFacts) docker(site Site) []Finding {
+	if !f.carries(site) {
+		return nil
+	}
+	e := f.engine
+	var major, minor int
+	_, _ = fmt.Sscanf(e.version, "%d.%d", &major, &minor)
+	fail := func(summary, hint string) []Finding { return []Finding{{Error, summary, hint}} }
+	switch {
+	case e.how == "podman":
+		return fail("the docker command on "+f.name+" is Podman's, which ecdeploy does not support", "apt remove podman-docker, then "+f.os.install())
+	case e.how == "snap":
+		return fail("Docker on "+f.name+" is a snap, whose containers cannot read /etc/ecdeploy", "snap remove docker, then "+f.os.install())
+	case e.version == "" && e.problem == "":
+		return fail("Docker is not installed on "+f.name, f.os.install())
+	case e.version == "":
+		return fail("the Docker engine on "+f.name+" does not answer: "+e.problem, "systemctl start docker")
+	case major < 20 || major == 20 && minor < 10:
+		return fail("Docker "+e.version+" on "+f.name+" is too old; 20.10 is needed", f.os.install())
+	case strings.Contains(e.security, "name=rootless"):
+		return fail("Docker on "+f.name+" is rootless: its containers have no part in the host's network", f.os.install())
+	case strings.Contains(e.security, "name=userns"):
+		return fail("Docker on "+f.name+" maps users (userns-remap), which forbids the host's network to containers", "remove userns-remap from /etc/docker/daemon.json")
+	}
+	return nil
+}
+
+// ports finds others on the ports that our components want.
+func (f preflightFacts) ports(site Site) []Finding {
+	var out []Finding
+	if f.noSS {
+		out = append(out, Finding{Warning, "there is no ss on " + f.name + ": who else uses ports cannot be told", "apt install iproute2"})
+	}
+	taken := func(bind string, port int) {
+		for _, l := range f.listeners {
+			if l.Proto == "tcp" && l.Port == port && overlap(bind, l.Addr) && !f.replaced(site, l) {
+				out = append(out, Finding{Error, fmt.Sprintf("port %d/tcp on %s is taken by %s", port, f.name, f.who(l)), "stop it, or choose another port in the plan file"})
+				return // it often holds IPv4 and IPv6 apart
+			}
+		}
+	}
+	if site.SFU.Host == f.name {
+		taken(site.SFU.Bind, site.SFU.Ports.Signalling)
+		taken("", site.SFU.Ports.TCP)
+		out = append(out, f.media(site)...)
+	}
+	if site.Auth.Host == f.name {
+		taken(site.Auth.Bind, site.Auth.Port)
+	}
+	return out
+}
+
+// media finds who else uses the UDP range. LiveKit passes over a port that is
+// taken, so that one is no error; another LiveKit takes its ports when calls
+// begin and cannot be seen before.
+func (f preflightFacts) media(site Site) []Finding {
+	var out []Finding
+	first, last := site.SFU.Ports.udpRange()
+	count, another := map[string]int{}, false
+	for _, l := range f.listeners {
+		switch {
+		case f.replaced(site, l):
+		case l.Proto == "udp" && l.Port >= first && l.Port <= last:
+			count[f.who(l)]++
+		case l.Proto == "tcp" && l.Proc == "livekit-server" && !slices.ContainsFunc(l.PIDs, func(p int) bool { return slices.Contains(f.siblings, p) }):
+			another = true
+		}
+	}
+	if another {
+		out = append(out, Finding{Warning, "another LiveKit runs on " + f.name + ", whose UDP ports cannot be seen while no call is on", "compare its port_range_start and port_range_end with " + site.SFU.Ports.UDP})
+	}
+	for _, who := range slices.Sorted(maps.Keys(count)) {
+		severity := Warning
+		if count[who] > (last-first+1)/2 {
+			severity = Error
+		}
+		out = append(out, Finding{severity, fmt.Sprintf("%s uses %d of the UDP ports %s on %s", who, count[who], site.SFU.Ports.UDP, f.name), "choose another range in sfu { ports {} }"})
+	}
+	if c := f.coturn; c.last > 0 && c.last >= first && c.first <= last {
+		out = append(out, Finding{Warning, fmt.Sprintf("coturn on %s relays on %d-%d/udp, which overlaps with %s", f.name, c.first, c.last, site.SFU.Ports.UDP), "set min-port and max-port in " + f.coturnFile + ", or another range in sfu { ports {} }"})
+	}
+	return out
+}
+
+// overlap reports whether a program bound to a keeps another one from b.
+func overlap(a, b string) bool {
+	if b == "*" {
+		b = ""
+	}
+	return wildcard(a) || wildcard(b) || a == b
+}
+
+// replaced reports whether l belongs to a container that this site's takes the
+// place of, be it by the container's process or by Docker's proxy for it.
+func (f preflightFacts) replaced(site Site, l listener) bool {
+	if slices.ContainsFunc(l.PIDs, func(p int) bool { return slices.Contains(f.ours, p) }) {
+		return true
+	}
+	p, ok := f.publisher(l)
+	return ok && (site.SFU.Host == f.name && p.Container == site.SFU.Container || site.Auth.Host == f.name && p.Container == site.Auth.Container)
+}
+
+// publisher is the published port that l stands for.
+func (f preflightFacts) publisher(l listener) (publishedPort, bool) {
+	i := slices.IndexFunc(f.published, func(p publishedPort) bool {
+		return l.Proc == "docker-proxy" && p.Proto == l.Proto && p.First <= l.Port && p.Last >= l.Port
+	})
+	if i < 0 {
+		return publishedPort{}, false
+	}
+	return f.published[i], true
+}
+
+func (f preflightFacts) who(l listener) string {
+	if p, ok := f.publisher(l); ok {
+		return "container " + p.Container
+	}
+	return orSelf(l.Proc, "another program")
+}
+
+// others names groups that could read the credentials, and what DNS says that
+// a person may not expect.
+func (f preflightFacts) others(site Site) []Finding {
+	var out []Finding
+	for _, c := range []struct {
+		on string
+		id int
+	}{{site.SFU.Host, site.SFU.UID}, {site.Auth.Host, site.Auth.UID}} {
+		if g := f.groups[c.id]; g != "" && c.on == f.name {
+			out = append(out, Finding{Warning, fmt.Sprintf("group %s on %s has the number %d: its members could read the credentials", g, f.name, c.id), "choose another uid in sfu {} or auth {}"})
+		}
+	}
+	return append(out, f.dns(site)...)
+}
+
+// dns looks at the public names. That they lead elsewhere is normal behind NAT
+// or Cloudflare and for a homeserver's name, so it is only said.
+func (f preflightFacts) dns(site Site) []Finding {
+	var out []Finding
+	sfu := Route{URL: site.SFU.URL}.Name()
+	for _, n := range publicNames(site, f.name) {
+		at := f.resolved[n]
+		served := slices.ContainsFunc(site.Fronts[f.name], func(r Route) bool { return r.Name() == n })
+		switch {
+		case len(at) == 0 && n == site.Domain() && !served && n != sfu:
+			out = append(out, Finding{Warning, n + " does not resolve on " + f.name + ": the JWT service finds the homeserver by that name", "add a DNS record for " + n})
+		case len(at) == 0 && n == sfu && site.Auth.Host == f.name:
+			out = append(out, Finding{Warning, n + " does not resolve on " + f.name + ": the JWT service calls LiveKit by that name", "add a DNS record for " + n})
+		case len(at) == 0:
+			out = append(out, Finding{Warning, n + " does not resolve on " + f.name, "add a DNS record for " + n})
+		case served && len(f.addrs) > 0 && !slices.ContainsFunc(at, f.has):
+			out = append(out, Finding{Note, fmt.Sprintf("%s resolves to %s, which is no address of %s: right behind NAT, a load balancer or Cloudflare, else a wrong DNS record", n, strings.Join(at, ", "), f.name), ""})
+		}
+	}
+	return out
+}
+
+// has reports whether ip is the host's own; 127.0.1.1 of /etc/hosts is.
+func (f preflightFacts) has(ip string) bool {
+	a, err := netip.ParseAddr(ip)
+	return err == nil && a.IsLoopback() || slices.ContainsFunc(f.addrs, func(h hostAddr) bool { return h.IP == ip })
+}

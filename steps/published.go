@@ -1,0 +1,55 @@
+package steps
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// publishedPort is a port of the host that Docker leads into a container.
+type publishedPort struct {
+	Container string
+	Addr      string // on which the host listens
+	Proto     string
+	First     int
+	Last      int
+}
+
+func (p publishedPort) String() string {
+	return fmt.Sprintf("port %s/%s of container %s", formatRanges([]portRange{{p.First, p.Last}}), p.Proto, p.Container)
+}
+
+// world reports whether others than the host itself can reach it.
+func (p publishedPort) world() bool {
+	a, err := netip.ParseAddr(p.Addr)
+	return err != nil || !a.IsLoopback()
+}
+
+// parsePublished reads lines of `docker ps --format '{{.Names}}\t{{.Ports}}'`:
+// "web	0.0.0.0:8081->80/tcp, [::]:8081->80/tcp, 9000/tcp". A port that is
+// published for IPv4 and IPv6 counts once.
+func parsePublished(s string) []publishedPort {
+	var out []publishedPort
+	seen := map[string]bool{}
+	for line := range strings.Lines(s) {
+		name, ports, _ := strings.Cut(strings.TrimSpace(line), "\t")
+		for text := range strings.SplitSeq(ports, ", ") {
+			at, to, ok := strings.Cut(text, "->")
+			i := strings.LastIndexByte(at, ':')
+			if !ok || i < 0 {
+				continue
+			}
+			r := parseRanges(at[i+1:])
+			_, proto, _ := strings.Cut(to, "/")
+			if len(r) != 1 {
+				continue
+			}
+			p := publishedPort{name, strings.Trim(at[:i], "[]"), proto, r[0].first, r[0].last}
+			if key := fmt.Sprint(p.String(), p.world()); !seen[key] {
+				seen[key] = true
+				out = append(out, p)
+			}
+		}
+	}
+	return out
+}
