@@ -28,6 +28,9 @@ type HostPlan struct {
 	Steps []StepPlan `json:"steps"`
 }
 
+// Finding is what a step saw and a person should know.
+type Finding = steps.Finding
+
 // StepPlan is one step's decision.
 type StepPlan struct {
 	Stage    Stage           `json:"stage"`

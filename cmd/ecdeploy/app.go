@@ -218,14 +218,34 @@ func askOnce() func(context.Context) (host.Secret, error) {
 	}
 }
 
-func askSecret(_ context.Context, prompt string) (host.Secret, error) {
-	fmt.Fprint(os.Stderr, prompt)
-	b, err := term.ReadPassword(int(os.Stdin.Fd()))
-	fmt.Fprintln(os.Stderr)
+// askSecret reads a line with echo off. An interrupt gives up waiting for it.
+func askSecret(ctx context.Context, prompt string) (host.Secret, error) {
+	fd := int(os.Stdin.Fd())
+	before, err := term.GetState(fd)
 	if err != nil {
 		return host.Secret{}, fmt.Errorf("read answer: %w", err)
 	}
-	return host.NewSecret(string(b)), nil
+	fmt.Fprint(os.Stderr, prompt)
+	defer fmt.Fprintln(os.Stderr)
+	type answer struct {
+		text []byte
+		err  error
+	}
+	got := make(chan answer, 1)
+	go func() {
+		b, err := term.ReadPassword(fd)
+		got <- answer{b, err}
+	}()
+	select {
+	case <-ctx.Done():
+		_ = term.Restore(fd, before) // the program ends soon
+		return host.Secret{}, context.Cause(ctx)
+	case a := <-got:
+		if a.err != nil {
+			return host.Secret{}, fmt.Errorf("read answer: %w", a.err)
+		}
+		return host.NewSecret(string(a.text)), nil
+	}
 }
 
 // plan makes the plan of one site.
@@ -237,10 +257,14 @@ func (s *session) plan(ctx context.Context, site plans.Site) (plans.SitePlan, er
 	return plans.Make(ctx, s.file, site, s.observers(), keys)
 }
 
-// planAll makes the plans of all chosen sites at once.
+// planAll makes the plans of all chosen sites at once. A host that an earlier
+// run left half-way is an error: nothing that it shows can be trusted.
 func (s *session) planAll(ctx context.Context) (plans.Plan, error) {
 	out := plans.Plan{Sites: make([]plans.SitePlan, len(s.file.Sites))}
 	g, ctx := errgroup.WithContext(ctx)
+	for _, h := range s.hosts {
+		g.Go(func() error { return engine.CheckFinished(ctx, h) })
+	}
 	for i, site := range s.file.Sites {
 		g.Go(func() (err error) {
 			out.Sites[i], err = s.plan(ctx, site)

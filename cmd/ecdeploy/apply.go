@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -60,31 +59,47 @@ func (a *app) apply(ctx context.Context, f *plans.File, yes bool) error {
 	}
 	defer a.secondInterrupt(ctx)()
 	var done []view.Row
+	defer func() { a.table(done) }()
+	applied := false
 	for i, site := range s.file.Sites {
 		if p.Sites[i].Empty() {
 			done = append(done, view.Row{site.ServerName, "nothing to do", ""})
 			continue
 		}
 		began := time.Now()
-		if err := a.planAfter(ctx, s, site, &p.Sites[i], done, yes); err != nil {
+		var err error
+		if applied {
+			err = a.planAgain(ctx, s, site, &p.Sites[i], yes)
+		}
+		if err == nil {
+			err = a.applySite(ctx, s, site, p.Sites[i])
+		}
+		if err != nil {
+			done = append(done, view.Row{site.ServerName, outcome(err), ""})
+			for _, rest := range s.file.Sites[i+1:] {
+				done = append(done, view.Row{rest.ServerName, "not begun", ""})
+			}
+			err = fmt.Errorf("%s: %w", site.ServerName, err)
+			if applied {
+				err = partlyApplied{err}
+			}
 			return err
 		}
-		if err := a.applySite(ctx, s, site, p.Sites[i]); err != nil {
-			a.table(append(done, view.Row{site.ServerName, outcome(err), ""}))
-			return fmt.Errorf("%s: %w", site.ServerName, err)
-		}
+		applied = true
 		done = append(done, view.Row{site.ServerName, "applied", time.Since(began).Round(100 * time.Millisecond).String()})
 	}
-	a.table(done)
 	return nil
 }
 
-// planAfter plans a site again where one before it was applied: they may share
+// partlyApplied says that sites before the one that failed were applied and
+// stay so.
+type partlyApplied struct{ error }
+
+func (e partlyApplied) Unwrap() error { return e.error }
+
+// planAgain plans a site anew after another one was applied: they may share
 // hosts. A plan that came out different is shown and asked about again.
-func (a *app) planAfter(ctx context.Context, s *session, site plans.Site, p *plans.SitePlan, done []view.Row, yes bool) error {
-	if !slices.ContainsFunc(done, func(r view.Row) bool { return r[1] == "applied" }) {
-		return nil
-	}
+func (a *app) planAgain(ctx context.Context, s *session, site plans.Site, p *plans.SitePlan, yes bool) error {
 	again, err := s.plan(ctx, site)
 	if err != nil {
 		return err

@@ -23,7 +23,7 @@ const (
 	exitOK         = 0 // done, or nothing to do
 	exitError      = 1 // error; nothing was changed
 	exitChanges    = 2 // plan -detailed-exitcode: there are changes; status: drift
-	exitRolledBack = 3 // failed; every host is as before
+	exitRolledBack = 3 // failed; every host of the site is as before the run
 	exitInDoubt    = 4 // failed; a rollback is not complete, or somebody else edited meanwhile
 	exitUnhealthy  = 5 // status: a check failed
 )
@@ -45,17 +45,20 @@ func run(args []string) int {
 	if code, ok := errors.AsType[exitCode](err); ok {
 		return int(code)
 	}
-	switch {
-	case err == nil:
+	if err == nil {
 		return exitOK
-	case errors.Is(err, engine.ErrInDoubt):
-		fmt.Fprintf(os.Stderr, "error: %v\n", err)
-		return exitInDoubt
-	case errors.Is(err, engine.ErrRolledBack):
-		fmt.Fprintf(os.Stderr, "error: %v\n", err)
-		return exitRolledBack
 	}
 	fmt.Fprintf(os.Stderr, "error: %v\n", err)
+	_, partly := errors.AsType[partlyApplied](err)
+	if partly {
+		fmt.Fprintln(os.Stderr, "the sites before it stay applied")
+	}
+	switch {
+	case errors.Is(err, engine.ErrInDoubt):
+		return exitInDoubt
+	case partly, errors.Is(err, engine.ErrRolledBack):
+		return exitRolledBack
+	}
 	return exitError
 }
 

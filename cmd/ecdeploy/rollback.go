@@ -26,37 +26,61 @@ func (a *app) rollbackCmd() *cobra.Command {
 				return err
 			}
 			defer s.Close()
-			for _, site := range f.Sites {
-				if err := a.rollbackSite(c.Context(), s, site, yes); err != nil {
-					return fmt.Errorf("%s: %w", site.ServerName, err)
-				}
-			}
-			return nil
+			return a.rollback(c.Context(), s, f.Sites, yes)
 		},
 	}
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	return c
 }
 
-func (a *app) rollbackSite(ctx context.Context, s *session, site plans.Site, yes bool) error {
-	past, err := lastRun(ctx, s, site)
-	if err != nil {
-		return err
+// siteRuns is a run of one site, on the hosts that remember it.
+type siteRuns struct {
+	site plans.Site
+	past []engine.Past
+}
+
+// rollback takes back what was cut. Only where nothing was, it takes back the
+// last finished run of each site, the last site first: a site may have edited a
+// file after another one.
+func (a *app) rollback(ctx context.Context, s *session, sites []plans.Site, yes bool) error {
+	var cut, finished []siteRuns
+	for _, site := range sites {
+		past, unfinished, err := lastRun(ctx, s, site)
+		switch {
+		case err != nil:
+			return fmt.Errorf("%s: %w", site.ServerName, err)
+		case unfinished:
+			cut = append(cut, siteRuns{site, past})
+		case len(past) > 0:
+			finished = append(finished, siteRuns{site, past})
+		}
 	}
-	var hosts []string
-	for _, p := range past {
-		hosts = append(hosts, p.Host+" ("+p.State+")")
+	todo := cut
+	if len(cut) == 0 {
+		todo = finished
 	}
-	fmt.Fprintf(a.err, "run %s by %s of %s on %s\n", past[0].Run, past[0].By, past[0].Since.Format("2006-01-02 15:04 MST"), strings.Join(hosts, ", "))
-	if err := a.confirm(ctx, yes, "Take it back?"); err != nil {
+	if len(todo) == 0 {
+		return engine.ErrNothingToRollBack
+	}
+	slices.SortFunc(todo, func(a, b siteRuns) int { return strings.Compare(b.past[0].Run, a.past[0].Run) })
+	for _, r := range todo {
+		var hosts []string
+		for _, p := range r.past {
+			hosts = append(hosts, p.Host+" ("+p.State+")")
+		}
+		fmt.Fprintf(a.err, "site %s: run %s by %s of %s on %s\n", r.site.ServerName, r.past[0].Run, r.past[0].By, r.past[0].Since.Format("2006-01-02 15:04 MST"), strings.Join(hosts, ", "))
+	}
+	if err := a.confirm(ctx, yes, "Take back what is listed?"); err != nil {
 		return err
 	}
 	emit := a.sink()
 	bad := false
-	for _, p := range slices.Backward(past) {
-		r := engine.Rollback(context.WithoutCancel(ctx), s.hosts[p.Host], p)
-		emit(r)
-		bad = bad || r.Err != "" || r.Conflicts
+	for _, r := range todo {
+		for _, p := range slices.Backward(r.past) {
+			r := engine.Rollback(context.WithoutCancel(ctx), s.hosts[p.Host], p)
+			emit(r)
+			bad = bad || r.Err != "" || r.Conflicts
+		}
 	}
 	if bad {
 		return engine.ErrInDoubt
@@ -64,14 +88,15 @@ func (a *app) rollbackSite(ctx context.Context, s *session, site plans.Site, yes
 	return nil
 }
 
-// lastRun is the run to take back, on all hosts that remember it: one that was
-// cut before one that was finished.
-func lastRun(ctx context.Context, s *session, site plans.Site) ([]engine.Past, error) {
+// lastRun is the run of a site to take back, on all hosts that remember it: one
+// that was cut before one that was finished. A run that was cut before it
+// changed anything may still hold hosts.
+func lastRun(ctx context.Context, s *session, site plans.Site) (past []engine.Past, unfinished bool, err error) {
 	var all []engine.Past
 	for _, name := range site.HostNames() {
 		h, err := engine.History(ctx, s.hosts[name], site.ServerName)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return nil, false, fmt.Errorf("%s: %w", name, err)
 		}
 		all = append(all, h...)
 	}
@@ -86,10 +111,11 @@ func lastRun(ctx context.Context, s *session, site plans.Site) ([]engine.Past, e
 	}
 	run := pick(engine.Past.Unfinished)
 	if run == "" {
+		run = pick(engine.Past.Blocks)
+	}
+	unfinished = run != ""
+	if run == "" {
 		run = pick(func(p engine.Past) bool { return p.State == "committed" })
 	}
-	if run == "" {
-		return nil, engine.ErrNothingToRollBack
-	}
-	return slices.DeleteFunc(all, func(p engine.Past) bool { return p.Run != run || p.State == "reverted" || p.State == "staged" }), nil
+	return slices.DeleteFunc(all, func(p engine.Past) bool { return p.Run != run || p.State == "reverted" }), unfinished, nil
 }

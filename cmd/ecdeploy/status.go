@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -42,10 +43,12 @@ func (a *app) statusCmd() *cobra.Command {
 
 // siteStatus is what status says of a site.
 type siteStatus struct {
-	Site    string           `json:"site"`
-	Runs    []engine.Past    `json:"runs"`
-	Checks  []engine.Checked `json:"checks"`
-	Drifted bool             `json:"drifted"`
+	Site   string           `json:"site"`
+	Runs   []engine.Past    `json:"runs"`
+	Checks []engine.Checked `json:"checks"`
+	// Findings are what the steps saw that a person should know.
+	Findings []plans.Finding `json:"findings"`
+	Drifted  bool            `json:"drifted"`
 }
 
 func (a *app) statusSite(ctx context.Context, s *session, site plans.Site) (int, error) {
@@ -62,13 +65,20 @@ func (a *app) statusSite(ctx context.Context, s *session, site plans.Site) (int,
 	if st.Drifted {
 		code = exitChanges
 	}
+	if p.Blocked() {
+		code = exitUnhealthy
+	}
 	for _, h := range p.Hosts {
 		past, err := engine.History(ctx, s.hosts[h.Host], site.ServerName)
 		if err != nil {
 			return exitError, err
 		}
 		st.Runs = append(st.Runs, past...)
+		if slices.ContainsFunc(past, engine.Past.Unfinished) {
+			code = exitUnhealthy
+		}
 		for _, step := range h.Steps {
+			st.Findings = append(st.Findings, step.Findings...)
 			for _, c := range step.Checks {
 				got := check.Once(ctx, s.hosts[h.Host], c)
 				got.Site, got.Host = site.ServerName, h.Host
@@ -110,10 +120,15 @@ func (a *app) showStatus(site plans.Site, st siteStatus, p plans.SitePlan) {
 	fmt.Fprintln(a.out)
 	t.Table(rows)
 	fmt.Fprintln(a.out)
-	if st.Drifted {
+	switch {
+	case p.Blocked():
+		fmt.Fprintln(a.out, "whether something drifted cannot be told:")
+	case st.Drifted:
 		fmt.Fprintln(a.out, "drift: the hosts differ from the plan file")
-		t.Plan(plans.Plan{Sites: []plans.SitePlan{p}})
-	} else {
+	default:
 		fmt.Fprintln(a.out, "no drift: the hosts are as the plan file says")
+	}
+	if p.Blocked() || st.Drifted {
+		t.Plan(plans.Plan{Sites: []plans.SitePlan{p}})
 	}
 }

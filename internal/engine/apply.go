@@ -29,6 +29,9 @@ var (
 // rollbackTime bounds a rollback: Synapse may have to start twice in it.
 const rollbackTime = 10 * time.Minute
 
+// prepareTime bounds bringing one image, over whatever line there is.
+const prepareTime = time.Hour
+
 // Run is one apply of one site.
 type Run struct {
 	ID      string
@@ -99,7 +102,7 @@ func (s *siteRun) lock(ctx context.Context) (release func() error, err error) {
 	}
 	for _, h := range s.hosts {
 		held = append(held, h) // unlock frees only what this run holds
-		if err := lock(ctx, h, s.ID); err != nil {
+		if err := lock(ctx, h, s.plan.Site, s.ID); err != nil {
 			return nil, errors.Join(err, release())
 		}
 	}
@@ -120,6 +123,9 @@ func (s *siteRun) prepare(ctx context.Context) error {
 	if !same {
 		return fmt.Errorf("%w\nhint: look at the plan again: ecdeploy plan", steps.ErrDrift)
 	}
+	if again.Blocked() {
+		return fmt.Errorf("%w: it cannot be applied any more\nhint: look at the plan again: ecdeploy plan", steps.ErrDrift)
+	}
 	s.plan = again
 	if s.plan.Keys.IsZero() {
 		if s.plan.Keys, err = steps.NewKeys(); err != nil {
@@ -127,6 +133,9 @@ func (s *siteRun) prepare(ctx context.Context) error {
 		}
 	}
 	return s.each(ctx, "stage", func(ctx context.Context, h *hostRun) error {
+		if err := s.canCheck(ctx, h); err != nil {
+			return err
+		}
 		if err := s.resolve(ctx, h); err != nil {
 			return err
 		}
@@ -139,6 +148,19 @@ func (s *siteRun) prepare(ctx context.Context) error {
 		}
 		return s.validate(ctx, h)
 	})
+}
+
+// canCheck finds out before anything changes that the checks will not get
+// through sshd.
+func (s *siteRun) canCheck(ctx context.Context, on *hostRun) error {
+	for _, h := range s.plan.Hosts {
+		for _, st := range h.Steps {
+			if h.Host == on.Name() && slices.ContainsFunc(st.Checks, func(c steps.Check) bool { return c.HTTP != nil }) {
+				return on.Forwards(ctx)
+			}
+		}
+	}
+	return nil
 }
 
 // resolve fills in secrets and current bytes, in one flight for all changes.
@@ -177,7 +199,9 @@ func (s *siteRun) images(ctx context.Context, h *hostRun) error {
 			continue
 		}
 		began := time.Now()
+		ctx, cancel := context.WithTimeoutCause(ctx, prepareTime, fmt.Errorf("not done within %s", prepareTime))
 		err := a.resolved.Prepare(ctx, h.Host, func(text string) { s.progress(h, text) })
+		cancel()
 		s.changed(h, a, time.Since(began), err)
 		if err != nil {
 			return err
@@ -322,6 +346,9 @@ func (s *siteRun) rollback(ctx context.Context, cause error) error {
 	var g errgroup.Group
 	for i, h := range s.hosts {
 		g.Go(func() error {
+			if err := h.Reconnect(ctx); err != nil {
+				s.progress(h, "cannot be reached: "+err.Error())
+			}
 			results[i] = h.journal.revert(ctx)
 			s.Emit(results[i])
 			return nil

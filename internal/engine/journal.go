@@ -127,7 +127,8 @@ const exitNoOverlay = 95
 
 // arm says on the host that from now on the run leads back by rollback.sh.
 func (j journal) arm(ctx context.Context) error {
-	text := fmt.Sprintf("head -c %d /dev/zero >\"$R/ballast\" && sync && : >\"$R/armed\" && ec_sync \"$R/armed\" \"$R\"", ballastKiB<<10)
+	text := `[ "$(sed -n 's/^run //p' ` + Root + `/lock)" = "$RUN" ] || { echo 'somebody else took the lock of this run' >&2; exit 1; }
+` + fmt.Sprintf("head -c %d /dev/zero >\"$R/ballast\" && sync && : >\"$R/armed\" && ec_sync \"$R/armed\" \"$R\"", ballastKiB<<10)
 	res, err := j.h.Run(ctx, j.script(0, text, false), 0)
 	return failed("arm the rollback", res, err)
 }
@@ -139,7 +140,7 @@ func (j journal) do(ctx context.Context, a action) error {
 		do += "\n(" + plainCheck(a.change) + "\n) || exit 1"
 	}
 	if a.resolved.Activate != "" {
-		do += "\n" + a.resolved.Activate
+		do += "\n: >\"$J/activated\" && ec_sync \"$J/activated\" \"$J\" || exit 1\n" + a.resolved.Activate
 	}
 	text := "(\n:\n" + a.resolved.Save + "\n) || exit 1\nec_sync \"$J\"/* \"$J\"\n: >\"$J/touched\" && ec_sync \"$J/touched\" \"$J\" || exit 1\n" + do
 	res, err := j.h.Run(ctx, j.script(a.n, text, true), a.resolved.Timeout)
@@ -149,12 +150,25 @@ func (j journal) do(ctx context.Context, a action) error {
 	if a.resolved.Act == nil {
 		return nil
 	}
+	// The engine goes on with a request that nobody waits for any more, so the
+	// undo must not begin before its end.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), actTime)
+	defer cancel()
 	d, err := j.h.Docker(ctx)
 	if err != nil {
 		return err
 	}
-	return a.resolved.Act(ctx, d)
+	if err := a.resolved.Act(ctx, d); err != nil {
+		return err
+	}
+	// Somebody else may have run rollback.sh meanwhile: then this was too late,
+	// and nobody but us would take it back.
+	res, err = j.h.Run(ctx, j.script(a.n, "[ -e \"$R/armed\" ] && exit 0\ndocker ps -aq --filter label="+steps.LabelRun+"=\"$RUN\" | while read -r c; do docker rm -f \"$c\" >/dev/null; done\necho 'the run was taken back meanwhile' >&2\nexit 1", false), actTime)
+	return failed("change "+a.change.Summary().Title, res, err)
 }
+
+// actTime bounds what the engine's API does for one change.
+const actTime = 2 * time.Minute
 
 // plainCheck is the validator without its mount namespace, for hosts that
 // allow none: it runs after the write and before anything reads the files.
@@ -181,6 +195,8 @@ if [ -n "$last" ] && [ "$last" != "${R##*/}" ] && [ -d "` + Root + `/runs/$last"
 fi
 for d in ` + Root + `/runs/*."${P##*/}"; do
 	if [ -e "$d/reverted" ] && [ ! -e "$d/conflict" ]; then rm -rf -- "$d"; fi
+	# Cut before it changed anything.
+	[ -e "$d/armed" ] || [ -e "$d/reverting" ] || [ -e "$d/committed" ] || [ -e "$d/reverted" ] || rm -rf -- "$d"
 done
 ` + releaseText
 	res, err := j.h.Run(ctx, j.script(0, text, false), 0)
@@ -189,7 +205,9 @@ done
 
 // discard removes the folder of a run that changed nothing.
 func (j journal) discard(ctx context.Context) error {
-	res, err := j.h.Run(ctx, j.script(0, `[ ! -e "$R/armed" ] && [ ! -e "$R/reverting" ] && [ ! -e "$R/committed" ] && rm -rf -- "$R"`, false), 0)
+	// Without lib.sh, which may not have arrived.
+	res, err := j.h.Run(ctx, "R="+shellescape.Quote(j.dir)+`
+[ -e "$R/armed" ] || [ -e "$R/reverting" ] || [ -e "$R/committed" ] || rm -rf -- "$R"`, 0)
 	return failed("remove the journal", res, err)
 }
 

@@ -27,20 +27,25 @@ const releaseText = `if [ "$(sed -n 's/^run //p' ` + Root + `/lock 2>/dev/null)"
 
 // lock takes a host for a run. It is a file that appears whole or not at all:
 // a hard link to one that says who holds it.
-func lock(ctx context.Context, h host.Host, run string) error {
+func lock(ctx context.Context, h host.Host, site, run string) error {
 	text := fmt.Sprintf(`umask 077
 mkdir -p %[1]s/runs && chmod 0700 %[1]s || exit 1
 for d in %[1]s/runs/*; do
 	if [ -e "$d/armed" ] || [ -e "$d/reverting" ]; then echo "unfinished ${d##*/}"; cat "$d/about"; exit 76; fi
 done
+held=$(sed -n 's/^run //p' %[1]s/lock 2>/dev/null)
+for d in %[1]s/runs/"$held".*; do
+	# That run ended, and was cut before it freed the host.
+	if [ -e "$d/committed" ] || [ -e "$d/reverted" ]; then rm -f %[1]s/lock; fi
+done
 printf '%%s' %[2]s >%[1]s/lock.%[3]s || exit 1
 if ln %[1]s/lock.%[3]s %[1]s/lock 2>/dev/null; then rm -f %[1]s/lock.%[3]s; exit 0; fi
 rm -f %[1]s/lock.%[3]s
 cat %[1]s/lock
-exit 75`, Root, shellescape.Quote("run "+run+"\n"+holder()), shellescape.Quote(run))
+exit 75`, Root, shellescape.Quote("run "+run+"\nsite "+site+"\n"+holder()), shellescape.Quote(run))
 	res, err := h.Run(ctx, text, 0)
 	if err == nil && res.Code == 75 {
-		return fmt.Errorf("%s: %w: %s\nhint: wait for it; if it is dead, `ecdeploy rollback` takes its changes back and frees the host", h.Name(), ErrBusy, oneLine(res.Stdout))
+		return fmt.Errorf("%s: %w: %s\nhint: wait for it; if it is dead, `ecdeploy rollback` with its plan file frees the host and takes back what it changed", h.Name(), ErrBusy, oneLine(res.Stdout))
 	}
 	if err == nil && res.Code == 76 {
 		return fmt.Errorf("%s: %w: %s\nhint: `ecdeploy rollback` takes its changes back", h.Name(), ErrUnfinished, oneLine(res.Stdout))

@@ -26,6 +26,10 @@ esac
 exec sh "$R/rollback.sh" "$@"
 `
 
+// exitConflict is rollback.sh's exit status where it kept what somebody else
+// edited. No shell ends with it by itself.
+const exitConflict = 76
+
 // revert runs rollback.sh on the host, the only undo there is.
 func (j journal) revert(ctx context.Context) RolledBack {
 	out := RolledBack{Site: j.site, Host: j.h.Name(), Command: "sudo sh " + j.dir + "/rollback.sh"}
@@ -33,7 +37,7 @@ func (j journal) revert(ctx context.Context) RolledBack {
 	switch {
 	case err != nil:
 		out.Err = err.Error()
-	case res.Code == 2:
+	case res.Code == exitConflict:
 		out.Conflicts = true
 	case !res.OK():
 		out.Err = lastLines(string(res.Stderr), 12)
@@ -52,25 +56,54 @@ func (j journal) revert(ctx context.Context) RolledBack {
 
 // Past is a run that a host remembers.
 type Past struct {
-	Host  string    `json:"host"`
-	Site  string    `json:"site"`
-	Run   string    `json:"run"`
-	State string    `json:"state"` // "armed", "reverting", "committed" or "reverted"
+	Host string `json:"host"`
+	Site string `json:"site"`
+	Run  string `json:"run"`
+	// State is "locked" or "staged" where nothing was changed yet, "armed",
+	// "reverting", "committed" or "reverted".
+	State string    `json:"state"`
 	By    string    `json:"by"`
 	Since time.Time `json:"since"`
-	dir   string
+	Holds bool      `json:"holds"` // the host's lock
 }
 
-// Unfinished reports whether the run is neither committed nor taken back.
+// Unfinished reports whether the run changed the host and is neither committed
+// nor taken back.
 func (p Past) Unfinished() bool { return p.State == "armed" || p.State == "reverting" }
 
-// History lists the runs of a site that a host remembers, oldest first.
+// Blocks reports whether the run changed nothing, and holds the host all the
+// same.
+func (p Past) Blocks() bool { return p.Holds && p.untouched() }
+
+func (p Past) untouched() bool { return p.State == "locked" || p.State == "staged" }
+
+// CheckFinished is ErrUnfinished where a run of any site was cut on the host.
+func CheckFinished(ctx context.Context, h host.Observer) error {
+	all, err := History(ctx, h, "")
+	if err != nil {
+		return err
+	}
+	for _, p := range all {
+		if p.Unfinished() {
+			return fmt.Errorf("%s: %w: run %s of site %s by %s, begun %s\nhint: `ecdeploy rollback` takes its changes back", h.Name(), ErrUnfinished, p.Run, p.Site, p.By, p.Since.Format("2006-01-02 15:04 MST"))
+		}
+	}
+	return nil
+}
+
+// History lists the runs of a site that a host remembers, oldest first; those
+// of all sites for site "".
 func History(ctx context.Context, h host.Observer, site string) ([]Past, error) {
-	text := `for d in ` + Root + `/runs/*; do
+	text := `L=` + Root + `/lock
+held=$(sed -n 's/^run //p' "$L" 2>/dev/null)
+for d in ` + Root + `/runs/*; do
 	[ -e "$d/about" ] || continue
 	state=staged; for s in armed reverting committed reverted; do [ ! -e "$d/$s" ] || state=$s; done
-	printf 'dir %s\nstate %s\n' "$d" "$state"; cat "$d/about"; echo end
-done`
+	echo "state $state"; cat "$d/about"
+	[ "$(cat "$d/run" 2>/dev/null)" != "$held" ] || { echo holds; held=; }
+	echo end
+done
+[ -z "$held" ] || { echo "state locked"; cat "$L"; echo holds; echo end; }`
 	res, err := h.Query(ctx, host.Sh(text))
 	if err != nil {
 		return nil, err
@@ -80,20 +113,20 @@ done`
 	for line := range strings.Lines(string(res[0].Stdout)) {
 		k, v, _ := strings.Cut(strings.TrimSpace(line), " ")
 		switch k {
-		case "dir":
-			p.dir = v
+		case "holds":
+			p.Holds = true
 		case "state":
 			p.State = v
 		case "site":
-			p.Site = v
+			p.Site = host.Clean(v)
 		case "run":
-			p.Run = v
+			p.Run = host.Clean(v)
 		case "by":
 			p.By = host.Clean(v)
 		case "since":
 			p.Since, _ = time.Parse(time.RFC3339, v)
 		case "end":
-			if p.Site == site {
+			if site == "" || p.Site == site {
 				out = append(out, p)
 			}
 			p = Past{Host: h.Name()}
@@ -108,7 +141,7 @@ func Rollback(ctx context.Context, h host.Host, p Past) RolledBack {
 	defer cancel()
 	j := newJournal(h, p.Site, p.Run)
 	r := j.revert(ctx)
-	if r.Err == "" {
+	if r.Err == "" && !p.untouched() {
 		if err := forget(ctx, j); err != nil {
 			r.Err = err.Error()
 		}

@@ -1,8 +1,8 @@
 # Undoes a run, newest change first. Run by ecdeploy over SSH, or by an admin
 # with `sh rollback.sh`; `sh rollback.sh --committed` takes back a run that was
 # finished. May be killed anywhere and run again. Exit status: 0 everything is
-# as before the run; 1 an undo failed, run it again; 2 somebody else edited
-# something since: theirs was kept, see the file report.
+# as before the run; 76 it is, but for what somebody else edited since: theirs
+# was kept, see the file report; anything else: not complete, run it again.
 set -u
 R=$(cd -P -- "$(dirname -- "$0")" && pwd) || exit 1
 RUN=$(cat "$R/run") || exit 1
@@ -20,7 +20,6 @@ fi
 
 if [ -e "$R/reverted" ]; then
 	echo "already rolled back"
-	exit 0
 elif [ -e "$R/armed" ]; then
 	mv -- "$R/armed" "$R/reverting" || exit 1
 elif [ -e "$R/committed" ] && [ "${1-}" = --committed ]; then
@@ -33,7 +32,7 @@ rm -f -- "$R/ballast"
 ec_sync "$R"
 
 rc=0
-for J in $(printf '%s\n' "$R"/changes/* | sort -r); do
+[ -e "$R/reverted" ] || for J in $(printf '%s\n' "$R"/changes/* | sort -r); do
 	if [ ! -e "$J/touched" ] || [ -e "$J/undone" ]; then continue; fi
 	# shellcheck source=/dev/null
 	if (cd / && . "$J/undo.sh") 9>&-; then
@@ -46,10 +45,11 @@ for J in $(printf '%s\n' "$R"/changes/* | sort -r); do
 done
 [ $rc = 0 ] || exit 1
 
-mv -- "$R/reverting" "$R/reverted" && ec_sync "$R"
+[ -e "$R/reverted" ] || mv -- "$R/reverting" "$R/reverted" || exit 1
+ec_sync "$R"
 D=${R%/runs/*}
 if [ "$(sed -n 's/^run //p' "$D/lock" 2>/dev/null)" = "$RUN" ]; then rm -f -- "$D/lock"; fi
-[ ! -e "$R/conflict" ] || exit 2
+[ ! -e "$R/conflict" ] || exit 76
 # Nothing needs the staged bytes and before-images any more, and they hold
 # secrets.
 rm -rf -- "$R/changes"

@@ -133,19 +133,34 @@ func TestRollback(t *testing.T) {
 			_, _, undo := place(4)
 			put(t, d.run+"/changes/0004/undo.sh", undo)
 			out, code = d.rollback(t) // again, and now it succeeds
-			if code != 2 || !strings.Contains(get(t, d.run+"/report"), "conflict: "+file(3)) {
+			if code != exitConflict || !strings.Contains(get(t, d.run+"/report"), "conflict: "+file(3)) {
 				t.Errorf("a conflict: exit status %d\n%s", code, out)
 			}
 			if get(t, file(3)) != "an admin's\n" || get(t, d.run+"/changes/0003/1.old") != "old 3\n" {
 				t.Error("of two edits one was lost")
 			}
-			if out, code := d.rollback(t); code != 0 || !strings.Contains(out, "already") {
+			if out, code := d.rollback(t); code != exitConflict || !strings.Contains(out, "already") {
 				t.Errorf("a third time: exit status %d\n%s", code, out)
 			}
 			if left, _ := filepath.Glob(etc + "/.ecdeploy*"); len(left) > 0 {
 				t.Errorf("left behind: %v", left)
 			}
 		})
+	}
+}
+
+// Killed after the last undo: what is left is to free the host and to forget.
+func TestRollbackCutAtItsEnd(t *testing.T) {
+	d := newOnDisk(t, []string{"sh"})
+	put(t, d.dir+"/lock", "run R\nby me\n")
+	if err := os.Rename(d.run+"/armed", d.run+"/reverted"); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := d.rollback(t); code != 0 || get(t, d.dir+"/lock") != "(none)" {
+		t.Errorf("exit status %d, the lock: %s\n%s", code, get(t, d.dir+"/lock"), out)
+	}
+	if _, err := os.Stat(d.run + "/changes"); !errors.Is(err, os.ErrNotExist) {
+		t.Error("before-images, which may hold secrets, are left")
 	}
 }
 

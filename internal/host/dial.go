@@ -304,10 +304,13 @@ func keepAlives(c *ssh.Client) {
 	}
 }
 
+// errForwarding says that sshd opens no streams to what listens on the host.
+var errForwarding = errors.New("sshd does not allow it (AllowTcpForwarding or DisableForwarding in sshd_config)")
+
 // forwardingError explains a channel that sshd does not open.
 func forwardingError(what string, err error) error {
 	if open, ok := errors.AsType[*ssh.OpenChannelError](err); ok && open.Reason == ssh.Prohibited {
-		return fmt.Errorf("%s: sshd does not allow it (AllowTcpForwarding, AllowStreamLocalForwarding or DisableForwarding in sshd_config)", what)
+		return fmt.Errorf("%s: %w", what, errForwarding)
 	}
 	return fmt.Errorf("%s: %w", what, err)
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,15 +40,22 @@ func (m *machine) Docker(ctx context.Context) (Docker, error) {
 	if m.docker != nil {
 		return m.docker, nil
 	}
+	// A transport of our own: the client's would go through the laptop's proxy
+	// and show its password to the engine.
+	transport := &http.Transport{}
 	api, err := client.NewClientWithOpts(
-		client.WithHost("http://docker"),
-		client.WithDialContext(func(ctx context.Context, _, _ string) (net.Conn, error) { return m.dialDocker(ctx) }),
+		client.WithHTTPClient(&http.Client{Transport: transport}),
+		client.WithHost("tcp://docker"), // any: the transport dials
 		client.WithAPIVersionNegotiation(),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("make a Docker client: %w", err)
 	}
-	ping, err := api.Ping(ctx)
+	transport.Proxy = nil // WithHost had set the environment's
+	transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return m.dialDocker(ctx) }
+	pingCtx, cancel := context.WithTimeout(ctx, DefaultTimeout)
+	defer cancel()
+	ping, err := api.Ping(pingCtx)
 	if err != nil {
 		_ = api.Close() // the error says more
 		return nil, fmt.Errorf("reach the Docker engine of %s: %w", m.Name(), err)

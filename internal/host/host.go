@@ -100,6 +100,11 @@ type Host interface {
 	// "127.0.0.1:7880"), so that an HTTP client on the laptop can ask what
 	// only listens there.
 	DialContext(ctx context.Context, network, addr string) (net.Conn, error)
+	// Forwards fails where sshd would not open DialContext's streams.
+	Forwards(ctx context.Context) error
+	// Reconnect dials again if the connection was lost, and does nothing
+	// otherwise.
+	Reconnect(ctx context.Context) error
 	// Confirm dials and authenticates once more, as if from nothing, runs one
 	// command as root there, and closes that connection: proof that the
 	// machine can still be reached.

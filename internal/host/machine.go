@@ -17,7 +17,8 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// machine implements Host over one SSH connection.
+// machine implements Host over one SSH connection. Reconnect is not for use
+// beside other calls.
 type machine struct {
 	dialer *Dialer
 	target Target
@@ -174,6 +175,34 @@ func (m *machine) DialContext(ctx context.Context, network, addr string) (net.Co
 	return conn, nil
 }
 
+// Forwards implements Host.
+func (m *machine) Forwards(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, DefaultTimeout)
+	defer cancel()
+	// Whether somebody listens there does not matter.
+	conn, err := m.DialContext(ctx, "tcp", "127.0.0.1:22")
+	if errors.Is(err, errForwarding) {
+		return fmt.Errorf("%w\nhint: ecdeploy asks services that only listen on the host whether they work, through SSH; allow it for its user", err)
+	}
+	if err == nil {
+		_ = conn.Close() // nothing was said
+	}
+	return nil
+}
+
+// Reconnect implements Host.
+func (m *machine) Reconnect(ctx context.Context) error {
+	select {
+	case <-m.shell.gone:
+	default:
+		return nil
+	}
+	m.trace("dials again")
+	m.hangUp()
+	m.sftp, m.docker = nil, nil
+	return m.connect(ctx)
+}
+
 // Confirm implements Host.
 func (m *machine) Confirm(ctx context.Context) error {
 	client, err := m.dialer.client(ctx, m.route, m.target.ConnectTimeout)
@@ -195,8 +224,8 @@ func (m *machine) Confirm(ctx context.Context) error {
 	return nil
 }
 
-// Close implements Host.
-func (m *machine) Close() error {
+// hangUp ends what runs over the connection.
+func (m *machine) hangUp() {
 	m.sftpMu.Lock()
 	if m.sftp != nil {
 		_ = m.sftp.Close() // the connection's end says more
@@ -207,6 +236,11 @@ func (m *machine) Close() error {
 		_ = m.docker.api.Close() // likewise
 	}
 	m.dockerMu.Unlock()
+}
+
+// Close implements Host.
+func (m *machine) Close() error {
+	m.hangUp()
 	if err := m.client.Close(); err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("close the connection to %s: %w", m.Name(), err)
 	}

@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path"
 
 	"github.com/pkg/sftp"
+	"golang.org/x/crypto/ssh"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -68,22 +70,55 @@ func (m *machine) sftpClient(ctx context.Context) (*sftp.Client, error) {
 	if m.sftp != nil {
 		return m.sftp, nil
 	}
-	opts := []sftp.ClientOption{sftp.UseConcurrentWrites(true)}
-	var err error
 	if m.root {
-		if m.sftp, err = sftp.NewClient(m.client, opts...); err == nil {
-			return m.sftp, nil
+		// Where sshd has no such subsystem, the program may still be there.
+		if c, err := m.sftpSubsystem(ctx); err == nil {
+			m.sftp = c
+			return c, nil
 		}
 	}
-	// Under sudo, or where sshd has no such subsystem.
 	st, err := m.startMarked(ctx, `for p in /usr/lib/openssh/sftp-server /usr/libexec/openssh/sftp-server /usr/lib/ssh/sftp-server /usr/libexec/sftp-server /usr/lib/sftp-server; do [ -x $p ] && exec $p; done; echo there is no sftp-server on the host >&2; exit 127`)
 	if err != nil {
 		return nil, fmt.Errorf("start SFTP: %w", err)
 	}
-	if m.sftp, err = sftp.NewClientPipe(st.out, st.in, opts...); err != nil {
+	if m.sftp, err = newSFTP(ctx, st.session, st.out, st.in); err != nil {
 		return nil, fmt.Errorf("start SFTP: %w", err)
 	}
 	return m.sftp, nil
+}
+
+// sftpSubsystem starts SFTP as sshd offers it.
+func (m *machine) sftpSubsystem(ctx context.Context) (*sftp.Client, error) {
+	session, err := m.client.NewSession()
+	if err != nil {
+		return nil, err
+	}
+	w, err := session.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	r, err := session.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := session.RequestSubsystem("sftp"); err != nil {
+		_ = session.Close() // never used
+		return nil, err
+	}
+	return newSFTP(ctx, session, r, w)
+}
+
+// newSFTP greets an SFTP server, which may never answer.
+func newSFTP(ctx context.Context, session *ssh.Session, r io.Reader, w io.WriteCloser) (*sftp.Client, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, DefaultTimeout, fmt.Errorf("no answer within %s", DefaultTimeout))
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = session.Close() })
+	defer stop()
+	c, err := sftp.NewClientPipe(r, w, sftp.UseConcurrentWrites(true))
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return c, err
 }
 
 // startMarked runs sh text as root and returns once it runs: what a login
