@@ -3,6 +3,8 @@ package plans
 import (
 	"fmt"
 	"net/netip"
+	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -162,7 +164,32 @@ func (l *loader) claimURLs(n *node, s Site, urls map[string]claim) {
 			continue
 		}
 		key := strings.ToLower(strings.TrimRight(c.url, "/"))
+		if _, taken := urls[key]; !taken {
+			l.claimPublicName(urls, s, c.what, c.url, c.node.at("url"))
+		}
 		l.claimName(urls, key, claim{"this URL", fmt.Sprintf("%s of site %q", c.what, s.ServerName), c.node.at("url"), "give each service a name or a path of its own, like /livekit/sfu and /livekit/jwt"})
+	}
+}
+
+// claimPublicName keeps two sites from one server block of ours: each writes a
+// file of its own, and of two blocks for a name nginx reads only the first.
+func (l *loader) claimPublicName(names map[string]claim, s Site, what, link string, at hcl.Range) {
+	u, err := url.Parse(link)
+	if err != nil {
+		return
+	}
+	on := s.SFU.Host
+	if what != "the SFU" {
+		on = s.Auth.Host
+	}
+	front := s.front(on)
+	if !slices.ContainsFunc(s.Proxies, func(p Variant) bool { return p.Label == "nginx" && orDefault(p.Host, s.Auth.Host) == front }) {
+		return
+	}
+	key := "name " + strings.ToLower(u.Hostname()) + " on " + front
+	owner := fmt.Sprintf("site %q", s.ServerName)
+	if names[key].owner != owner {
+		l.claimName(names, key, claim{"the name " + u.Hostname(), owner, at, "give each site names of its own"})
 	}
 }
 

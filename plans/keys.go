@@ -41,7 +41,9 @@ func (s Site) GivenKeys(ctx context.Context) (steps.Keys, error) {
 func Command(ctx context.Context, argv []string) (host.Secret, error) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).Output()
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.WaitDelay = time.Second // for what it started and left behind
+	out, err := cmd.Output()
 	if err != nil {
 		return host.Secret{}, fmt.Errorf("run %s: %w", argv[0], err)
 	}

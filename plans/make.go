@@ -45,7 +45,7 @@ func Make(ctx context.Context, f *File, site Site, hosts map[string]host.Observe
 	if err := g.Wait(); err != nil {
 		return SitePlan{}, err
 	}
-	shared := steps.Shared{Keys: keys, Sources: map[string]string{}}
+	shared := steps.Shared{Keys: keys, Sources: map[string]string{}, HTTPS: map[string]string{}}
 	for _, p := range all {
 		p.facts.Share(&shared)
 	}

@@ -211,3 +211,19 @@ func TestClashes(t *testing.T) {
 		t.Errorf("got\n%s\nexpected\n%s", a, b)
 	}
 }
+
+// Two sites below one name would each write a server block for it.
+func TestNameOfTwoSites(t *testing.T) {
+	second := strings.NewReplacer(`"https://sfu.x.test"`, `"https://sfu.x.test/y"`, `"https://jwt.x.test"`, `"https://jwt.y.test"`).Replace(secondSite)
+	_, mistakes := load("hosts.hcl", []byte(rightFile+second), LoadOptions{Environ: environ})
+	var got []string
+	for _, m := range mistakes {
+		if strings.Contains(m.Summary, "the name ") {
+			got = append(got, fmt.Sprintf("%d:%d %s", m.Line, m.Column, m.Summary))
+		}
+	}
+	want := []string{`23:12 the name sfu.x.test belongs to site "x.test" already (line 7)`}
+	if a, b := strings.Join(got, "\n"), strings.Join(want, "\n"); a != b {
+		t.Errorf("got\n%s\nexpected\n%s", a, b)
+	}
+}

@@ -47,7 +47,7 @@ func (d *onDisk) change(t *testing.T, n int, save, do, undo string) {
 	}
 	put(t, j+"/undo.sh", undo+"\n")
 	put(t, j+"/title", fmt.Sprintf("change %d\n", n))
-	put(t, j+"/1.new", fmt.Sprintf("new %d\n", n))
+	put(t, j+"/0.new", fmt.Sprintf("new %d\n", n))
 	put(t, j+"/touched", "")
 	if out, err := d.sh(fmt.Sprintf("R=%s RUN=R J=%s; . $R/lib.sh; %s; %s", d.run, j, save, do)); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -99,7 +99,7 @@ func TestRollback(t *testing.T) {
 			file := func(n int) string { return fmt.Sprintf("%s/f $%d'", etc, n) }
 			quoted := func(n int) string { return fmt.Sprintf("'%s/f $%d'\\'''", etc, n) }
 			place := func(n int) (save, do, undo string) {
-				return "ec_save 1 " + quoted(n), fmt.Sprintf("ec_place 1 %s 644 %d %d", quoted(n), os.Getuid(), os.Getgid()), "ec_undo_file 1 " + quoted(n)
+				return "ec_save 0 " + quoted(n), fmt.Sprintf("ec_place 0 %s 644 %d %d", quoted(n), os.Getuid(), os.Getgid()), "ec_undo_files " + quoted(n)
 			}
 			put(t, file(1), "old 1\n")
 			if err := os.Chmod(file(1), 0o640); err != nil {
@@ -108,13 +108,19 @@ func TestRollback(t *testing.T) {
 			put(t, file(3), "old 3\n")
 			for n := 1; n <= 4; n++ { // 2 and 4 are new files
 				save, do, undo := place(n)
+				if n == 3 { // which belongs together with 5
+					put(t, d.run+"/five", "new 5\n")
+					save += "; ec_save 1 " + quoted(5) + "; cp $R/five $J/1.new"
+					do += fmt.Sprintf("; ec_place 1 %s 600 %d %d", quoted(5), os.Getuid(), os.Getgid())
+					undo += " " + quoted(5)
+				}
 				d.change(t, n, save, do, undo)
 			}
 			if got := get(t, file(1)); got != "new 1\n" {
 				t.Fatalf("after the change: %q", got)
 			}
-			put(t, file(3), "an admin's\n")                                               // somebody else was here
-			put(t, d.run+"/changes/0004/undo.sh", "ec_undo_file 1 "+quoted(4)+"; exit 1") // and this undo fails
+			put(t, file(3), "an admin's\n")                                              // somebody else was here
+			put(t, d.run+"/changes/0004/undo.sh", "ec_undo_files "+quoted(4)+"; exit 1") // and this undo fails
 
 			out, code := d.rollback(t)
 			if code != 1 || !strings.Contains(out, "undo of change 4 did not succeed") {
@@ -136,7 +142,10 @@ func TestRollback(t *testing.T) {
 			if code != exitConflict || !strings.Contains(get(t, d.run+"/report"), "conflict: "+file(3)) {
 				t.Errorf("a conflict: exit status %d\n%s", code, out)
 			}
-			if get(t, file(3)) != "an admin's\n" || get(t, d.run+"/changes/0003/1.old") != "old 3\n" {
+			if get(t, file(5)) != "new 5\n" {
+				t.Error("what belongs together with an edited file was taken back without it")
+			}
+			if get(t, file(3)) != "an admin's\n" || get(t, d.run+"/changes/0003/0.old") != "old 3\n" {
 				t.Error("of two edits one was lost")
 			}
 			if out, code := d.rollback(t); code != exitConflict || !strings.Contains(out, "already") {
@@ -168,7 +177,7 @@ func TestRollbackOfACommittedRun(t *testing.T) {
 	d := newOnDisk(t, []string{"sh"})
 	file := t.TempDir() + "/f"
 	put(t, file, "old\n")
-	d.change(t, 1, "ec_save 1 "+file, fmt.Sprintf("ec_place 1 %s 644 %d %d", file, os.Getuid(), os.Getgid()), "ec_undo_file 1 "+file)
+	d.change(t, 1, "ec_save 0 "+file, fmt.Sprintf("ec_place 0 %s 644 %d %d", file, os.Getuid(), os.Getgid()), "ec_undo_files "+file)
 	if err := os.Rename(d.run+"/armed", d.run+"/committed"); err != nil {
 		t.Fatal(err)
 	}

@@ -35,8 +35,9 @@ type Dialer struct {
 	keys       *hostKeys
 	handshakes chan struct{}
 
-	mu    sync.Mutex
-	jumps map[string]*jump
+	mu      sync.Mutex
+	jumps   map[string]*jump
+	answers map[string]Secret // what a person said last, by prompt
 }
 
 // jump is the shared connection to one jump host.
@@ -63,13 +64,40 @@ func NewDialer(opts Options) (*Dialer, error) {
 			return ask(ctx, prompt)
 		}
 	}
-	return &Dialer{
+	d := &Dialer{
 		opts:       opts,
 		settings:   settings,
 		keys:       &hostKeys{files: opts.KnownHosts, acceptNew: opts.AcceptNew},
 		handshakes: make(chan struct{}, maxHandshakes),
 		jumps:      map[string]*jump{},
-	}, nil
+		answers:    map[string]Secret{},
+	}
+	return d, nil
+}
+
+// asker asks a person. With remembered, what they said last to the same prompt
+// is taken the first time: it was right when they logged in before.
+func (d *Dialer) asker(remembered bool) func(context.Context, string) (Secret, error) {
+	if d.opts.Ask == nil {
+		return nil
+	}
+	used := map[string]bool{}
+	return func(ctx context.Context, prompt string) (Secret, error) {
+		d.mu.Lock()
+		a, known := d.answers[prompt]
+		d.mu.Unlock()
+		if remembered && known && !used[prompt] {
+			used[prompt] = true
+			return a, nil
+		}
+		a, err := d.opts.Ask(ctx, prompt)
+		if err == nil {
+			d.mu.Lock()
+			d.answers[prompt] = a
+			d.mu.Unlock()
+		}
+		return a, err
+	}
 }
 
 // Close ends the shared connections to jump hosts.
@@ -153,20 +181,21 @@ func (d *Dialer) jumpHops(list string, depth int) ([]hop, error) {
 	return out, nil
 }
 
-// client opens a connection along route, the jumps shared with others.
-func (d *Dialer) client(ctx context.Context, route []hop, timeout time.Duration) (*ssh.Client, error) {
+// client opens a connection along route, the jumps shared with others; again
+// where this run had one before.
+func (d *Dialer) client(ctx context.Context, route []hop, timeout time.Duration, again bool) (*ssh.Client, error) {
 	if timeout <= 0 {
 		timeout = defaultConnectTimeout
 	}
 	last := route[len(route)-1]
 	if len(route) == 1 {
-		return d.handshake(ctx, last, timeout, (&net.Dialer{}).DialContext)
+		return d.handshake(ctx, last, timeout, d.asker(again), (&net.Dialer{}).DialContext)
 	}
 	before, err := d.jump(ctx, route[:len(route)-1], timeout)
 	if err != nil {
 		return nil, err
 	}
-	return d.handshake(ctx, last, timeout, before.DialContext)
+	return d.handshake(ctx, last, timeout, d.asker(again), before.DialContext)
 }
 
 func (d *Dialer) jump(ctx context.Context, route []hop, timeout time.Duration) (*ssh.Client, error) {
@@ -182,7 +211,7 @@ func (d *Dialer) jump(ctx context.Context, route []hop, timeout time.Duration) (
 	}
 	d.mu.Unlock()
 	j.once.Do(func() {
-		client, err := d.client(ctx, route, timeout)
+		client, err := d.client(ctx, route, timeout, false)
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		j.client, j.err = client, err
@@ -195,7 +224,7 @@ func (d *Dialer) jump(ctx context.Context, route []hop, timeout time.Duration) (
 }
 
 // handshake connects to h by dial and authenticates.
-func (d *Dialer) handshake(ctx context.Context, h hop, timeout time.Duration, dial func(context.Context, string, string) (net.Conn, error)) (*ssh.Client, error) {
+func (d *Dialer) handshake(ctx context.Context, h hop, timeout time.Duration, ask func(context.Context, string) (Secret, error), dial func(context.Context, string, string) (net.Conn, error)) (*ssh.Client, error) {
 	select {
 	case d.handshakes <- struct{}{}:
 		defer func() { <-d.handshakes }()
@@ -206,7 +235,7 @@ func (d *Dialer) handshake(ctx context.Context, h hop, timeout time.Duration, di
 	if err != nil {
 		return nil, err
 	}
-	methods, offered, closeAgent, err := authMethods(ctx, h, d.opts.Ask)
+	methods, offered, closeAgent, err := authMethods(ctx, h, ask)
 	if err != nil {
 		return nil, err
 	}

@@ -38,16 +38,19 @@ type machine struct {
 	docker   *engine
 }
 
-func (m *machine) connect(ctx context.Context) (err error) {
-	m.client, err = m.dialer.client(ctx, m.route, m.target.ConnectTimeout)
+func (m *machine) connect(ctx context.Context) error {
+	client, err := m.dialer.client(ctx, m.route, m.target.ConnectTimeout, m.client != nil)
 	if err != nil {
 		return err
 	}
-	m.root = m.client.User() == "root"
-	if m.shell, err = m.startShell(ctx, m.client); err != nil {
-		_ = m.client.Close() // the error says more
+	m.client, m.root = client, client.User() == "root"
+	s, err := m.startShell(ctx, client)
+	if err != nil {
+		_ = client.Close() // the error says more
+		return err
 	}
-	return err
+	m.shell = s
+	return nil
 }
 
 // startShell starts a driver as root on client.
@@ -205,7 +208,7 @@ func (m *machine) Reconnect(ctx context.Context) error {
 
 // Confirm implements Host.
 func (m *machine) Confirm(ctx context.Context) error {
-	client, err := m.dialer.client(ctx, m.route, m.target.ConnectTimeout)
+	client, err := m.dialer.client(ctx, m.route, m.target.ConnectTimeout, true)
 	if err != nil {
 		return fmt.Errorf("a second login does not work: %w", err)
 	}

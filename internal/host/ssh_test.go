@@ -144,7 +144,7 @@ func login(t *testing.T, opts Options, target Target) error {
 	if err != nil {
 		return err
 	}
-	c, err := d.client(t.Context(), route, target.ConnectTimeout)
+	c, err := d.client(t.Context(), route, target.ConnectTimeout, false)
 	if err != nil {
 		return err
 	}
