@@ -65,35 +65,19 @@ func (c Container) Resolve(ctx context.Context, env Env) (Resolved, error) {
 	r := Resolved{Stage: staged, Check: c.Check, Timeout: 2 * time.Minute}
 	r.Save = joinSh("ec_save_container "+name+" || exit 1", saveEdits(c.Edits))
 	r.Do = joinSh(fmt.Sprintf(`[ "$(cat "$J/container.id" 2>/dev/null)" = %s ] || { echo "another container is called" %s "now" >&2; exit 75; }`, shellescape.Quote(c.Replaces), name),
-		placeEdits(c.Dirs, c.Edits))
+		placeEdits(c.Dirs, c.Edits), fmt.Sprintf("ec_set_aside %s %s %d || exit 1", name, shellescape.Quote(AsideName(spec.Name, env.Run)), int(spec.StopTimeout.Seconds())))
 	r.Undo = joinSh("ec_undo_container_ours "+name+" || exit 1", undoEdits(c.Edits), "ec_undo_container_old "+name+" || exit 1", "ec_undo_dirs")
-	r.Act = func(ctx context.Context, d host.Docker) error { return replaceContainer(ctx, d, spec, c.Replaces) }
+	r.Act = func(ctx context.Context, d host.Docker) error {
+		if _, err := d.Create(ctx, spec); err != nil {
+			return err
+		}
+		return d.Start(ctx, spec.Name)
+	}
 	return r, nil
 }
 
 // AsideName is what a container is called that a run has set aside.
 func AsideName(name, run string) string { return name + ".ecdeploy-" + run }
-
-// replaceContainer sets the old container aside and starts the new one. The
-// old one's restart policy goes first: else the engine would start it again
-// beside ours when it comes back.
-func replaceContainer(ctx context.Context, d host.Docker, spec host.ContainerSpec, old string) error {
-	if old != "" {
-		if err := d.SetRestart(ctx, old, "no"); err != nil {
-			return err
-		}
-		if err := d.Stop(ctx, old, spec.StopTimeout); err != nil {
-			return err
-		}
-		if err := d.Rename(ctx, old, AsideName(spec.Name, spec.Labels[LabelRun])); err != nil {
-			return err
-		}
-	}
-	if _, err := d.Create(ctx, spec); err != nil {
-		return err
-	}
-	return d.Start(ctx, spec.Name)
-}
 
 // specDigest is a digest of everything that a container is made from: the same
 // digest means that nothing would change if it were made again.
@@ -176,6 +160,14 @@ func (f containerFacts) whyReplace(spec host.ContainerSpec, sum, imageID string)
 		why = append(why, "it does not run")
 	}
 	return why
+}
+
+// foreign is the finding for a container that another site's plan made.
+func (f containerFacts) foreign(site Site, name string) []Finding {
+	if owner := f.Labels[LabelSite]; f.Found && owner != "" && owner != site.Name {
+		return []Finding{{Error, "container " + name + " is the site " + owner + "'s", `choose another name with container = "..."`}}
+	}
+	return nil
 }
 
 // lintFile is a file that a lint run sees at Target: the staged file of edit K,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,15 +20,57 @@ func nothing(context.Context, host.Observer) (struct{}, error) { return struct{}
 func ExternalProxy(site Site, hostName string) Step {
 	routes := site.Fronts[orSelf(hostName, site.Auth.Host)]
 	return Define("proxy", nothing, nil, func(struct{}, Shared) (Decision, error) {
-		var b strings.Builder
-		for _, r := range routes {
-			fmt.Fprintf(&b, "server {\n    listen 443 ssl;\n    server_name %s;\n%s}\n", r.Name(), indent(locations(r), "    "))
-		}
 		return Decision{
-			Findings: []Finding{{Note, "the proxy is somebody else's; in nginx's words it needs:\n" + b.String(), ""}},
+			Findings: []Finding{{Note, "the proxy is somebody else's; in nginx's words it needs:\n" + nginxBlocks(routes) + "or in a Caddyfile:\n" + caddyBlocks(routes), ""}},
 			Checks:   routeChecks(routes, ""),
 		}, nil
 	})
+}
+
+// byName are routes with the routes of the same public name together.
+func byName(routes []Route) [][]Route {
+	var out [][]Route
+	for _, r := range routes {
+		i := slices.IndexFunc(out, func(group []Route) bool { return group[0].Name() == r.Name() })
+		if i < 0 {
+			out = append(out, []Route{r})
+			continue
+		}
+		out[i] = append(out[i], r)
+	}
+	return out
+}
+
+func nginxBlocks(routes []Route) string {
+	var b strings.Builder
+	for _, group := range byName(routes) {
+		name := group[0].Name()
+		fmt.Fprintf(&b, "server {\n    listen 443 ssl;\n    server_name %s;\n    ssl_certificate /etc/letsencrypt/live/%s/fullchain.pem;\n    ssl_certificate_key /etc/letsencrypt/live/%s/privkey.pem;\n", name, name, name)
+		for _, r := range group {
+			b.WriteString(indent(locations(r), "    "))
+		}
+		b.WriteString("}\n")
+	}
+	return b.String()
+}
+
+// caddyBlocks need no word on upgrades and logs: Caddy passes WebSockets on,
+// and logs no requests unless told to.
+func caddyBlocks(routes []Route) string {
+	var b strings.Builder
+	for _, group := range byName(routes) {
+		fmt.Fprintf(&b, "%s {\n", group[0].Name())
+		slices.SortStableFunc(group, func(x, y Route) int { return len(y.Prefix()) - len(x.Prefix()) })
+		for _, r := range group {
+			if r.Prefix() == "" {
+				fmt.Fprintf(&b, "    handle {\n        reverse_proxy %s\n    }\n", r.Upstream)
+				continue
+			}
+			fmt.Fprintf(&b, "    handle_path %s/* {\n        reverse_proxy %s\n    }\n", r.Prefix(), r.Upstream)
+		}
+		b.WriteString("}\n")
+	}
+	return b.String()
 }
 
 // ExternalWellKnown prints the announcement for a foreign well-known.
@@ -35,7 +78,7 @@ func ExternalWellKnown(site Site) Step {
 	return Define("well-known", nothing, nil, func(struct{}, Shared) (Decision, error) {
 		text := fmt.Sprintf("\"org.matrix.msc4143.rtc_foci\": [{\"type\": \"livekit\", \"livekit_service_url\": %q}]", site.Auth.URL)
 		return Decision{
-			Findings: []Finding{{Note, "https://" + site.Domain() + "/.well-known/matrix/client is somebody else's; it needs the key\n" + text, ""}},
+			Findings: []Finding{{Note, "https://" + site.Domain() + "/.well-known/matrix/client is somebody else's; it needs the key\n" + text + "\nand is to be sent as application/json with one header Access-Control-Allow-Origin: *", ""}},
 			Checks:   wellKnownChecks(site, net.JoinHostPort(site.Domain(), "443"), "whoever serves it"),
 		}, nil
 	})
@@ -47,6 +90,7 @@ func ExternalSynapse(site Site, c SynapseExternal) Step {
 		text := fmt.Sprintf(`experimental_features:
   msc4143_enabled: true
   msc4222_enabled: true
+  msc3266_enabled: true # before Synapse 1.153 only
 max_event_delay_duration: 24h
 rc_message:
   per_second: 0.5
@@ -57,7 +101,9 @@ rc_delayed_event_mgmt:
 matrix_rtc:
   transports:
     - type: livekit
-      livekit_service_url: %s`, site.Auth.URL)
+      livekit_service_url: %s
+# and in the resources of a listener that other homeservers and the JWT service
+# reach: names: [client, federation], or [client, openid]`, site.Auth.URL)
 		base := strings.TrimRight(c.URL, "/")
 		return Decision{
 			Findings: []Finding{{Note, "Synapse is somebody else's; its homeserver.yaml needs (merge into sections that are there, then restart it and all its workers):\n" + text, ""}},

@@ -94,6 +94,9 @@ func (c Files) Resolve(ctx context.Context, env Env) (Resolved, error) {
 		activate, reactivate = "ec_unit "+c.Action+" "+unit, "ec_undo_unit "+c.Action+" "+unit
 	}
 	r.Do, r.Activate = placeEdits(c.Dirs, c.Edits), activate
+	if reactivate != "" {
+		reactivate = "ec_took_effect || exit 0\n" + reactivate
+	}
 	r.Undo = joinSh(undoEdits(c.Edits), orFail(reactivate), "ec_undo_dirs")
 	return r, nil
 }
@@ -219,17 +222,16 @@ func placeEdits(dirs []Dir, edits []FileEdit) string {
 	return strings.Join(lines, "\n")
 }
 
-// undoEdits undoes all and fails in the end if one failed.
+// undoEdits undoes all, or, where somebody else edited one of them, none.
 func undoEdits(edits []FileEdit) string {
-	lines := []string{"ec_rc=0"}
-	for i := len(edits) - 1; i >= 0; i-- {
-		fn := "ec_undo_file"
-		if edits[i].Remove {
-			fn = "ec_undo_removed"
-		}
-		lines = append(lines, fmt.Sprintf("%s %d %s || ec_rc=1", fn, i, shellescape.Quote(edits[i].Path)))
+	if len(edits) == 0 {
+		return ""
 	}
-	return strings.Join(append(lines, "[ $ec_rc = 0 ] || exit 1"), "\n")
+	paths := make([]string, len(edits))
+	for i, e := range edits {
+		paths[i] = e.Path
+	}
+	return "ec_undo_files " + shellescape.QuoteCommand(paths) + " || exit 1"
 }
 
 // overlayCheck wraps a validator so that it sees the staged files in their

@@ -172,6 +172,8 @@ func planImage(ref string, a *Archive, arch string, f imageFacts) (changes []Cha
 	}
 	why := "not on the host"
 	switch {
+	case f.Found && a == nil && arch != "" && f.Arch != "" && f.Arch != arch:
+		why = "the host has it for " + f.Arch + ", and is " + arch
 	case a == nil && f.Found, a != nil && f.has(a):
 		return nil, nil
 	case f.Found:

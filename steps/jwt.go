@@ -43,9 +43,13 @@ func JWTService(site Site) Step {
 		}
 	}
 	diff := func(f authFacts, s Shared) (Decision, error) {
-		var d Decision
-		if c.CAFile != "" && !f.files[c.CAFile].Exists {
+		d := Decision{Findings: f.container.foreign(site, c.Container)}
+		switch ca := f.files[c.CAFile]; {
+		case c.CAFile == "":
+		case !ca.Exists:
 			d.Findings = append(d.Findings, Finding{Error, "ca_file " + c.CAFile + " is not on the host", "auth.ca_file is a path on the host, such as /etc/ssl/certs/ca-certificates.crt"})
+		case ca.Mode.Perm()&0o004 == 0 && !(ca.GID == c.UID && ca.Mode.Perm()&0o040 != 0):
+			d.Findings = append(d.Findings, Finding{Error, fmt.Sprintf("ca_file %s cannot be read by the JWT service, which runs as user %d", c.CAFile, c.UID), "chmod 0644 " + c.CAFile})
 		}
 		images, more := planImage(c.Image, site.AuthFile, f.arch, f.image)
 		d.Changes, d.Findings = images, append(d.Findings, more...)

@@ -84,39 +84,69 @@ ec_like() {
 	touch -- "$2"
 }
 
-# ec_mkdir PATH MODE UID GID: make a folder and remember that it is ours.
+# ec_mkdir PATH MODE UID GID: a folder of ours, which is made or gets that mode
+# and owner, and what is remembered of it.
 ec_mkdir() {
-	[ ! -d "$1" ] || return 0
+	if [ -d "$1" ]; then
+		[ "$(ec_attrs "$1")" != "${2#0} $3 $4" ] || return 0
+		grep -qsxF -- "$1" "$J/dirs" || printf '%s %s\n' "$(ec_attrs "$1")" "$1" >>"$J/attrs" && ec_sync "$J/attrs" || return 1
+		chown "$3:$4" "$1" && chmod "$2" "$1"
+		return
+	fi
 	printf '%s\n' "$1" >>"$J/dirs" && ec_sync "$J/dirs" || return 1
 	mkdir -m 0700 -- "$1" && chown "$3:$4" "$1" && chmod "$2" "$1"
 }
 
-# ec_undo_file K PATH: PATH as it was before; keeps what a third party wrote.
+# ec_foreign K PATH: somebody else wrote PATH since.
+ec_foreign() {
+	[ -e "$J/$1.saved" ] && ! ec_unchanged "$1" "$2" || return 1
+	if [ -e "$J/$1.new" ]; then
+		! ec_same "$J/$1.new" "$2"
+	else # the run removed it
+		[ -e "$2" ] || [ -L "$2" ]
+	fi
+}
+
+# ec_undo_files PATH...: the files of edits 0, 1, ...  as they were before, or, where somebody
+# else edited one of them since, all as they are: they belong together.
+ec_undo_files() {
+	ec_k=0
+	for f; do
+		if ec_foreign $ec_k "$f"; then
+			ec_conflict "$f was edited by somebody else since; it and what belongs to it are left as they are, the state before the run is in $J"
+			return 0
+		fi
+		ec_k=$((ec_k + 1))
+	done
+	ec_k=0 ec_rc=0
+	for f; do
+		ec_undo_file $ec_k "$f" || ec_rc=1
+		ec_k=$((ec_k + 1))
+	done
+	return $ec_rc
+}
+
+# ec_undo_file K PATH: PATH as it was before.
 ec_undo_file() {
-	[ -e "$J/$1.saved" ] || return 0
-	if ec_unchanged "$1" "$2"; then
-		return 0
-	elif ! ec_same "$J/$1.new" "$2"; then
-		ec_conflict "$2 was edited by somebody else since; it is left as it is, the state before the run is $J/$1.old"
-	elif [ -e "$J/$1.absent" ]; then
+	[ -e "$J/$1.saved" ] && ! ec_unchanged "$1" "$2" || return 0
+	: >"$J/restored" && ec_sync "$J/restored" "$J" || return 1
+	if [ -e "$J/$1.absent" ]; then
 		rm -f -- "$2" && ec_sync "$(dirname -- "$2")" && ec_note "removed $2"
 	else
 		ec_install "$J/$1.old" "$2" && ec_note "restored $2"
 	fi
 }
 
-# ec_undo_removed K PATH: put a file back that the run removed.
-ec_undo_removed() {
-	[ -e "$J/$1.old" ] || return 0
-	if [ -e "$2" ] || [ -L "$2" ]; then
-		ec_same "$J/$1.old" "$2" || ec_conflict "$2 was written by somebody else since; the state before the run is $J/$1.old"
-	else
-		ec_install "$J/$1.old" "$2" && ec_note "restored $2"
-	fi
-}
+# ec_took_effect: the change was made effective, or its undo gave something
+# back: what reads the files has to be told.
+ec_took_effect() { [ -e "$J/restored" ] || { [ -e "$J/activated" ] && [ ! -e "$R/conflict" ]; }; }
 
-# ec_undo_dirs: remove the folders that the change made, where they are empty.
+# ec_undo_dirs: remove the folders that the change made, where they are empty,
+# and give the others their mode and owner back.
 ec_undo_dirs() {
+	[ ! -e "$J/attrs" ] || sort -u "$J/attrs" | while read -r mode uid gid d; do
+		[ ! -d "$d" ] || { chown "$uid:$gid" "$d" && chmod "$mode" "$d"; }
+	done
 	[ -e "$J/dirs" ] || return 0
 	sort -r "$J/dirs" | while IFS= read -r d; do
 		[ ! -d "$d" ] || rm -rf -- "$d"/.ecdeploy.??????
@@ -180,22 +210,22 @@ ec_keep_ufw() {
 	: >"$J/ufw.kept" && ec_sync "$J"/* "$J"
 }
 
-# ec_undo_ufw RULE...: our rule goes, and the rule files are as before where
-# nobody else wrote them since.
+# ec_undo_ufw ARG...: ufw takes our change of its rules back, and the rule files
+# are as before where nobody else wrote them since.
 ec_undo_ufw() {
 	if [ ! -e "$J/ufw.undoing" ]; then
 		ec_unchanged user /etc/ufw/user.rules && ec_unchanged user6 /etc/ufw/user6.rules && return 0
 		[ ! -e "$J/ufw.kept" ] || ! ec_same "$J/user.new" /etc/ufw/user.rules || ! ec_same "$J/user6.new" /etc/ufw/user6.rules ||
 			{ : >"$J/ufw.undoing" && ec_sync "$J/ufw.undoing" "$J"; } || return 1
 	fi
-	out=$(ufw --force delete "$@" 2>&1) || case $out in
+	out=$(ufw "$@" 2>&1) || case $out in
 	*non-existent*) ;;
 	*) printf '%s\n' "$out" >&2 && return 1 ;;
 	esac
 	[ ! -e "$J/ufw.undoing" ] || for k in user user6; do
 		[ ! -e "$J/$k.old" ] || ec_same "$J/$k.old" "/etc/ufw/$k.rules" || ec_install "$J/$k.old" "/etc/ufw/$k.rules" || return 1
 	done
-	rm -f -- "$J/ufw.undoing" && ec_note "took back: ufw $*"
+	rm -f -- "$J/ufw.undoing" && ec_note "ran: ufw $*"
 }
 
 # ec_container NAME FORMAT: one fact of a container; fails where there is none.
@@ -217,6 +247,15 @@ ec_save_container() {
 		printf '%s\n' "$id" >"$J/container.id"
 	fi
 	: >"$J/container.saved"
+}
+
+# ec_set_aside NAME ASIDE SECONDS: stop the container that was saved and give it
+# another name. Its restart policy goes first: else the engine would start it
+# again beside ours when it comes back.
+ec_set_aside() {
+	[ -e "$J/container.id" ] || return 0
+	old=$(cat "$J/container.id")
+	docker update --restart=no "$old" >/dev/null && docker stop -t "$3" "$old" >/dev/null && docker rename "$old" "$2"
 }
 
 # ec_undo_container_ours NAME: the container that this run made goes.

@@ -63,7 +63,7 @@ func decideSFU(site Site, f sfuFacts, s Shared) (Decision, error) {
 	config, keys := sfuFiles(site)
 	var d Decision
 	nodeIP, dev, findings := media(c, f)
-	d.Findings = findings
+	d.Findings = append(findings, f.container.foreign(site, c.Container)...)
 	changes, more := planImage(c.Image, site.SFUFile, f.arch, f.image)
 	d.Changes, d.Findings = changes, append(d.Findings, more...)
 

@@ -70,7 +70,8 @@ func Nginx(site Site, c ProxyNginx) Step {
 		}
 		return f, nil
 	}
-	return Define("nginx", probe, nil, func(f nginxFacts, _ Shared) (Decision, error) { return f.decide(site, c, routes) })
+	share := func(f nginxFacts, s *Shared) { s.HTTPS[f.name] = f.tree.tlsAddr() }
+	return Define("nginx", probe, share, func(f nginxFacts, _ Shared) (Decision, error) { return f.decide(site, c, routes) })
 }
 
 // load takes in files that were read: certificates, configuration and what is
@@ -92,14 +93,13 @@ func (f *nginxFacts) load(files []host.File) {
 	f.tree.load(text)
 }
 
-// holder is the program, other than nginx, that ss found on a port.
+// holder is the program that ss found on a port where nginx is not.
 func holder(r host.Result) string {
-	for line := range strings.Lines(string(r.Stdout)) {
-		if m := procName.FindStringSubmatch(line); m != nil && m[1] != "nginx" {
-			return m[1]
-		}
+	m := procName.FindStringSubmatch(string(r.Stdout))
+	if m == nil || strings.Contains(string(r.Stdout), `("nginx",`) {
+		return ""
 	}
-	return ""
+	return m[1]
 }
 
 func (f nginxFacts) decide(site Site, c ProxyNginx, routes []Route) (Decision, error) {
@@ -175,19 +175,11 @@ func (w *nginxWriter) into(s nginxServer, name string) *inner {
 
 // routes puts every public name where it belongs.
 func (w *nginxWriter) routes(routes []Route) {
-	var names []string
-	for _, r := range routes {
-		if !slices.Contains(names, r.Name()) {
-			names = append(names, r.Name())
-		}
-	}
-	for _, name := range names {
+	for _, group := range byName(routes) {
+		name := group[0].Name()
 		s, found := w.facts.tree.server(name)
 		var body strings.Builder
-		for _, r := range routes {
-			if r.Name() != name {
-				continue
-			}
+		for _, r := range group {
 			if found {
 				w.inspect(s, r)
 			}
@@ -230,7 +222,7 @@ func (w *nginxWriter) ownServer(name, body string) {
 		return
 	}
 	listens := w.facts.tree.listens(w.facts.ipv6)
-	if p := w.facts.https; p != "" && strings.HasSuffix(strings.TrimSuffix(listens[0], " ssl"), "443") {
+	if p := w.facts.https; p != "" && strings.HasSuffix(":"+listens[0], ":443 ssl") {
 		w.fail("port 443 on "+w.facts.name+" is taken by "+p+", so nginx cannot serve "+name, `stop it, or use proxy "external" {}`)
 		return
 	}
@@ -283,7 +275,7 @@ func (w *nginxWriter) finish() {
 	}
 	stale := w.stale(kept)
 	for _, s := range w.facts.tree.servers() {
-		for _, path := range slices.Concat(stale, slices.Collect(maps.Keys(kept))) {
+		for _, path := range slices.Concat(stale, slices.Sorted(maps.Keys(kept))) {
 			if s.includes(path) && !(kept[path] && w.hosts(s, path)) {
 				on(s.file, s.exclude(path))
 			}

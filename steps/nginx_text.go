@@ -30,7 +30,7 @@ func locations(r Route) string {
 // nginxQuote writes a parameter so that nginx reads it back byte for byte.
 // A dollar sign cannot be escaped in nginx; plans refuse it in paths.
 func nginxQuote(s string) string {
-	if !strings.ContainsAny(s, " \t\"'\\;{}#$") {
+	if !strings.ContainsAny(s, " \t\r\n\"'\\;{}#$") {
 		return s
 	}
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`

@@ -50,12 +50,37 @@ func ownFile(path string, f host.File, text Text, mode fs.FileMode, gid int, key
 	if !text.HasSecret() {
 		e.After = digest(want, host.Secret{})
 	}
-	if text.HasSecret() && f.Exists && (err != nil || old != string(want)) {
-		e.Diff = "--- " + path + "\n+++ " + path + "\n(holds the credentials; not shown)\n"
-	} else {
-		e.Diff = unified(path, maskKeys(old, keys), text.Masked(), 3)
+	if text.HasSecret() {
+		old = hideUnknown(maskKeys(old, keys), text.Masked())
 	}
+	e.Diff = unified(path, old, text.Masked(), 3)
 	return e, true
+}
+
+// hideUnknown leaves of a file that held secrets only what is known to be none:
+// lines that the new text has too, and values of keys that it has.
+func hideUnknown(old, masked string) string {
+	lines, keys := map[string]bool{}, map[string]bool{}
+	key := func(line string) string {
+		k, _, ok := strings.Cut(line, ": ")
+		if !ok || strings.Contains(k, "***") {
+			return ""
+		}
+		return k
+	}
+	for line := range strings.Lines(masked) {
+		lines[line] = true
+		keys[key(line)] = true
+	}
+	var b strings.Builder
+	for line := range strings.Lines(old) {
+		if k := key(line); lines[line] || k != "" && keys[k] && !strings.Contains(strings.ToLower(k), "key") {
+			b.WriteString(line)
+			continue
+		}
+		b.WriteString("*** (a line that may hold a secret)\n")
+	}
+	return b.String()
 }
 
 // maskKeys hides the site's credentials in what a host holds.
@@ -81,8 +106,8 @@ func unified(path, before, after string, context int) string {
 // secretKey finds lines whose key says that the value is a secret, in YAML,
 // JSON and nginx alike; secretURL finds a password in a URL or DSN.
 var (
-	secretKey = regexp.MustCompile(`(?im)((?:[\w-]*(?:secret|password|passwd|token)[\w-]*|[\w-]*_key|dsn)["']?\s*[:=]\s*)(\S.*)$`)
-	secretURL = regexp.MustCompile(`(\w+://[^\s:/@]*:)[^\s@/]+@`)
+	secretKey = regexp.MustCompile(`(?im)((?:[\w-]*(?:secret|passw(?:or)?d|passphrase|token|credential|authorization|pepper)[\w-]*|[\w-]*(?:_|api|-)key|[\w-]*_pass|dsn)["']?[ \t]*[:=][ \t]*)(\S.*)$`)
+	secretURL = regexp.MustCompile(`(\w+://[^\s:/@]*:)\S+@`)
 )
 
 func maskSecrets(s string) string {
@@ -100,11 +125,11 @@ func siteDirs(site Site, component string, gid int) []Dir {
 	}
 }
 
-// missingDirs leaves out the folders that are there.
+// missingDirs leaves out the folders that are there as they should be.
 func missingDirs(dirs []Dir, files map[string]host.File) []Dir {
 	var out []Dir
 	for _, d := range dirs {
-		if !files[d.Path].Exists {
+		if f := files[d.Path]; !f.Exists || f.Mode.Perm() != d.Mode.Perm() || f.UID != 0 || f.GID != d.GID {
 			out = append(out, d)
 		}
 	}

@@ -118,7 +118,8 @@ func (f portsFacts) decide(site Site) Decision {
 		return d
 	}
 	set := func(r []portRange) string { return "printf '%s\\n' '" + formatRanges(r) + "' >" + procReserved }
-	d.Changes = []Change{&Files{Title: "reserved ports " + formatRanges(want), Edits: []FileEdit{edit}, Activate: set(want), Reactivate: set(f.reserved)}}
+	d.Changes = []Change{&Files{Title: "reserved ports " + formatRanges(want), Edits: []FileEdit{edit}, Activate: set(want),
+		Reactivate: "if [ \"$(cat " + procReserved + ")\" = '" + formatRanges(want) + "' ]; then " + set(f.reserved) + "; else ec_note 'other ports were reserved since; they stay'; fi"}}
 	return d
 }
 

@@ -155,12 +155,15 @@ func (f preflightFacts) media(site Site) []Finding {
 	return out
 }
 
-// overlap reports whether a program bound to a keeps another one from b.
+// overlap reports whether a program bound to b keeps another one from a.
+// Java writes 127.0.0.1 as ::ffff:127.0.0.1.
 func overlap(a, b string) bool {
-	if b == "*" {
-		b = ""
+	if wildcard(a) || b == "*" || wildcard(b) {
+		return true
 	}
-	return wildcard(a) || wildcard(b) || a == b
+	x, err1 := netip.ParseAddr(a)
+	y, err2 := netip.ParseAddr(b)
+	return err1 == nil && err2 == nil && x.Unmap() == y.Unmap()
 }
 
 // replaced reports whether l belongs to a container that this site's takes the

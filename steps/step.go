@@ -53,6 +53,7 @@ type Finding struct {
 type Shared struct {
 	Keys    Keys              // the credentials in use, if any host has them
 	Sources map[string]string // by host name: the address it uses towards the SFU's bind address
+	HTTPS   map[string]string // by host name: where its own proxy listens, "127.0.0.1:443" where nobody says
 }
 
 // Define makes a Step of a probe, a function that shares (nil where nothing is

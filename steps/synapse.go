@@ -2,11 +2,9 @@ package steps
 
 import (
 	"context"
-	"fmt"
 	"path"
 	"slices"
 	"strings"
-	"time"
 
 	"al.essio.dev/pkg/shellescape"
 	"golang.org/x/mod/semver"
@@ -31,6 +29,7 @@ type synapseFacts struct {
 	problem string // why the configuration could not be read
 	version string // "1.160.0"; "" where it cannot be told
 	workers []string
+	others  neighbours
 }
 
 // unitFacts are what systemd says of Synapse's unit.
@@ -45,53 +44,69 @@ type unitFacts struct {
 // SynapseOnDebian makes the effective configuration of a packaged Synapse right.
 func SynapseOnDebian(site Site, c SynapseDebian) Step {
 	probe := func(ctx context.Context, o host.Observer) (synapseFacts, error) {
-		_, all, res, err := look(ctx, o, []string{synapseDir + "/homeserver.yaml", synapseDir + "/conf.d/*.yaml"},
+		_, all, res, err := look(ctx, o, configPaths(debianConfigs),
 			host.Cmd{Argv: []string{"systemctl", "show", "--property=LoadState,ActiveState,User,ExecStart", "--", c.Unit}},
-			host.Sh("dpkg-query -W -f '${Version}\\n' matrix-synapse-py3 matrix-synapse 2>/dev/null; true"),
-			host.Sh("systemctl list-units --plain --no-legend 'matrix-synapse-worker*' 'matrix-synapse@*' 2>/dev/null; true"))
+			queryVersion,
+			host.Sh("systemctl list-units --plain --no-legend 'matrix-synapse-worker*' 'matrix-synapse@*' 2>/dev/null; true"), queryNeighbours)
 		if err != nil {
 			return synapseFacts{}, err
 		}
-		f := synapseFacts{name: o.Name(), unit: parseUnit(res[0]), version: upstreamVersion(string(res[1].Stdout))}
+		f := synapseFacts{name: o.Name(), unit: parseUnit(res[0]), version: upstreamVersion(string(res[1].Stdout)), others: parseNeighbours(res[3])}
 		for line := range strings.Lines(string(res[2].Stdout)) {
-			f.workers = append(f.workers, strings.Fields(line + " -")[0])
+			if w := strings.Fields(line); len(w) > 0 {
+				f.workers = append(f.workers, w[0])
+			}
 		}
 		if !f.unit.Found {
 			return f, nil
 		}
-		if !slices.Equal(f.unit.Configs, []string{synapseDir + "/homeserver.yaml", synapseDir + "/conf.d"}) {
-			if all, err = readConfigs(ctx, o, f.unit.Configs); err != nil {
+		if !slices.Equal(f.unit.Configs, debianConfigs) {
+			if all, err = o.Read(ctx, configPaths(f.unit.Configs)...); err != nil {
 				return f, err
 			}
 		}
-		for _, file := range all {
-			switch {
-			case !file.Exists && strings.ContainsAny(file.Path, "*"):
-			case !file.Exists:
-				f.problem = file.Path + " is not there"
-			case file.Err != "":
-				f.problem = file.Path + ": " + file.Err
-			default:
-				f.files = append(f.files, configFile{file.Real, file.Data})
-			}
-		}
+		f.load(all)
 		return f, nil
 	}
 	return Define("synapse", probe, nil, func(f synapseFacts, _ Shared) (Decision, error) { return f.decide(site, c), nil })
 }
 
-// readConfigs reads what --config-path names: files, and of folders the *.yaml
-// in them, sorted (element-hq/synapse synapse/config/_base.py find_config_files).
-func readConfigs(ctx context.Context, o host.Observer, configs []string) ([]host.File, error) {
+// debianConfigs are the --config-path arguments of the package's unit.
+var debianConfigs = []string{synapseDir + "/homeserver.yaml", synapseDir + "/conf.d"}
+
+// queryVersion leaves out packages that were removed and left their
+// configuration behind.
+var queryVersion = host.Sh(`dpkg-query -W -f '${db:Status-Status} ${Version}\n' matrix-synapse-py3 matrix-synapse 2>/dev/null | sed -n 's/^installed //p'`)
+
+// configPaths are the files that --config-path names, and of folders the *.yaml
+// in them, sorted (element-hq/synapse synapse/config/_base.py
+// find_config_files), those with a leading dot too.
+func configPaths(configs []string) []string {
 	var paths []string
 	for _, p := range configs {
 		if strings.HasSuffix(p, ".yaml") || strings.HasSuffix(p, ".yml") {
 			paths = append(paths, p)
 		} else {
-			paths = append(paths, p+"/*.yaml")
+			paths = append(paths, p+"/.*.yaml", p+"/*.yaml")
 		}
 	}
-	return o.Read(ctx, paths...)
+	return paths
+}
+
+// load takes in the configuration in its order. Synapse passes over folders
+// in folders.
+func (f *synapseFacts) load(files []host.File) {
+	for _, file := range files {
+		switch {
+		case !file.Exists && strings.ContainsAny(file.Path, "*"), file.Exists && file.Mode.IsDir():
+		case !file.Exists:
+			f.problem = file.Path + " is not there"
+		case file.Err != "":
+			f.problem = file.Path + ": " + file.Err
+		default:
+			f.files = append(f.files, configFile{file.Real, file.Data})
+		}
+	}
 }
 
 // parseUnit reads `systemctl show`. ExecStart is one line: "{ path=... ;
@@ -116,7 +131,12 @@ func parseUnit(r host.Result) unitFacts {
 	return u
 }
 
+// parseArgv takes `python -m synapse.app.homeserver ...` alone: in the unit of a
+// Synapse in a container, -c is the shell's.
 func (u *unitFacts) parseArgv(argv []string) {
+	if i := slices.Index(argv, "-m"); i < 0 || i+1 >= len(argv) || !strings.HasPrefix(argv[i+1], "synapse.") {
+		return
+	}
 	for i, a := range argv {
 		p := ""
 		switch {
@@ -157,23 +177,32 @@ func (f synapseFacts) decide(site Site, c SynapseDebian) Decision {
 	fail := func(summary, hint string) Decision {
 		return Decision{Findings: []Finding{{Error, summary, hint}}}
 	}
+	const wayOut = `use synapse "external" {}: ecdeploy then says which settings are needed and checks them`
+	inContainer, isContainer := f.others.synapse()
 	switch {
+	case len(f.others.managers) > 0 && len(f.unit.Configs) == 0:
+		return fail("Synapse on "+f.name+" belongs to "+strings.Join(f.others.managers, ", ")+", which would overwrite edits of its files and is not supported yet", wayOut)
+	case isContainer && len(f.unit.Configs) == 0:
+		return fail("Synapse on "+f.name+" runs in "+inContainer+", and ecdeploy does not edit files of containers yet", wayOut)
 	case !f.unit.Found:
-		return fail("there is no unit "+c.Unit+" on "+f.name, `name it with unit = "..." in synapse "debian" {}, or use synapse "external" {} for a Synapse in a container`)
+		return fail("there is no unit "+c.Unit+" on "+f.name, `apt install matrix-synapse, or name the unit with unit = "..." in synapse "debian" {}; for a Synapse in a container `+wayOut)
 	case !f.unit.Active:
 		return fail("Synapse ("+c.Unit+") does not run on "+f.name, "systemctl status "+c.Unit)
 	case f.problem != "":
 		return fail("Synapse's configuration cannot be read: "+f.problem, "systemctl cat "+c.Unit)
 	case len(f.files) == 0:
-		return fail("Synapse's configuration files cannot be told from "+c.Unit, `use synapse "external" {}`)
+		return fail("Synapse's configuration files cannot be told from "+c.Unit, wayOut)
 	case f.older("1.140.0"):
-		return fail("Synapse "+f.version+" is too old: MatrixRTC transports came with 1.140", "upgrade matrix-synapse")
-	case len(f.workers) > 0:
-		return fail("Synapse has workers on "+f.name+" ("+strings.Join(f.workers, ", ")+"), which are not supported yet: each would need a restart", `use synapse "external" {}: ecdeploy then says which settings are needed and checks them`)
+		return fail("Synapse "+f.version+" on "+f.name+" is too old: MatrixRTC transports came with 1.140", "upgrade it, from Debian's backports or https://packages.matrix.org/debian/")
+	case len(f.workerNames()) > 0:
+		return fail("Synapse has workers on "+f.name+" ("+strings.Join(f.workerNames(), ", ")+"), which are not supported yet: each would need a restart", wayOut)
 	}
 	want := synapseWants(site, c, f)
 	var d Decision
-	d.Findings = append(d.Findings, f.notes()...)
+	d.Findings = append(f.others.managed(f.name, "Synapse's files", wayOut), f.notes()...)
+	if isContainer {
+		d.Findings = append(d.Findings, Finding{Warning, "beside " + c.Unit + ", a Synapse runs in " + inContainer + " on " + f.name + "; the unit's is edited", "if the site's is the other one, " + wayOut})
+	}
 	edits, err := want.edit(f.files)
 	if err != nil {
 		d.Findings = append(d.Findings, refusal("Synapse's configuration", err))
@@ -185,20 +214,10 @@ func (f synapseFacts) decide(site Site, c SynapseDebian) Decision {
 	}
 	d.Changes = []Change{&Files{
 		Title: "Synapse", Edits: edits, Unit: c.Unit, Action: "restart", Timeout: c.StartTimeout,
-		Overlay: []string{synapseDir}, Check: f.checker(),
+		Overlay: overlayTops(synapseDir, edits), Check: f.checker(),
 		Interrupt: "Synapse restarts: clients wait until it is up again",
 	}}
 	return d
-}
-
-// notes explain settings that do not do what guides say.
-func (f synapseFacts) notes() []Finding {
-	for _, file := range slices.Backward(f.files) {
-		if v, ok := get(file.Data, "experimental_features", "msc4140_enabled"); ok {
-			return []Finding{{Note, fmt.Sprintf("experimental_features.msc4140_enabled (%v) in %s has no effect: no Synapse has such a key; delayed events are switched on by max_event_delay_duration", v, file.Path), ""}}
-		}
-	}
-	return nil
 }
 
 // checker runs Synapse's own configuration check as the unit's user, so that
@@ -213,21 +232,4 @@ func (f synapseFacts) checker() string {
 		cmd = "setpriv --reuid=" + shellescape.Quote(f.unit.User) + ` --regid="$(id -g ` + shellescape.Quote(f.unit.User) + `)" --init-groups -- ` + cmd
 	}
 	return "cd / && out=$(" + cmd + ` 2>&1) || { printf '%s\n' "$out" >&2; exit 1; }`
-}
-
-func synapseChecks(site Site, c SynapseDebian, f synapseFacts) []Check {
-	base := f.localURL()
-	if base == "" {
-		return nil
-	}
-	logs := "unit:" + c.Unit
-	flags := []string{"org.matrix.msc4140"}
-	if !f.older("1.156.0") {
-		flags = append(flags, "org.matrix.msc4143")
-	}
-	return []Check{
-		{Name: "Synapse has delayed events on", HTTP: &HTTPCheck{URL: base + "/_matrix/client/versions", Status: 200, JSONTrue: flags}, Timeout: c.StartTimeout, Logs: logs, Hint: "journalctl -u " + c.Unit},
-		{Name: "Synapse serves the transports", HTTP: &HTTPCheck{URL: base + "/_matrix/client/unstable/org.matrix.msc4143/rtc/transports", Status: 401, Body: "M_MISSING_TOKEN"}, Timeout: 20 * time.Second, Logs: logs, Hint: "journalctl -u " + c.Unit},
-		{Name: "Synapse answers OpenID look-ups", HTTP: &HTTPCheck{URL: base + "/_matrix/federation/v1/openid/userinfo?access_token=x", Status: 401, Body: "M_UNKNOWN_TOKEN"}, Timeout: 20 * time.Second, Logs: logs, Hint: "journalctl -u " + c.Unit},
-	}
 }

@@ -3,7 +3,8 @@ package steps
 import (
 	"errors"
 	"fmt"
-	"net"
+	"math"
+	"math/big"
 	"strconv"
 	"strings"
 	"time"
@@ -71,6 +72,8 @@ func number(v any, ok bool, def float64) float64 {
 		return float64(n)
 	case float64:
 		return n
+	case *big.Int: // only where it is too large for an int
+		return math.Inf(n.Sign())
 	}
 	return def
 }
@@ -84,13 +87,21 @@ func (f synapseFacts) transports(site Site) settings {
 	if !ok || len(list) == 0 {
 		return settings{{path: []any{"matrix_rtc", "transports"}, value: []any{entry}}}
 	}
+	first := -1
 	for i, t := range list {
-		if m, ok := t.(splice.Map); ok && m.Get("type") == "livekit" {
-			if m.Get("livekit_service_url") == site.Auth.URL {
-				return nil
-			}
-			return settings{{path: []any{"matrix_rtc", "transports", i, "livekit_service_url"}, value: site.Auth.URL}}
+		m, ok := t.(splice.Map)
+		if !ok || m.Get("type") != "livekit" {
+			continue
 		}
+		if m.Get("livekit_service_url") == site.Auth.URL {
+			return nil
+		}
+		if first < 0 {
+			first = i
+		}
+	}
+	if first >= 0 { // an older URL of ours; a second SFU is never announced
+		return settings{{path: []any{"matrix_rtc", "transports", first, "livekit_service_url"}, value: site.Auth.URL}}
 	}
 	return settings{{path: []any{"matrix_rtc", "transports"}, value: entry, add: true}}
 }
@@ -119,7 +130,7 @@ func (f synapseFacts) openID() settings {
 		}
 	}
 	if client == nil {
-		return nil // said by checks: nothing serves clients
+		return nil // said by notes: nothing serves clients
 	}
 	return settings{{path: client, value: "openid", add: true}}
 }
@@ -235,33 +246,4 @@ func synapseDuration(v any) time.Duration {
 		}
 	}
 	return 0
-}
-
-// localURL is where Synapse answers clients over plain HTTP on its own host.
-func (f synapseFacts) localURL() string {
-	v, _ := f.effective("listeners")
-	list, _ := v.([]any)
-	for _, l := range list {
-		m, _ := l.(splice.Map)
-		resources, _ := m.Get("resources").([]any)
-		for _, r := range resources {
-			rm, _ := r.(splice.Map)
-			for _, n := range names(rm.Get("names")) {
-				if n == "client" && m.Get("tls") != true {
-					return "http://" + net.JoinHostPort(listenAddr(m), fmt.Sprint(m.Get("port")))
-				}
-			}
-		}
-	}
-	return ""
-}
-
-func listenAddr(m splice.Map) string {
-	if all := names(m.Get("bind_addresses")); len(all) > 0 {
-		return dialable(all[0])
-	}
-	if a, ok := m.Get("bind_address").(string); ok {
-		return dialable(a)
-	}
-	return "127.0.0.1"
 }

@@ -232,33 +232,38 @@ func covers(from, ip string) bool {
 
 func ufwComment(site Site) string { return "ecdeploy " + site.Name }
 
-// ufwCommands add and delete the rule for o; both may run twice.
-func ufwCommands(site Site, o opening) (add, del string) {
+// ufwCommands are the arguments of ufw that add and delete the rule for o.
+func ufwCommands(site Site, o opening) (add, del []string) {
 	rule := []string{"allow"}
 	if o.From == "" {
 		rule = append(rule, o.ports()+"/"+o.Proto)
 	} else {
 		rule = append(rule, "proto", o.Proto, "from", o.From, "to", "any", "port", o.ports())
 	}
-	add = shellescape.QuoteCommand(append(append([]string{"ufw"}, rule...), "comment", ufwComment(site))) + " >/dev/null"
-	del = "out=$(" + shellescape.QuoteCommand(append([]string{"ufw", "--force", "delete"}, rule...)) +
-		` 2>&1) || case $out in *non-existent*) : ;; *) printf '%s\n' "$out" >&2; exit 1 ;; esac`
-	return add, del
+	return slices.Concat(rule, []string{"comment", ufwComment(site)}), slices.Concat([]string{"--force", "delete"}, rule)
+}
+
+// ufwChange runs ufw with do, and on an undo with back.
+func ufwChange(verb string, o opening, do, back []string) Change {
+	return &Exec{
+		Verb: verb, Title: "ufw allow " + o.String(),
+		SaveText: "ec_save_ufw",
+		DoText:   "ufw " + shellescape.QuoteCommand(do) + " >/dev/null && ec_keep_ufw",
+		UndoText: "ec_undo_ufw " + shellescape.QuoteCommand(back),
+	}
 }
 
 // ufwAllow is one rule of our own. It is only planned where its effect was not
 // there, so deleting it takes away nothing of anybody else's.
 func ufwAllow(site Site, o opening) Change {
 	add, del := ufwCommands(site, o)
-	return &Exec{Verb: "+", Title: "ufw allow " + o.String(), DoText: add,
-		UndoText: del + "\nec_note " + shellescape.Quote("closed "+o.String()+" in ufw")}
+	return ufwChange("+", o, add, del)
 }
 
 // ufwDelete takes away a rule of our own that nothing needs any more.
 func ufwDelete(site Site, o opening) Change {
 	add, del := ufwCommands(site, o)
-	return &Exec{Verb: "-", Title: "ufw allow " + o.String(), DoText: del,
-		UndoText: add + " || exit 1\nec_note " + shellescape.Quote("opened "+o.String()+" in ufw again")}
+	return ufwChange("-", o, del, add)
 }
 
 // parseStatus reads `ufw status verbose`.

@@ -21,8 +21,12 @@ func WellKnownOnDisk(site Site, c WellKnownFile) Step {
 		}
 		return files[0], nil
 	}
-	diff := func(f host.File, _ Shared) (Decision, error) {
-		d := Decision{Checks: wellKnownChecks(site, "127.0.0.1:443", "the file "+c.Path)}
+	diff := func(f host.File, s Shared) (Decision, error) {
+		d := Decision{Checks: wellKnownChecks(site, orSelf(s.HTTPS[c.Host], "127.0.0.1:443"), "the file "+c.Path)}
+		if strings.HasPrefix(c.Path, "/matrix/") || strings.HasPrefix(f.Real, "/matrix/") {
+			d.Findings = []Finding{{Error, c.Path + " belongs to matrix-docker-ansible-deploy, which would overwrite edits and is not supported yet", `use well_known "external" {}: ecdeploy then says what it needs and checks it`}}
+			return d, nil
+		}
 		switch {
 		case !f.Exists:
 			d.Findings = []Finding{{Error, c.Path + " is not there", fmt.Sprintf("make it with at least {\"m.homeserver\": {\"base_url\": \"https://matrix.%s\"}}, or correct well_known.path", site.Domain())}}

@@ -49,6 +49,7 @@ func TestE2EMainJob(t *testing.T) {
 		}
 	})
 	t.Run("round trips", func(t *testing.T) { roundTrips(t, c, h, text) })
+	t.Run("another image", func(t *testing.T) { anotherImage(t, c, h, text) })
 	t.Run("after a change", func(t *testing.T) { afterAChange(t, c, h, text) })
 	t.Run("no leak", func(t *testing.T) { noLeak(t, c, h, plan) })
 }
@@ -132,6 +133,23 @@ func afterAChange(t *testing.T, c *cli, h *lab.Host, text string) {
 	}
 	if got := h.Exec(t, "cat /var/www/"+h.Domain+"/.well-known/matrix/client"); !strings.Contains(got, "https://rtc-jwt."+h.Domain) {
 		t.Errorf("the announcement does not follow the name:\n%s", got)
+	}
+}
+
+// anotherImage changes nothing but the JWT service's image, which the host has
+// already.
+func anotherImage(t *testing.T, c *cli, h *lab.Host, text string) {
+	image := lab.Env(t, "JWT_IMAGE")
+	h.Exec(t, "printf 'FROM "+image+"\nLABEL other=yes\n' | DOCKER_BUILDKIT=0 docker build -q -t "+image+"-other - >/dev/null 2>&1")
+	plan := planFile(t, text, `"`+image+`"`, `"`+image+`-other"`, `archive = "`+lab.Env(t, "JWT_ARCHIVE")+`"`, "")
+	const rest = "docker inspect -f '{{.State.StartedAt}}' livekit-sfu; stat -c '%n %y' /etc/nginx/conf.d/* /etc/matrix-synapse/*.yaml /var/www/*/.well-known/matrix/client; ufw status; systemctl show -p ActiveEnterTimestamp matrix-synapse"
+	before := h.Exec(t, rest)
+	c.run(t, exitOK, "apply", "--yes", plan)
+	if d := lab.LineDiff(t, before, h.Exec(t, rest)); len(d) > 0 {
+		t.Errorf("another image of the JWT service touched\n%s", strings.Join(d, "\n"))
+	}
+	if got := h.Exec(t, "docker inspect -f '{{.Config.Image}} {{.State.Running}}' element-call-jwt"); got != image+"-other true\n" {
+		t.Errorf("the JWT service's container is now %q", got)
 	}
 }
 

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # Prints what a host is like, for Snapshot; runs there as root and writes
 # nothing. Left out is what changes by itself (databases, what systemd and the
-# Docker engine remember, folders for one start of a service) and the journals.
+# Docker engine remember, folders for one start of a service, sudo's mark of a first use) and the journals.
 
 # things ACTION...: everything on disk that a deployment could touch.
 things() {
@@ -10,7 +10,7 @@ things() {
 		-o -path /var/lib/systemd -o -path /var/lib/private -o -path /var/lib/logrotate \
 		-o -path '/var/lib/nginx/*' -o -path '/var/lib/matrix-synapse/homeserver.db*' \
 		-o -path '/tmp/systemd-private-*' -o -path '/var/tmp/systemd-private-*' -o -path '/tmp/.*-unix' \
-		-o -name __pycache__ \) -prune -o "$@" 2>/dev/null
+		-o -name __pycache__ -o -name .sudo_as_admin_successful \) -prune -o "$@" 2>/dev/null
 }
 
 # of EXISTING-COMMAND...: nothing where there is no such command.

@@ -1,0 +1,311 @@
+package steps
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/splice"
+)
+
+// pemCert is a certificate for names that ends after days from now.
+func pemCert(t *testing.T, days int, names ...string) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: names, NotBefore: time.Now().AddDate(-1, 0, 0), NotAfter: time.Now().AddDate(0, 0, days)}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+}
+
+const nginxConf = `user www-data;
+include /etc/nginx/modules-enabled/*.conf;
+http {
+	include mime.types;
+	access_log /var/log/nginx/access.log;
+	include /etc/nginx/conf.d/*.conf;
+	include /etc/nginx/sites-enabled/*;
+}
+`
+
+// nginxHost is a Debian host whose sites-enabled holds symlinks.
+func nginxHost(t *testing.T, sites map[string]string) fakeObserver {
+	o := fakeObserver{files: map[string]string{
+		"/etc/nginx/nginx.conf": nginxConf, "/etc/nginx/mime.types": "types { }\n",
+		"/etc/letsencrypt/live/rtc/fullchain.pem": pemCert(t, 60, "*.example.org", "example.org"),
+		"/etc/letsencrypt/live/rtc/privkey.pem":   "KEY",
+	}, links: map[string]string{}}
+	for name, text := range sites {
+		if strings.HasPrefix(name, "/") {
+			o.files[name] = text
+			continue
+		}
+		o.files["/etc/nginx/sites-available/"+name] = text
+		o.links["/etc/nginx/sites-enabled/"+name] = "/etc/nginx/sites-available/" + name
+	}
+	o.answer = func(argv string) host.Result {
+		if strings.HasPrefix(argv, "for k in") {
+			return host.Result{Stdout: []byte("/etc/letsencrypt/live/rtc/privkey.pem\n")}
+		}
+		return host.Result{}
+	}
+	return o
+}
+
+func decideNginx(t *testing.T, site Site, c ProxyNginx, o host.Observer) Decision {
+	t.Helper()
+	c.Host = "h"
+	facts, err := Nginx(site, c).Probe(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := facts.Diff(Shared{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// apply makes the edits of a decision in the files of o.
+func (o fakeObserver) apply(t *testing.T, d Decision) {
+	t.Helper()
+	for _, c := range d.Changes {
+		for _, e := range c.(*Files).Edits {
+			switch {
+			case e.Remove:
+				delete(o.files, e.Path)
+			case e.Edits == nil:
+				o.files[e.Path] = e.Text.Masked()
+			default:
+				after, err := splice.Apply([]byte(o.files[e.Path]), e.Edits)
+				if err != nil {
+					t.Fatal(err)
+				}
+				o.files[e.Path] = string(after)
+			}
+		}
+	}
+}
+
+func verbs(d Decision) []string {
+	var out []string
+	for _, c := range d.Changes {
+		out = append(out, editDetails(c.(*Files).Edits)...)
+	}
+	return out
+}
+
+// settle applies a decision and wants the second one to have nothing to do.
+func (o fakeObserver) settle(t *testing.T, site Site, d Decision) {
+	t.Helper()
+	for _, f := range d.Findings {
+		if f.Severity == Error {
+			t.Fatalf("got %s", summaries(d.Findings))
+		}
+	}
+	o.apply(t, d)
+	// Our own files belong to root and are 0644, as the fake has all files.
+	if again := decideNginx(t, site, ProxyNginx{}, o); len(again.Changes) != 0 {
+		t.Fatalf("the second apply plans %v", verbs(again))
+	}
+}
+
+// oneName is testSite with both services below one name.
+func oneName(name string) Site {
+	s := testSite()
+	s.SFU.URL, s.Auth.URL = "https://"+name+"/livekit/sfu", "https://"+name+"/livekit/jwt"
+	s.Fronts = map[string][]Route{"h": {{"sfu", s.SFU.URL, "127.0.0.1:7880"}, {"auth", s.Auth.URL, "127.0.0.1:8080"}}}
+	return s
+}
+
+func TestNginxTwoNamesOfOurOwn(t *testing.T) {
+	o := nginxHost(t, map[string]string{"default": "server { listen 80 default_server; server_name _; root /var/www/html; }\n"})
+	site := testSite()
+	d := decideNginx(t, site, ProxyNginx{}, o)
+	if diff := cmp.Diff([]string{"+ /etc/nginx/conf.d/ecdeploy-example.org.conf"}, verbs(d)); diff != "" {
+		t.Fatal(diff)
+	}
+	o.settle(t, site, d)
+	text := o.files["/etc/nginx/conf.d/ecdeploy-example.org.conf"]
+	parsed, err := splice.ParseNginx([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	servers := splice.ServerBlocks(parsed)
+	if len(servers) != 2 || !servers[0].TLS || !servers[1].TLS {
+		t.Fatalf("got %d servers in\n%s", len(servers), text)
+	}
+	// LiveKit's token stands in the query: its requests go into no access log.
+	for i, want := range []bool{true, false} {
+		loc, _ := splice.LocationFor(servers[i].Directive, "/rtc")
+		if off := has(loc.Body, "access_log", "off"); off != want {
+			t.Errorf("server %d: access_log off is %v, want %v", i, off, want)
+		}
+		if up := has(loc.Body, "proxy_set_header", "Upgrade", "$http_upgrade"); up != want {
+			t.Errorf("server %d: upgrade is %v, want %v", i, up, want)
+		}
+	}
+}
+
+func has(dirs []*splice.Directive, name string, args ...string) bool {
+	for _, d := range dirs {
+		if d.Name == name && cmp.Equal(d.Args, args) {
+			return true
+		}
+	}
+	return false
+}
+
+const matrixSite = `# the homeserver
+server {
+    listen 80;
+    server_name matrix.example.org;
+    return 301 https://$host$request_uri;
+}
+server {
+    listen 8448 ssl;
+    server_name matrix.example.org;
+    location / { proxy_pass http://127.0.0.1:8008; }
+}
+server {
+    listen 443 ssl;
+    listen [::]:443 ssl;
+    server_name chat.example.org matrix.example.org;
+    ssl_certificate /etc/letsencrypt/live/rtc/fullchain.pem;
+    location /_matrix { proxy_pass http://127.0.0.1:8008; }
+}
+`
+
+func TestNginxOneNameInAForeignBlock(t *testing.T) {
+	o := nginxHost(t, map[string]string{"matrix": matrixSite})
+	site := oneName("matrix.example.org")
+	d := decideNginx(t, site, ProxyNginx{}, o)
+	want := []string{"+ /etc/nginx/ecdeploy/example.org.matrix.example.org.conf", "~ /etc/nginx/sites-available/matrix"}
+	if diff := cmp.Diff(want, verbs(d)); diff != "" {
+		t.Fatal(diff)
+	}
+	o.settle(t, site, d)
+	// One line, in the block for port 443: the ones on 80 and 8448 stay.
+	wantText := strings.Replace(matrixSite, "location /_matrix { proxy_pass http://127.0.0.1:8008; }\n",
+		"location /_matrix { proxy_pass http://127.0.0.1:8008; }\n    include /etc/nginx/ecdeploy/example.org.matrix.example.org.conf;\n", 1)
+	if diff := cmp.Diff(wantText, o.files["/etc/nginx/sites-available/matrix"]); diff != "" {
+		t.Error(diff)
+	}
+	parsed, err := splice.ParseNginx([]byte(o.files["/etc/nginx/ecdeploy/example.org.matrix.example.org.conf"]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &splice.Directive{Name: "server", Block: true, Body: parsed}
+	for uri, upstream := range map[string]string{"/livekit/sfu/rtc": "http://127.0.0.1:7880/", "/livekit/jwt/sfu/get": "http://127.0.0.1:8080/"} {
+		loc, ok := splice.LocationFor(server, uri)
+		if !ok || !has(loc.Body, "proxy_pass", upstream) { // the slash at its end strips the prefix
+			t.Errorf("%s does not go to %s", uri, upstream)
+		}
+	}
+}
+
+// What one public name needed is gone when the site gets another, and another
+// site's files and lines stay, even where its name begins alike.
+func TestNginxNameChanges(t *testing.T) {
+	other := "# For matrix.example.org of example.org.uk, included by /etc/nginx/sites-available/matrix. Written by ecdeploy.\nlocation ^~ /x/ { }\n"
+	sites := map[string]string{
+		"matrix": strings.Replace(matrixSite, "    location /_matrix {", "    include /etc/nginx/ecdeploy/example.org.uk.matrix.example.org.conf;\n    location /_matrix {", 1),
+		"/etc/nginx/ecdeploy/example.org.uk.matrix.example.org.conf": other,
+		"/etc/nginx/ecdeploy/mine.conf":                              "# by hand\n",
+	}
+	o := nginxHost(t, sites)
+	before := o.files["/etc/nginx/sites-available/matrix"]
+	site := oneName("matrix.example.org")
+	o.settle(t, site, decideNginx(t, site, ProxyNginx{}, o))
+
+	site = testSite()
+	d := decideNginx(t, site, ProxyNginx{}, o)
+	want := []string{"~ /etc/nginx/sites-available/matrix", "- /etc/nginx/ecdeploy/example.org.matrix.example.org.conf", "+ /etc/nginx/conf.d/ecdeploy-example.org.conf"}
+	if diff := cmp.Diff(want, verbs(d)); diff != "" {
+		t.Fatal(diff)
+	}
+	o.settle(t, site, d)
+	if diff := cmp.Diff(before, o.files["/etc/nginx/sites-available/matrix"]); diff != "" {
+		t.Error(diff)
+	}
+
+	site = oneName("chat.example.org") // another name of the same block
+	d = decideNginx(t, site, ProxyNginx{}, o)
+	want = []string{"+ /etc/nginx/ecdeploy/example.org.chat.example.org.conf", "~ /etc/nginx/sites-available/matrix", "- /etc/nginx/conf.d/ecdeploy-example.org.conf"}
+	if diff := cmp.Diff(want, verbs(d)); diff != "" {
+		t.Fatal(diff)
+	}
+	o.settle(t, site, d)
+	for p, text := range map[string]string{"/etc/nginx/ecdeploy/example.org.uk.matrix.example.org.conf": other, "/etc/nginx/ecdeploy/mine.conf": "# by hand\n"} {
+		if o.files[p] != text {
+			t.Errorf("%s became %q", p, o.files[p])
+		}
+	}
+}
+
+// The listen lines and names of a block may stand in a snippet.
+func TestNginxBlockMadeOfSnippets(t *testing.T) {
+	o := nginxHost(t, map[string]string{
+		"/etc/nginx/snippets/tls.conf":  "listen 443 ssl;\ninclude snippets/cert.conf;\n",
+		"/etc/nginx/snippets/cert.conf": "ssl_certificate /srv/certs/site.pem;\n",
+		"/srv/certs/site.pem":           pemCert(t, 60, "rtc.example.org"),
+		"rtc":                           "server {\n\tserver_name rtc.example.org;\n\tinclude snippets/tls.conf;\n}\n",
+	})
+	reads := 0
+	o.reads = &reads
+	site := oneName("rtc.example.org")
+	d := decideNginx(t, site, ProxyNginx{}, o)
+	if diff := cmp.Diff([]string{"+ /etc/nginx/ecdeploy/example.org.rtc.example.org.conf", "~ /etc/nginx/sites-available/rtc"}, verbs(d)); diff != "" {
+		t.Errorf("%s\n%s", diff, summaries(d.Findings))
+	}
+	if reads != 2 {
+		t.Errorf("%d flights, want 2: the second for the certificate", reads)
+	}
+	// A pattern answers for names without a block of their own, and keeps doing so.
+	o = nginxHost(t, map[string]string{"wild": "server {\n listen 443 ssl;\n server_name *.example.org;\n}\n"})
+	if diff := cmp.Diff([]string{"+ /etc/nginx/conf.d/ecdeploy-example.org.conf"}, verbs(decideNginx(t, site, ProxyNginx{}, o))); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestNginxListensAsTheOthersDo(t *testing.T) {
+	for _, c := range []struct {
+		name, sites string
+		want        []string
+	}{
+		{"a specific address", "server { listen 198.51.100.7:443 ssl http2; server_name a.test; }", []string{"198.51.100.7:443 ssl"}},
+		{"behind an SNI proxy", "server { listen 127.0.0.1:8443 ssl proxy_protocol; server_name a.test; }", []string{"127.0.0.1:8443 ssl"}},
+		{"federation alone", "server { listen 8448 ssl; server_name a.test; } server { listen 443 ssl; server_name b.test; }", []string{"443 ssl"}},
+		{"nothing yet", "server { listen 80; }", []string{"443 ssl", "[::]:443 ssl"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := nginxHost(t, map[string]string{"x": c.sites + "\n"})
+			o.apply(t, decideNginx(t, testSite(), ProxyNginx{}, o))
+			parsed, err := splice.ParseNginx([]byte(o.files["/etc/nginx/conf.d/ecdeploy-example.org.conf"]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, l := range splice.ServerBlocks(parsed)[0].Listens {
+				got = append(got, strings.Join(l, " "))
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
