@@ -74,8 +74,9 @@ if command -v docker >/dev/null; then
 	case $(readlink -f "$(command -v docker)") in */snap*) echo how snap ;; esac
 	if v=$(docker version --format '{{.Server.Version}}' 2>/dev/null) && [ -n "$v" ]; then
 		printf 'docker %s\n' "$v"
-		docker info --format 'security {{json .SecurityOptions}}' 2>/dev/null
-		d=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null)
+		i=$(docker info --format 'security {{json .SecurityOptions}}{{println}}root {{.DockerRootDir}}' 2>/dev/null)
+		printf '%s\n' "$i"
+		d=$(printf '%s\n' "$i" | sed -n 's/^root //p')
 		for i in $IMAGES; do docker image inspect -- "$i" >/dev/null 2>&1 || echo fetch; done
 		docker ps --format 'published {{.Names}}	{{.Ports}}' 2>/dev/null
 		for c in $CONTAINERS; do

@@ -219,3 +219,43 @@ func TestParseListener(t *testing.T) {
 		}
 	}
 }
+
+// A deployed host, as it answered: what listens there is our own.
+const preflightDeployed = `os PRETTY_NAME="Debian GNU/Linux forky/sid"
+os ID=debian
+arch x86_64
+clock 1764000000
+room 74089
+docker 28.5.2+dfsg4
+security ["name=seccomp,profile=builtin","name=cgroupns"]
+root /var/lib/docker
+published element-call-jwt	
+published livekit-sfu	
+ours 21600
+ours 21600
+ours 21409
+sibling 21409
+sibling 21600
+images 74089 /var/lib/docker
+dns matrix-rtc-sfu.example.org 198.51.100.7
+dns matrix-rtc-jwt.example.org 198.51.100.7
+dns example.org 198.51.100.7
+listen udp 127.0.0.11:54176 
+listen tcp 127.0.0.1:39097 users:(("containerd",pid=162,fd=10))
+listen tcp 127.0.0.1:8080 users:(("jwt-service",pid=21409,fd=3))
+listen tcp 127.0.0.1:7880 users:(("livekit-server",pid=21600,fd=6))
+listen tcp *:7881 users:(("livekit-server",pid=21600,fd=3))
+listen tcp 0.0.0.0:443 users:(("nginx",pid=21253,fd=8),("nginx",pid=21252,fd=8),("nginx",pid=171,fd=8))
+listen tcp [::]:443 users:(("nginx",pid=21253,fd=9),("nginx",pid=21252,fd=9),("nginx",pid=171,fd=9))
+`
+
+func TestPreflightOfADeployedHost(t *testing.T) {
+	if got := preflightFindings(t, testSite(), preflightFound(preflightDeployed)); len(got) != 0 {
+		t.Errorf("got %s, want nothing", summaries(got))
+	}
+	// Made by somebody else, the same listeners are in the way.
+	strangers := strings.NewReplacer("ours", "theirs", "sibling", "theirs").Replace(preflightDeployed)
+	if got := preflightFindings(t, testSite(), preflightFound(strangers)); strings.Count(summaries(got), "error: port") != 3 {
+		t.Errorf("got %s, want three ports taken", summaries(got))
+	}
+}

@@ -7,11 +7,15 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/term"
 
 	"github.com/emdecloud/ecdeploy/internal/engine"
@@ -58,40 +62,70 @@ func (a *app) apply(ctx context.Context, f *plans.File, yes bool) error {
 		return err
 	}
 	defer a.secondInterrupt(ctx)()
-	var done []view.Row
-	defer func() { a.table(done) }()
-	applied := false
-	for i, site := range s.file.Sites {
-		if p.Sites[i].Empty() {
-			done = append(done, view.Row{site.ServerName, "nothing to do", ""})
-			continue
-		}
-		began := time.Now()
-		var err error
-		if applied {
-			err = a.planAgain(ctx, s, site, &p.Sites[i], yes)
-		}
-		if err == nil {
-			err = a.applySite(ctx, s, site, p.Sites[i])
-		}
-		if err != nil {
-			done = append(done, view.Row{site.ServerName, outcome(err), ""})
-			for _, rest := range s.file.Sites[i+1:] {
-				done = append(done, view.Row{rest.ServerName, "not begun", ""})
-			}
-			err = fmt.Errorf("%s: %w", site.ServerName, err)
-			if applied {
-				err = partlyApplied{err}
-			}
-			return err
-		}
-		applied = true
-		done = append(done, view.Row{site.ServerName, "applied", time.Since(began).Round(100 * time.Millisecond).String()})
-	}
-	return nil
+	return a.applyAll(ctx, s, p, yes)
 }
 
-// partlyApplied says that sites before the one that failed were applied and
+// applyAll applies the sites at once, but for those that share a host: they
+// come one after the other, in the order of the plan file. After a failure no
+// further site is begun.
+func (a *app) applyAll(ctx context.Context, s *session, p plans.Plan, yes bool) error {
+	sites := s.file.Sites
+	rows := make([]view.Row, len(sites))
+	errs := make([]error, len(sites))
+	done := make([]chan struct{}, len(sites))
+	var failed, applied atomic.Bool
+	var asking sync.Mutex
+	emit := a.sink()
+	var g errgroup.Group
+	for i, site := range sites {
+		done[i] = make(chan struct{})
+		g.Go(func() error {
+			defer close(done[i])
+			again := false
+			for j, before := range sites[:i] {
+				if p.Sites[j].Empty() || !slices.ContainsFunc(site.HostNames(), func(h string) bool { return slices.Contains(before.HostNames(), h) }) {
+					continue
+				}
+				<-done[j]
+				again = true
+			}
+			began := time.Now()
+			switch {
+			case p.Sites[i].Empty():
+				rows[i] = view.Row{site.ServerName, "nothing to do", ""}
+				return nil
+			case failed.Load():
+				rows[i] = view.Row{site.ServerName, "not begun", ""}
+				return nil
+			case again:
+				asking.Lock()
+				errs[i] = a.planAgain(ctx, s, site, &p.Sites[i], yes)
+				asking.Unlock()
+			}
+			if errs[i] == nil {
+				errs[i] = a.applySite(ctx, s, site, p.Sites[i], emit)
+			}
+			if errs[i] != nil {
+				failed.Store(true)
+				rows[i] = view.Row{site.ServerName, outcome(errs[i]), ""}
+				errs[i] = fmt.Errorf("%s: %w", site.ServerName, errs[i])
+				return nil
+			}
+			applied.Store(true)
+			rows[i] = view.Row{site.ServerName, "applied", time.Since(began).Round(100 * time.Millisecond).String()}
+			return nil
+		})
+	}
+	_ = g.Wait() // the errors are in errs
+	a.table(rows)
+	err := errors.Join(errs...)
+	if err != nil && applied.Load() {
+		return partlyApplied{err}
+	}
+	return err
+}
+
+// partlyApplied says that beside the site that failed others were applied and
 // stay so.
 type partlyApplied struct{ error }
 
@@ -128,13 +162,13 @@ func outcome(err error) string {
 	return "failed; nothing was changed"
 }
 
-func (a *app) applySite(ctx context.Context, s *session, site plans.Site, p plans.SitePlan) error {
+func (a *app) applySite(ctx context.Context, s *session, site plans.Site, p plans.SitePlan, emit engine.Sink) error {
 	check, err := checker(site)
 	if err != nil {
 		return err
 	}
 	run := engine.Run{
-		ID: engine.NewRunID(time.Now()), Version: version, Hosts: s.hosts, Checks: check, Emit: a.sink(),
+		ID: engine.NewRunID(time.Now()), Version: version, Hosts: s.hosts, Checks: check, Emit: emit,
 		Replan: func(ctx context.Context) (plans.SitePlan, error) { return s.plan(ctx, site) },
 	}
 	return run.Apply(ctx, p)

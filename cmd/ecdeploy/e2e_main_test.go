@@ -151,6 +151,7 @@ func anotherImage(t *testing.T, c *cli, h *lab.Host, text string) {
 	if got := h.Exec(t, "docker inspect -f '{{.Config.Image}} {{.State.Running}}' element-call-jwt"); got != image+"-other true\n" {
 		t.Errorf("the JWT service's container is now %q", got)
 	}
+	c.run(t, exitOK, "apply", "--yes", planFile(t, text))
 }
 
 // noLeak searches everything that a curious eye could reach for the site's

@@ -51,7 +51,7 @@ func run(args []string) int {
 	fmt.Fprintf(os.Stderr, "error: %v\n", err)
 	_, partly := errors.AsType[partlyApplied](err)
 	if partly {
-		fmt.Fprintln(os.Stderr, "the sites before it stay applied")
+		fmt.Fprintln(os.Stderr, "the other sites stay applied")
 	}
 	switch {
 	case errors.Is(err, engine.ErrInDoubt):
