@@ -119,7 +119,8 @@ func (f portsFacts) decide(site Site) Decision {
 	}
 	set := func(r []portRange) string { return "printf '%s\\n' '" + formatRanges(r) + "' >" + procReserved }
 	d.Changes = []Change{&Files{Title: "reserved ports " + formatRanges(want), Edits: []FileEdit{edit}, Activate: set(want),
-		Reactivate: "if [ \"$(cat " + procReserved + ")\" = '" + formatRanges(want) + "' ]; then " + set(f.reserved) + "; else ec_note 'other ports were reserved since; they stay'; fi"}}
+		Reactivate: fmt.Sprintf("case $(cat %s) in '%s') %s ;; '%s') ;; *) ec_note 'other ports were reserved since; they stay' ;; esac",
+			procReserved, formatRanges(want), set(f.reserved), formatRanges(mergeRanges(f.reserved)))}}
 	return d
 }
 
