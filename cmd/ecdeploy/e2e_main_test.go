@@ -24,6 +24,10 @@ func TestE2EMainJob(t *testing.T) {
 	synapse := h.Exec(t, "cat /etc/matrix-synapse/homeserver.yaml")
 	shown := c.run(t, exitChanges, "plan", "--detailed-exitcode", plan)
 	same(t, "plan", before, h.Snapshot(t))
+	if out := c.run(t, exitError, "apply", "--json", plan); !strings.Contains(out, "--yes") {
+		t.Errorf("without a terminal and without --yes:\n%s", out)
+	}
+	same(t, "an apply that nobody confirmed", before, h.Snapshot(t))
 	c.run(t, exitOK, "apply", "--yes", plan)
 
 	t.Run("only the needed bytes", func(t *testing.T) {

@@ -1,10 +1,16 @@
 package main
 
 import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/emdecloud/ecdeploy/internal/hosttest/lab"
+	"github.com/emdecloud/ecdeploy/internal/hosttest/relay"
 )
 
 // fault breaks something on the host from outside, at one stage of a run.
@@ -22,6 +28,38 @@ func failingUnit(unit, command, files string) (breaks, mends string) {
 	dir := "/etc/systemd/system/" + unit + ".d"
 	return "mkdir -p " + dir + " && printf '[Service]\\n" + command + "/bin/sh -c \"! grep -qs ecdeploy-fault -- " + files + " && ! grep -qs matrix-rtc -- " + files + "\"\\n' >" + dir + "/fault.conf && systemctl daemon-reload",
 		"rm -r " + dir + " && systemctl daemon-reload && systemctl reset-failed"
+}
+
+// breakOff runs ecdeploy and disturbs it while Synapse restarts: the host must
+// be as before.
+func (c *cli) breakOff(t *testing.T, h *lab.Host, args []string, disturb func(*os.Process)) {
+	t.Helper()
+	before := h.Snapshot(t)
+	cmd := exec.Command(c.bin, args...)
+	pipe, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out, errs strings.Builder
+	cmd.Stderr = &errs
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(pipe); lines.Scan(); {
+		fmt.Fprintln(&out, lines.Text())
+		if strings.HasSuffix(lines.Text(), "] Synapse") { // it begins
+			time.Sleep(time.Second)
+			disturb(cmd.Process)
+		}
+	}
+	_ = cmd.Wait() // the exit code says it
+	out.WriteString(errs.String())
+	c.all.WriteString(out.String())
+	t.Logf("it said:\n%s", &errs)
+	if got := cmd.ProcessState.ExitCode(); got != exitRolledBack {
+		t.Errorf("exit code %d, want %d\n%s", got, exitRolledBack, &out)
+	}
+	same(t, t.Name(), before, h.Snapshot(t))
 }
 
 // Each stage of a first deploy fails in turn, and the host must be as before.
@@ -63,6 +101,14 @@ func TestE2ERollback(t *testing.T) {
 			}
 		})
 	}
+	t.Run("interrupted", func(t *testing.T) {
+		line := relay.Listen(t, h.IP+":22", 0)
+		c.breakOff(t, h, c.overRelay(t, line, h, text, "apply", "--yes"), func(p *os.Process) { p.Signal(os.Interrupt) })
+	})
+	t.Run("the connection drops", func(t *testing.T) {
+		line := relay.Listen(t, h.IP+":22", 0)
+		c.breakOff(t, h, c.overRelay(t, line, h, text, "apply", "--yes"), func(*os.Process) { line.Cut() })
+	})
 	t.Run("and then it succeeds", func(t *testing.T) {
 		before := h.Snapshot(t)
 		plan := planFile(t, text)

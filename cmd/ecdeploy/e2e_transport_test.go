@@ -25,13 +25,8 @@ const maxRoundTrips = 6
 func roundTrips(t *testing.T, c *cli, h *lab.Host, text string) {
 	t.Helper()
 	took := func(oneWay time.Duration) time.Duration {
-		port := relay.Listen(t, h.IP+":22", oneWay)
-		config := filepath.Join(t.TempDir(), "config")
-		if err := os.WriteFile(config, []byte("Host 127.0.0.1\n  HostKeyAlias "+h.IP+"\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		plan := planFile(t, text, `address  = "`+h.IP+`"`, fmt.Sprintf("address = \"127.0.0.1\"\n  port = %d\n  connect_timeout = \"2m\"", port))
-		cmd := exec.Command(c.bin, "apply", "-v", "--yes", "--known-hosts", c.known, "--ssh-config", config, plan)
+		line := relay.Listen(t, h.IP+":22", oneWay)
+		cmd := exec.Command(c.bin, c.overRelay(t, line, h, text, "apply", "-v", "--yes")...)
 		pipe, err := cmd.StderrPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -59,6 +54,17 @@ func roundTrips(t *testing.T, c *cli, h *lab.Host, text string) {
 	if math.Round(trips) > maxRoundTrips {
 		t.Errorf("%.1f round trips, at most %d are allowed", trips, maxRoundTrips)
 	}
+}
+
+// overRelay are the arguments of a run that reaches its one host over a relay.
+func (c *cli) overRelay(t *testing.T, line *relay.Relay, h *lab.Host, text string, args ...string) []string {
+	t.Helper()
+	config := filepath.Join(t.TempDir(), "config")
+	if err := os.WriteFile(config, []byte("Host 127.0.0.1\n  HostKeyAlias "+h.IP+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	plan := planFile(t, text, `address  = "`+h.IP+`"`, fmt.Sprintf("address = \"127.0.0.1\"\n  port = %d\n  connect_timeout = \"2m\"", line.Port))
+	return append(args, "--known-hosts", c.known, "--ssh-config", config, plan)
 }
 
 // A host where only sudo makes root, with and without a password, on Debian's

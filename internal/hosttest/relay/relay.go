@@ -10,17 +10,33 @@ import (
 	"time"
 )
 
+// Relay is a line to one host.
+type Relay struct {
+	Port int // on loopback
+	mu   sync.Mutex
+	open []net.Conn
+}
+
+// Cut ends the connections of this moment; later ones are passed on again.
+func (r *Relay) Cut() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.open {
+		c.Close()
+	}
+	r.open = nil
+}
+
 // Listen accepts connections on loopback and passes them on to target, each
-// byte oneWay later, until the test ends. It returns the port.
-func Listen(t testing.TB, target string, oneWay time.Duration) int {
+// byte oneWay later, until the test ends.
+func Listen(t testing.TB, target string, oneWay time.Duration) *Relay {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	r := &Relay{Port: l.Addr().(*net.TCPAddr).Port}
 	var all sync.WaitGroup
-	var mu sync.Mutex
-	var open []net.Conn
 	all.Go(func() {
 		for {
 			near, err := l.Accept()
@@ -32,23 +48,19 @@ func Listen(t testing.TB, target string, oneWay time.Duration) int {
 				near.Close()
 				continue
 			}
-			mu.Lock()
-			open = append(open, near, far)
-			mu.Unlock()
+			r.mu.Lock()
+			r.open = append(r.open, near, far)
+			r.mu.Unlock()
 			all.Go(func() { pass(far, near, oneWay) })
 			all.Go(func() { pass(near, far, oneWay) })
 		}
 	})
 	t.Cleanup(func() {
 		l.Close()
-		mu.Lock()
-		for _, c := range open {
-			c.Close()
-		}
-		mu.Unlock()
+		r.Cut()
 		all.Wait()
 	})
-	return l.Addr().(*net.TCPAddr).Port
+	return r
 }
 
 // chunk is what was read at one moment.

@@ -26,7 +26,7 @@ func TestListen(t *testing.T) {
 		}
 	}()
 	const oneWay = 50 * time.Millisecond
-	c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", Listen(t, echo.Addr().String(), oneWay)))
+	c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", Listen(t, echo.Addr().String(), oneWay).Port))
 	if err != nil {
 		t.Fatal(err)
 	}
