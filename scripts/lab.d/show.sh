@@ -29,6 +29,7 @@ lab_env() {
 		HOSTS=$LAB/hosts
 		CA=$LAB/ca/ca.pem
 		DEPLOYPW=$LAB/deploypw.password
+		LIVEKIT_BINARY=$LAB/bin/server
 		LIVEKIT_IMAGE=$LIVEKIT_IMAGE
 		LIVEKIT_ARCHIVE=$LAB/images/livekit.tar
 		JWT_IMAGE=$JWT_IMAGE
