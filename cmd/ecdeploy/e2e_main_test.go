@@ -22,7 +22,7 @@ func TestE2EMainJob(t *testing.T) {
 
 	before := h.Snapshot(t)
 	synapse := h.Exec(t, "cat /etc/matrix-synapse/homeserver.yaml")
-	shown := c.run(t, exitChanges, "plan", "--detailed-exitcode", plan)
+	shown := c.run(t, exitChanges, "plan", "-detailed-exitcode", plan)
 	same(t, "plan", before, h.Snapshot(t))
 	if out := c.run(t, exitError, "apply", "--json", plan); !strings.Contains(out, "--yes") {
 		t.Errorf("without a terminal and without --yes:\n%s", out)
@@ -33,7 +33,7 @@ func TestE2EMainJob(t *testing.T) {
 	t.Run("only the needed bytes", func(t *testing.T) {
 		onlyAnnounced(t, shown, synapse, h.Exec(t, "cat /etc/matrix-synapse/homeserver.yaml"))
 	})
-	t.Run("a client can join", func(t *testing.T) { join(t, h, text) })
+	t.Run("a client can join", func(t *testing.T) { join(t, h) })
 	t.Run("idempotent", func(t *testing.T) {
 		const times = "find /etc /var/www /var/lib/ecdeploy -xdev -printf '%p %T@\n' | sort; docker inspect -f '{{.Id}} {{.State.StartedAt}}' $(docker ps -aq)"
 		applied, moments := h.Snapshot(t), h.Exec(t, times)
@@ -55,6 +55,7 @@ func TestE2EMainJob(t *testing.T) {
 	t.Run("round trips", func(t *testing.T) { roundTrips(t, c, h, text) })
 	t.Run("another image", func(t *testing.T) { anotherImage(t, c, h, text) })
 	t.Run("after a change", func(t *testing.T) { afterAChange(t, c, h, text) })
+	t.Run("one name", func(t *testing.T) { oneName(t, c, h, text) })
 	t.Run("no leak", func(t *testing.T) { noLeak(t, c, h, plan) })
 }
 
@@ -81,20 +82,25 @@ func onlyAnnounced(t *testing.T, shown, before, after string) {
 
 // join goes the way of a Matrix client: OpenID token of the real Synapse, token
 // of the JWT service, room on the deployed LiveKit through nginx and TLS, media.
-func join(t *testing.T, h *lab.Host, text string) {
+func join(t *testing.T, h *lab.Host) {
+	t.Helper()
+	joinAt(t, h, "https://matrix-rtc-jwt."+h.Domain, "wss://matrix-rtc-sfu."+h.Domain, "alice", "bob")
+}
+
+func joinAt(t *testing.T, h *lab.Host, jwtURL, sfuURL string, users ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(lab.CA(t))
 	var tokens []callprobe.Token
-	for _, user := range []string{"alice", "bob"} {
+	for _, user := range users {
 		m := callprobe.Matrix{Homeserver: "https://matrix." + h.Domain, ServerName: h.Domain, User: user, AccessToken: lab.User(t, h.Name, user), Roots: roots, Hosts: lab.Hosts(t)}
-		tok, err := m.Token(ctx, "https://matrix-rtc-jwt."+h.Domain, "!room:"+h.Domain)
+		tok, err := m.Token(ctx, jwtURL, "!room:"+h.Domain)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if tok.URL != "wss://matrix-rtc-sfu."+h.Domain {
+		if tok.URL != sfuURL {
 			t.Errorf("the JWT service names %s", tok.URL)
 		}
 		tokens = append(tokens, tok)
@@ -156,6 +162,45 @@ func anotherImage(t *testing.T, c *cli, h *lab.Host, text string) {
 		t.Errorf("the JWT service's container is now %q", got)
 	}
 	c.run(t, exitOK, "apply", "--yes", planFile(t, text))
+}
+
+// oneName moves both services below the homeserver's own name, where nginx has
+// a server block already.
+func oneName(t *testing.T, c *cli, h *lab.Host, text string) {
+	site := "cat /etc/nginx/sites-available/" + h.Domain
+	before := h.Exec(t, site)
+	text = strings.NewReplacer("https://matrix-rtc-sfu."+h.Domain, "https://matrix."+h.Domain+"/livekit/sfu", "https://matrix-rtc-jwt."+h.Domain, "https://matrix."+h.Domain+"/livekit/jwt").Replace(text)
+	plan := planFile(t, text)
+	c.run(t, exitOK, "apply", "--yes", plan)
+	if d := lab.LineDiff(t, before, h.Exec(t, site)); len(d) != 1 || !strings.HasPrefix(d[0], "+    include /etc/nginx/ecdeploy/") && !strings.HasPrefix(d[0], "+\tinclude /etc/nginx/ecdeploy/") {
+		t.Errorf("not one include line:\n%s", strings.Join(d, "\n"))
+	}
+	if got := h.Exec(t, "ls /etc/nginx/conf.d"); strings.Contains(got, "ecdeploy") {
+		t.Errorf("the server blocks of the old names are left:\n%s", got)
+	}
+	joinAt(t, h, "https://matrix."+h.Domain+"/livekit/jwt", "wss://matrix."+h.Domain+"/livekit/sfu", "carol", "dave")
+
+	// What the nginx above serves is just what somebody else's proxy would have to.
+	external := regexp.MustCompile(`(?s)proxy "nginx" \{.*?\n  \}`).ReplaceAllString(text, `proxy "external" {}`)
+	external = regexp.MustCompile(`(?s)well_known "file" \{.*?\n  \}`).ReplaceAllString(external, `well_known "external" {}`)
+	external = strings.Replace(external, `synapse "debian" { host = host.`+h.Name+` }`, `synapse "external" { url = "https://matrix.`+h.Domain+`" }`, 1)
+	if strings.Contains(external, "nginx") || strings.Contains(external, "debian") || strings.Contains(external, `"file"`) {
+		t.Fatalf("the plan file is not all external:\n%s", external)
+	}
+	out := c.run(t, exitOK, "plan", planFile(t, external))
+	for _, want := range []string{"nothing to do", "location /livekit/sfu/", "org.matrix.msc4143.rtc_foci", "msc4143_enabled"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the plan for external parts does not say %q:\n%s", want, out)
+		}
+	}
+	if out := c.run(t, exitOK, "status", planFile(t, external)); strings.Count(out, "  ok\n") < 10 {
+		t.Errorf("status of external parts:\n%s", out)
+	}
+	h.Exec(t, "sed -i '/include .*ecdeploy/d' /etc/nginx/sites-available/"+h.Domain+" && systemctl reload nginx")
+	if out := c.run(t, exitUnhealthy, "status", planFile(t, external)); !strings.Contains(out, "FAILED") {
+		t.Errorf("status of a proxy that serves nothing:\n%s", out)
+	}
+	c.run(t, exitOK, "apply", "--yes", plan) // the admin's edit of the file stays, the line comes back
 }
 
 // noLeak searches everything that a curious eye could reach for the site's

@@ -29,7 +29,7 @@ func TestE2ESplitSite(t *testing.T) {
 	})
 
 	c.run(t, exitOK, "apply", "--yes", plan)
-	t.Run("a client can join", func(t *testing.T) { join(t, home, text) })
+	t.Run("a client can join", func(t *testing.T) { join(t, home) })
 	t.Run("one secret", func(t *testing.T) {
 		out := c.run(t, exitOK, "secrets", "show", plan)
 		_, secret, ok := strings.Cut(out, "LIVEKIT_SECRET=")

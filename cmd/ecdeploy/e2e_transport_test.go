@@ -73,6 +73,8 @@ func TestE2ESudo(t *testing.T) {
 	lab.Require(t)
 	h := lab.Up(t, lab.Light, "sudo")[0]
 	c := newCLI(t)
+	const given = "GivenByTheEnvironment0123456789abcdefghijklmnop"
+	t.Setenv("ECDEPLOY_TEST_SECRET", given)
 	plan := func(user, password string) string {
 		return planFile(t, fmt.Sprintf(`host "sudo" {
   address  = %q
@@ -98,6 +100,10 @@ site "sudo.test" {
   synapse "external" { url = "https://matrix.sudo.test" }
   proxy "external" {}
   well_known "external" {}
+  livekit_keys {
+    key    = "TheKeyOfThisTest"
+    secret = env("ECDEPLOY_TEST_SECRET")
+  }
   verify { level = "none" }
 }
 `, h.IP, user, lab.Env(t, "KEY"), password, lab.Env(t, "LIVEKIT_IMAGE"), lab.Env(t, "LIVEKIT_ARCHIVE"), h.IP, lab.Env(t, "JWT_IMAGE"), lab.Env(t, "JWT_ARCHIVE")))
@@ -123,6 +129,12 @@ site "sudo.test" {
 	}
 	if out := c.run(t, exitOK, "apply", "--yes", plan("deploy", "")); !strings.Contains(out, "nothing to do") {
 		t.Error(out)
+	}
+	if got := h.Exec(t, "cat /etc/ecdeploy/sudo.test/sfu/keys.yaml /etc/ecdeploy/sudo.test/auth/secret"); strings.Count(got, given) != 2 {
+		t.Error("the secret that the plan file names is not on the host")
+	}
+	if strings.Contains(c.all.String(), given) {
+		t.Error("the secret that the plan file names is in the output")
 	}
 	secret, err := os.ReadFile(lab.Env(t, "DEPLOYPW"))
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -40,7 +42,7 @@ func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	root := newRoot()
-	root.SetArgs(args)
+	root.SetArgs(longFlags(root, args))
 	err := root.ExecuteContext(ctx)
 	if code, ok := errors.AsType[exitCode](err); ok {
 		return int(code)
@@ -60,6 +62,29 @@ func run(args []string) int {
 		return exitRolledBack
 	}
 	return exitError
+}
+
+// longFlags lets flags be written with one dash too, as in -var and
+// -detailed-exitcode.
+func longFlags(root *cobra.Command, args []string) []string {
+	long := func(name string) bool {
+		known := root.PersistentFlags().Lookup(name) != nil
+		for _, c := range root.Commands() {
+			known = known || c.Flags().Lookup(name) != nil
+		}
+		return known
+	}
+	out := slices.Clone(args)
+	for i, a := range out {
+		if a == "--" {
+			break
+		}
+		name, _, _ := strings.Cut(strings.TrimPrefix(a, "-"), "=")
+		if strings.HasPrefix(a, "-") && len(name) > 1 && long(name) {
+			out[i] = "-" + a
+		}
+	}
+	return out
 }
 
 func newRoot() *cobra.Command {
