@@ -188,7 +188,7 @@ func oneName(t *testing.T, c *cli, h *lab.Host, text string) {
 		t.Fatalf("the plan file is not all external:\n%s", external)
 	}
 	out := c.run(t, exitOK, "plan", planFile(t, external))
-	for _, want := range []string{"nothing to do", "location /livekit/sfu/", "org.matrix.msc4143.rtc_foci", "msc4143_enabled"} {
+	for _, want := range []string{"nothing to do", "location ^~ /livekit/sfu/ {", "org.matrix.msc4143.rtc_foci", "msc4143_enabled"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the plan for external parts does not say %q:\n%s", want, out)
 		}
