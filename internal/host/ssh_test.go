@@ -475,3 +475,42 @@ func TestMachine(t *testing.T) {
 		t.Error("no error of a closed connection")
 	}
 }
+
+// A second login asks for nothing that was answered at the first.
+func TestConfirmAsksNothing(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("logs in as root")
+	}
+	t.Setenv("SSH_AUTH_SOCK", "")
+	t.Setenv("HOME", t.TempDir())
+	s := startServer(t)
+	locked := filepath.Join(t.TempDir(), "locked")
+	keygen(t, "-t", "ed25519", "-N", "the phrase", "-f", locked)
+	copyFile(t, locked+".pub", s.path("authorized"))
+	asked := 0
+	d, err := NewDialer(Options{SSHConfig: os.DevNull, KnownHosts: []string{write(t, s.path("known_hosts"), s.known(t, "ed25519"))},
+		Ask: func(context.Context, string) (Secret, error) { asked++; return NewSecret("the phrase"), nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	target := s.target()
+	target.Identity = locked
+	h, err := d.Dial(t.Context(), target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	if err := h.Confirm(t.Context()); err != nil || asked != 1 {
+		t.Errorf("asked %d times: %v", asked, err)
+	}
+	// And one whose connection was lost dials again by itself.
+	h.(*machine).client.Close()
+	<-h.(*machine).shell.gone
+	if err := h.Reconnect(t.Context()); err != nil || asked != 1 {
+		t.Fatalf("asked %d times: %v", asked, err)
+	}
+	if res, err := h.Run(t.Context(), "echo again", 0); err != nil || string(res.Stdout) != "again\n" {
+		t.Errorf("after dialling again: %+v, %v", res, err)
+	}
+}
