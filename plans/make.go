@@ -102,6 +102,7 @@ func place(f *File, site Site) ([]placed, error) {
 	if all, err = add(all, StageSynapse, site.Synapse, steps.Synapses(), s, orDefault(site.Synapse.Host, site.Auth.Host)); err != nil {
 		return nil, err
 	}
+	all = append(all, placed{stage: StageSynapse, host: site.Auth.Host, step: steps.Ways(s)})
 	return add(all, StageWellKnown, site.WellKnown, steps.WellKnowns(), s, orDefault(site.WellKnown.Host, site.Auth.Host))
 }
 

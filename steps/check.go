@@ -7,6 +7,7 @@ import "time"
 type Check struct {
 	Name      string          `json:"name"` // "LiveKit answers"
 	HTTP      *HTTPCheck      `json:"http,omitempty"`
+	Identity  *IdentityCheck  `json:"identity,omitempty"`
 	Container *ContainerCheck `json:"container,omitempty"`
 	Timeout   time.Duration   `json:"timeout"`        // of all tries together
 	Logs      string          `json:"logs,omitempty"` // container or unit whose last lines explain a failure: "docker:NAME" or "unit:NAME"
@@ -23,6 +24,16 @@ type HTTPCheck struct {
 	OneHeader  string            `json:"one_header,omitempty"`  // must be there exactly once, with the value *
 	JSONTrue   []string          `json:"json_true,omitempty"`   // keys below "unstable_features" that must be true
 	LiveKitURL string            `json:"livekit_url,omitempty"` // service URL that rtc_foci must announce exactly
+	Public     bool              `json:"public,omitempty"`      // trust no CA but those of the system
+}
+
+// IdentityCheck asks the homeserver of ServerName whose an OpenID token is, on the
+// way that the JWT service goes: server discovery, then the federation API
+// (Matrix specification, Server-Server API, "Server discovery" and "OpenID").
+// The token is made up, so the right answer is that it is unknown.
+type IdentityCheck struct {
+	ServerName string `json:"server_name"`
+	Public     bool   `json:"public"` // trust no CA but those of the system
 }
 
 // ContainerCheck asks for a container that runs and does not restart for

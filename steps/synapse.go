@@ -47,7 +47,7 @@ func SynapseOnDebian(site Site, c SynapseDebian) Step {
 		_, all, res, err := look(ctx, o, configPaths(debianConfigs),
 			host.Cmd{Argv: []string{"systemctl", "show", "--property=LoadState,ActiveState,User,ExecStart", "--", c.Unit}},
 			queryVersion,
-			host.Sh("systemctl list-units --plain --no-legend 'matrix-synapse-worker*' 'matrix-synapse@*' 2>/dev/null; true"), queryNeighbours)
+			queryWorkers, queryNeighbours)
 		if err != nil {
 			return synapseFacts{}, err
 		}
@@ -77,6 +77,10 @@ var debianConfigs = []string{synapseDir + "/homeserver.yaml", synapseDir + "/con
 // queryVersion leaves out packages that were removed and left their
 // configuration behind.
 var queryVersion = host.Sh(`dpkg-query -W -f '${db:Status-Status} ${Version}\n' matrix-synapse-py3 matrix-synapse 2>/dev/null | sed -n 's/^installed //p'`)
+
+// queryWorkers lists units and processes of workers, the first word of each line.
+var queryWorkers = host.Sh(`systemctl list-units --plain --no-legend 'matrix-synapse-worker*' 'matrix-synapse@*' 2>/dev/null
+ps -eo args= 2>/dev/null | grep -o 'synapse\.app\.[a-z_]*' | grep -v -e homeserver -e complement | sort -u`)
 
 // configPaths are the files that --config-path names, and of folders the *.yaml
 // in them, sorted (element-hq/synapse synapse/config/_base.py
@@ -194,6 +198,8 @@ func (f synapseFacts) decide(site Site, c SynapseDebian) Decision {
 		return fail("Synapse's configuration files cannot be told from "+c.Unit, wayOut)
 	case f.older("1.140.0"):
 		return fail("Synapse "+f.version+" on "+f.name+" is too old: MatrixRTC transports came with 1.140", "upgrade it, from Debian's backports or https://packages.matrix.org/debian/")
+	case f.otherName(site) != "":
+		return fail("Synapse on "+f.name+" is the homeserver of "+f.otherName(site)+", not of "+site.Name, `the label of a site is the part of Matrix IDs behind the colon: site "`+f.otherName(site)+`" { ... }`)
 	case len(f.workerNames()) > 0:
 		return fail("Synapse has workers on "+f.name+" ("+strings.Join(f.workerNames(), ", ")+"), which are not supported yet: each would need a restart", wayOut)
 	}

@@ -63,7 +63,20 @@ func (f synapseFacts) workerNames() []string {
 			out = append(out, p.Key)
 		}
 	}
+	if v, _ := f.effective("redis", "enabled"); v == true && len(out) == 0 {
+		out = append(out, "redis is enabled, which only workers need")
+	}
 	return out
+}
+
+// otherName is Synapse's server name where the site's is another one: tokens for
+// the wrong name let nobody start a call.
+func (f synapseFacts) otherName(site Site) string {
+	v, _ := f.effective("server_name")
+	if s, ok := v.(string); ok && s != site.Name {
+		return s
+	}
+	return ""
 }
 
 func synapseChecks(site Site, c SynapseDebian, f synapseFacts) []Check {

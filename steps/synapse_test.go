@@ -238,6 +238,12 @@ func TestSynapseRefuses(t *testing.T) {
 		{"workers configured", func(f *synapseFacts) {
 			f.files[0].Data = append(f.files[0].Data, "instance_map:\n  main: {host: localhost, port: 9093}\n  event_persister1: {host: localhost, port: 9094}\n"...)
 		}, "error: Synapse has workers on h (event_persister1)", "external"},
+		{"redis, which only workers need", func(f *synapseFacts) {
+			f.files = append(f.files, configFile{synapseDir + "/conf.d/redis.yaml", []byte("redis:\n  enabled: yes\n")})
+		}, "error: Synapse has workers on h (redis is enabled", "external"},
+		{"another server name", func(f *synapseFacts) {
+			f.files = append(f.files, configFile{synapseDir + "/conf.d/server_name.yaml", []byte("server_name: matrix.other.org\n")})
+		}, "error: Synapse on h is the homeserver of matrix.other.org, not of " + testSite().Name, `site "matrix.other.org"`},
 		{"mdad's unit", func(f *synapseFacts) {
 			f.unit.Configs = nil
 			f.others.managers = []string{"matrix-docker-ansible-deploy (/matrix/synapse)"}

@@ -71,6 +71,7 @@ type ufwRule struct {
 	Ports   []portRange
 	From    string // "" for anywhere
 	V6      bool
+	Part    string // "on eth0" or an address of the host that it is for alone; "" for all
 	Comment string
 }
 
@@ -78,6 +79,9 @@ func (r ufwRule) String() string {
 	s := formatRanges(r.Ports)
 	if r.Proto != "" {
 		s += "/" + r.Proto
+	}
+	if r.Part != "" {
+		s += " " + r.Part
 	}
 	return s + " " + r.Action + " from " + orSelf(r.From, "anywhere")
 }
@@ -135,6 +139,7 @@ func Firewall(site Site, label string) Step {
 func (f ufwFacts) decide(site Site, open []opening) Decision {
 	var d Decision
 	for _, o := range open {
+		d.Findings = append(d.Findings, f.partly(o)...)
 		switch effect, rule := f.effect(o); effect {
 		case "open":
 		case "closed":
@@ -200,7 +205,7 @@ func (r ufwRule) everything() bool { return r.contains(1, 65535) }
 // that comes first, or "" where the default decides.
 func (f ufwFacts) effect(o opening) (string, ufwRule) {
 	for _, r := range f.rules {
-		if r.V6 || r.Proto != "" && r.Proto != o.Proto || !r.overlaps(o.First, o.Last) || r.From != "" && !covers(r.From, o.From) {
+		if !r.concerns(o) || r.Part != "" {
 			continue
 		}
 		switch {
@@ -216,6 +221,21 @@ func (f ufwFacts) effect(o opening) (string, ufwRule) {
 		return "open", ufwRule{}
 	}
 	return "", ufwRule{}
+}
+
+func (r ufwRule) concerns(o opening) bool {
+	return !r.V6 && (r.Proto == "" || r.Proto == o.Proto) && r.overlaps(o.First, o.Last) && (r.From == "" || covers(r.From, o.From))
+}
+
+// partly names rules that close o on one interface or address.
+func (f ufwFacts) partly(o opening) []Finding {
+	var out []Finding
+	for _, r := range f.rules {
+		if r.Part != "" && r.concerns(o) {
+			out = append(out, Finding{Warning, fmt.Sprintf("a rule of ufw on %s closes %s: %s", f.name, o, r), "if clients come in there, delete that rule (ufw status numbered, ufw delete N)"})
+		}
+	}
+	return out
 }
 
 // covers reports whether the address or network from contains ip.
@@ -287,12 +307,12 @@ func (f *ufwFacts) parseStatus(s string) {
 // in brackets, such as (log), changes nothing for us.
 var ufwLine = regexp.MustCompile(`^(\S.*?) +(ALLOW|DENY|REJECT|LIMIT)(?: (IN|OUT|FWD))? +(\S.*?)(?: \((?:log|log-all|v6|, )+\))*(?: +# (.*))?$`)
 
-// parseUFWRule reads a rule for packets that come in. Rules for one interface
-// or one of the host's addresses alone are left out: they open too little to
-// count on.
+// parseUFWRule reads a rule for packets that come in. Of rules for one interface
+// or one of the host's addresses alone, those that open are left out: they open
+// too little to count on.
 func parseUFWRule(line string) (ufwRule, bool) {
 	m := ufwLine.FindStringSubmatch(line)
-	if m == nil || m[3] == "OUT" || m[3] == "FWD" || strings.Contains(m[1], " on ") || strings.Contains(m[4], " on ") {
+	if m == nil || m[3] == "OUT" || m[3] == "FWD" {
 		return ufwRule{}, false
 	}
 	to, from := m[1], m[4]
@@ -300,6 +320,17 @@ func parseUFWRule(line string) (ufwRule, bool) {
 	// "80,443/tcp (Nginx Full)": the verbose form resolves application profiles.
 	if at := strings.Index(to, " ("); at > 0 {
 		to = to[:at]
+	}
+	if before, dev, ok := strings.Cut(to, " on "); ok {
+		to, r.Part = before, "on "+dev
+	}
+	if addr, port, ok := strings.Cut(to, " "); ok {
+		to, r.Part = port, strings.TrimSpace("to "+addr+" "+r.Part)
+	} else if _, err := netip.ParseAddr(to); err == nil {
+		to, r.Part = "Anywhere", strings.TrimSpace("to "+to+" "+r.Part)
+	}
+	if strings.Contains(from, " on ") || r.Part != "" && r.Action != "DENY" && r.Action != "REJECT" {
+		return ufwRule{}, false
 	}
 	for _, proto := range []string{"/tcp", "/udp"} { // a rule for a protocol and no port
 		from = strings.TrimSuffix(from, proto)

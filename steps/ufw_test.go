@@ -144,6 +144,20 @@ func TestFirewallSays(t *testing.T) {
 	}
 }
 
+// A rule for one interface or address closes less, and still closes.
+func TestFirewallNamesPartlyClosed(t *testing.T) {
+	for _, line := range []string{"7881/tcp on eth0 DENY IN Anywhere", "Anywhere on eth1 REJECT IN Anywhere", "203.0.113.10 7881/tcp DENY IN Anywhere", "203.0.113.10 DENY IN Anywhere"} {
+		d := ufwDecision(t, testSite(), "", "Status: active\nDefault: deny (incoming)\n"+line+"\n", true, "", false)
+		if len(d.Changes) != 2 || !strings.Contains(summaries(d.Findings), "warning: a rule of ufw on h closes 7881/tcp") {
+			t.Errorf("%s: %d changes and %s", line, len(d.Changes), summaries(d.Findings))
+		}
+	}
+	d := ufwDecision(t, testSite(), "", "Status: active\nDefault: deny (incoming)\n7881/tcp on eth0 ALLOW IN Anywhere\n", true, "", false)
+	if len(d.Changes) != 2 || len(d.Findings) != 0 {
+		t.Errorf("a rule that opens one interface: %d changes and %s", len(d.Changes), summaries(d.Findings))
+	}
+}
+
 // A private bind opens the signalling port to the proxy's address alone, and
 // to nobody where that address is not known.
 func TestFirewallOpensSignallingToTheProxyAlone(t *testing.T) {

@@ -155,7 +155,7 @@ func (s *siteRun) prepare(ctx context.Context) error {
 func (s *siteRun) canCheck(ctx context.Context, on *hostRun) error {
 	for _, h := range s.plan.Hosts {
 		for _, st := range h.Steps {
-			if h.Host == on.Name() && slices.ContainsFunc(st.Checks, func(c steps.Check) bool { return c.HTTP != nil }) {
+			if h.Host == on.Name() && slices.ContainsFunc(st.Checks, func(c steps.Check) bool { return c.Container == nil }) {
 				return on.Forwards(ctx)
 			}
 		}

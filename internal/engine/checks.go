@@ -57,8 +57,11 @@ func (k Checker) Run(ctx context.Context, h host.Host, c steps.Check, emit Sink)
 }
 
 func (k Checker) try(ctx context.Context, h host.Host, c steps.Check) error {
-	if c.Container != nil {
+	switch {
+	case c.Container != nil:
 		return steady(ctx, h, *c.Container)
+	case c.Identity != nil:
+		return k.identity(ctx, h, *c.Identity)
 	}
 	return k.request(ctx, h, *c.HTTP)
 }
@@ -126,43 +129,65 @@ func steady(ctx context.Context, h host.Host, c steps.ContainerCheck) error {
 const maxBody = 256 << 10
 
 func (k Checker) request(ctx context.Context, h host.Host, c steps.HTTPCheck) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.URL, nil)
+	client := k.client(h, c.Dial, c.Public, false)
+	defer client.CloseIdleConnections()
+	resp, body, err := fetch(ctx, client, c.URL, c.Header)
 	if err != nil {
-		return fmt.Errorf("make request: %w", err)
+		return err
 	}
-	for name, v := range c.Header {
-		req.Header.Set(name, v)
+	return judge(c, resp, body)
+}
+
+// client asks from the host's point of view. dial is the address to connect to
+// instead of the URL's; public leaves out the CAs that the plan file names.
+func (k Checker) client(h host.Host, dial string, public, redirects bool) *http.Client {
+	roots := k.Roots
+	if public {
+		roots = nil
 	}
-	tr := &http.Transport{
+	client := &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			if c.Dial != "" {
-				addr = c.Dial
+			if dial != "" {
+				addr = dial
 			}
 			return h.DialContext(ctx, network, addr)
 		},
-		TLSClientConfig:   &tls.Config{RootCAs: k.Roots, MinVersion: tls.VersionTLS12},
+		TLSClientConfig:   &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		DisableKeepAlives: true,
+	}}
+	if !redirects {
+		client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	}
-	defer tr.CloseIdleConnections()
-	client := &http.Client{Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return client
+}
+
+// fetch is one request and its answer.
+func fetch(ctx context.Context, client *http.Client, url string, header map[string]string) (*http.Response, []byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make request: %w", err)
+	}
+	for name, v := range header {
+		req.Header.Set(name, v)
+	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return tlsHint(err)
+		return nil, nil, tlsHint(err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
 	if err != nil {
-		return fmt.Errorf("read the answer of %s: %w", c.URL, err)
+		return nil, nil, fmt.Errorf("read the answer of %s: %w", url, err)
 	}
-	return judge(c, resp, body)
+	return resp, body, nil
 }
 
 // tlsHint names what makes a certificate fail for every client.
 func tlsHint(err error) error {
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return fmt.Errorf("%w (a private CA: name it with ca_file in verify {})", err)
+		return fmt.Errorf("%w (a private CA: name it with ca_file in verify {}, and in auth {} for the JWT service)", err)
 	}
 	return err
 }
