@@ -76,8 +76,8 @@ func JWTService(site Site) Step {
 }
 
 // authSpec is the container (environment as in element-hq/lk-jwt-service's
-// README). It shares the host's network: then the public names lead it to the
-// proxy without hairpin NAT, and it listens on loopback alone.
+// README). It shares the host's network: then it resolves and reaches names as
+// the host does, and listens on loopback alone.
 func authSpec(site Site, dir string) host.ContainerSpec {
 	c := site.Auth
 	spec := host.ContainerSpec{
