@@ -48,10 +48,10 @@ site "emdecloud.de" {
     image        = "livekit/livekit-server:v1.13.9"  # NAME:TAG or NAME@sha256:...; this is the default
     # archive     = "images/livekit.tar"            # image from the laptop: docker save or OCI; default: the host pulls it
     container    = "livekit-sfu"                     # default livekit-sfu
-    node_ip      = "203.0.113.10"                    # address that clients are told; default: the host's own
+    node_ip      = "203.0.113.10"                    # address that clients are told, or "IPv4,IPv6"; default: the host's own
     external_ip  = false                             # true: ask STUN servers for the address instead of node_ip; default false
     # interfaces  = ["eth0"]                        # for media; default: the one that holds node_ip, else the default route's
-    bind         = "127.0.0.1"                       # address of the signalling port; default 127.0.0.1
+    bind         = "127.0.0.1"                       # address of the signalling port, one of the host's; default 127.0.0.1
     participants = 40                                # at once on this host, each needs 2 UDP ports; default 40
     uid          = 10030                             # user and group in the container; default 10030
     ports {
@@ -104,9 +104,11 @@ site "emdecloud.de" {
     key         = "/etc/letsencrypt/live/emdecloud.de/privkey.pem"   # on the host; default: certbot's for the name
   }
   # A proxy that you configure yourself: ecdeploy prints what it has to serve
-  # and checks it.
+  # and checks it. It serves all that no other proxy block serves; an SFU on
+  # another host then needs a bind that the proxy reaches, and ecdeploy opens
+  # the port there only to a proxy whose host is given.
   # proxy "external" {
-  #   host = host.matrix # whose services it serves; default: auth's
+  #   host = host.matrix # the host that it is on; default: anywhere, reaching auth's host
   # }
 
   # A file that a web server sends as /.well-known/matrix/client.

@@ -55,15 +55,15 @@ func (l *loader) site(n *node) Site {
 	if b.SFU != nil {
 		s.SFU = l.sfu(n.child("sfu"), *b.SFU)
 	} else {
-		l.missing(n, "sfu", "sfu { host = host.NAME, url = \"https://...\" } in lines of their own")
+		l.missing(n, "sfu", sampleBlock("sfu", "host", "url"))
 	}
 	if b.Auth != nil {
 		s.Auth = l.auth(n.child("auth"), *b.Auth, n.label)
 	} else {
-		l.missing(n, "auth", "auth { host = host.NAME, url = \"https://...\" } in lines of their own")
+		l.missing(n, "auth", sampleBlock("auth", "host", "url"))
 	}
 	s.Synapse = l.only(n, b.Synapse, "synapse", steps.Synapses(), `synapse "debian" { host = host.NAME }`)
-	s.WellKnown = l.only(n, b.WellKnown, "well_known", steps.WellKnowns(), `well_known "file" { ... }`)
+	s.WellKnown = l.only(n, b.WellKnown, "well_known", steps.WellKnowns(), sampleBlock(`well_known "file"`, "host", "path"))
 	for _, p := range b.Proxies {
 		s.Proxies = append(s.Proxies, l.variant(p, steps.Proxies()))
 	}
@@ -85,6 +85,15 @@ func (l *loader) missing(n *node, kind, sample string) {
 	if len(n.nodes[kind]) == 0 {
 		l.fail(n.def, fmt.Sprintf("site %q has no %s {}", n.label, kind), "add "+sample)
 	}
+}
+
+// sampleBlock shows how to write a block; HCL takes no two attributes in a line.
+func sampleBlock(head string, attrs ...string) string {
+	lines := []string{head + " {"}
+	for _, a := range attrs {
+		lines = append(lines, "  "+samples[a])
+	}
+	return strings.Join(append(lines, "}"), "\n")
 }
 
 // only is the site's one block of a kind that has variants.
@@ -115,6 +124,9 @@ func (l *loader) sfu(n *node, b sfuBlock) steps.SFU {
 	setDefault(n, "image", &c.Image, steps.DefaultSFUImage)
 	setDefault(n, "container", &c.Container, defaultSFUContainer)
 	setDefault(n, "bind", &c.Bind, defaultBind)
+	if ips, ok := nodeIPs(c.NodeIP); ok {
+		c.NodeIP = joined(ips)
+	}
 	setDefault(n, "participants", &c.Participants, defaultParticipants)
 	setDefault(n, "uid", &c.UID, defaultSFUUser)
 	if c.Ports == nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/emdecloud/ecdeploy/steps"
@@ -72,10 +73,7 @@ func (l *loader) checkSFU(n *node, s Site) {
 	l.checkContainer(n, c.Container)
 	l.checkUser(n, c.UID)
 	l.checkIP(n, "bind", c.Bind)
-	l.checkIP(n, "node_ip", c.NodeIP)
-	if ip, err := netip.ParseAddr(c.NodeIP); err == nil && n.known("node_ip") && (ip.IsUnspecified() || ip.IsLoopback() || ip.IsMulticast()) {
-		l.fail(n.at("node_ip"), "clients cannot reach node_ip "+c.NodeIP, "write the host's public address, or remove the line for the one the host has")
-	}
+	l.checkNodeIP(n, c.NodeIP)
 	if c.NodeIP != "" && c.ExternalIP {
 		l.fail(n.at("external_ip"), "node_ip and external_ip are both set", "keep node_ip for an address that you know, external_ip to ask STUN servers for it")
 	}
@@ -182,6 +180,54 @@ func (l *loader) checkIP(n *node, attr, value string) {
 	if a, err := netip.ParseAddr(value); err != nil || a.Zone() != "" {
 		l.fail(n.at(attr), attr+" is no IP address", "write an address like 203.0.113.10, not a name")
 	}
+}
+
+// carrierNAT is what providers give to customers behind their NAT (RFC 6598).
+var carrierNAT = netip.MustParsePrefix("100.64.0.0/10")
+
+func (l *loader) checkNodeIP(n *node, text string) {
+	if !n.has("node_ip") || !n.known("node_ip") {
+		return
+	}
+	at := n.at("node_ip")
+	ips, ok := nodeIPs(text)
+	if !ok {
+		l.fail(at, "node_ip is no IP address", "write an address like 203.0.113.10, not a name, or one of IPv4 and one of IPv6, like 203.0.113.10,2001:db8::10")
+	}
+	for _, ip := range ips {
+		switch {
+		case ip.IsUnspecified() || ip.IsLoopback() || ip.IsMulticast():
+			l.fail(at, fmt.Sprintf("clients cannot reach node_ip %s", ip), "write the host's public address, or remove the line for the one the host has")
+		case ip.IsPrivate() || ip.IsLinkLocalUnicast() || carrierNAT.Contains(ip):
+			l.warn(at, fmt.Sprintf("node_ip %s is private: only clients of that network can take part", ip), "write the host's public address, or external_ip = true instead to ask STUN servers for it")
+		}
+	}
+}
+
+// nodeIPs reads node_ip as LiveKit does: an address, or one of IPv4 and one of
+// IPv6 with a comma. That of IPv4 comes first.
+func nodeIPs(text string) ([]netip.Addr, bool) {
+	var ips []netip.Addr
+	for part := range strings.SplitSeq(text, ",") {
+		ip, err := netip.ParseAddr(strings.TrimSpace(part))
+		if err != nil || ip.Zone() != "" {
+			return nil, false
+		}
+		ips = append(ips, ip.Unmap())
+	}
+	slices.SortFunc(ips, netip.Addr.Compare)
+	if len(ips) > 2 || len(ips) == 2 && ips[0].Is4() == ips[1].Is4() {
+		return nil, false
+	}
+	return ips, true
+}
+
+func joined(ips []netip.Addr) string {
+	var texts []string
+	for _, ip := range ips {
+		texts = append(texts, ip.String())
+	}
+	return strings.Join(texts, ",")
 }
 
 func (l *loader) checkSynapse(n *node, v Variant) {

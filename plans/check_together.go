@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -102,8 +101,16 @@ func (l *loader) undecided(f *File) bool {
 	return false
 }
 
-// checkReach wants each component where its proxy can reach it.
+// checkReach wants each component where its proxy can reach it, and nobody else.
 func (l *loader) checkReach(n *node, s Site) {
+	if s.Auth.Host == "" || len(s.Proxies) == 0 {
+		return
+	}
+	for i, c := range n.nodes["proxy"] {
+		if !c.known("host") || s.Proxies[i].Config == nil {
+			return // nobody can say what it serves
+		}
+	}
 	for _, c := range []struct {
 		node       *node
 		what, on   string
@@ -113,34 +120,33 @@ func (l *loader) checkReach(n *node, s Site) {
 		{n.child("sfu"), "the SFU", s.SFU.Host, s.SFU.Bind, true},
 		{n.child("auth"), "the JWT service", s.Auth.Host, s.Auth.Bind, false},
 	} {
-		if c.node == nil || c.on == "" || s.Auth.Host == "" || len(s.Proxies) == 0 || !c.node.known("bind", "host") {
+		if c.node == nil || c.on == "" || !c.node.known("bind", "host") {
 			continue
 		}
 		front := s.front(c.on)
-		if front == c.on || s.externalWithoutHost(front) {
-			continue
-		}
-		addr, err := netip.ParseAddr(c.bind)
+		proxy := s.proxyOn(front)
+		addr, _ := netip.ParseAddr(c.bind) // checked where the component is
+		addr = addr.Unmap()
 		at := c.node.at("bind")
-		own := fmt.Sprintf("add proxy \"nginx\" { host = host.%s }", c.on)
+		own := fmt.Sprintf("add proxy %q { host = host.%s }", proxy.Label, c.on)
+		reached := fmt.Sprintf("bind = the address that %s reaches; it is opened to %s alone", front, front)
+		whose := "the proxy on " + front
+		if proxy.somewhere() {
+			reached = fmt.Sprintf("bind = the address of %s that your proxy reaches, and open it to that alone", c.on)
+			whose = "a proxy elsewhere"
+		}
 		switch {
+		case front == c.on && addr.IsUnspecified():
+			l.fail(at, fmt.Sprintf("%s on %s listens on all addresses, without encryption", c.what, c.on), "remove the line for "+defaultBind+", or write the one address that the proxy reaches")
+		case front == c.on:
 		case !c.overTheNet:
 			l.fail(at, fmt.Sprintf("no proxy is on %s, where %s listens", c.on, c.what), own)
-		case err == nil && addr.IsLoopback():
-			l.fail(at, fmt.Sprintf("%s on %s listens on %s, where the proxy on %s cannot reach it", c.what, c.on, c.bind, front), own+", or bind = the address that "+front+" reaches; it is opened to "+front+" alone")
-		case err == nil && addr.IsUnspecified():
-			l.fail(at, fmt.Sprintf("%s on %s listens on all addresses", c.what, c.on), "write bind = the address that "+front+" reaches; it is opened to "+front+" alone")
+		case addr.IsLoopback():
+			l.fail(at, fmt.Sprintf("%s on %s listens on %s, where %s cannot reach it", c.what, c.on, c.bind, whose), own+", or "+reached)
+		case addr.IsUnspecified():
+			l.fail(at, fmt.Sprintf("%s on %s listens on all addresses, without encryption", c.what, c.on), "write "+reached)
 		}
 	}
-}
-
-func (s Site) externalWithoutHost(front string) bool {
-	for _, p := range s.Proxies {
-		if p.Label == "external" && (p.Host == "" || p.Host == front) {
-			return p.Host == ""
-		}
-	}
-	return false
 }
 
 func (l *loader) checkProxies(n *node, s Site) {
@@ -183,7 +189,7 @@ func (l *loader) claimPublicName(names map[string]claim, s Site, what, link stri
 		on = s.Auth.Host
 	}
 	front := s.front(on)
-	if !slices.ContainsFunc(s.Proxies, func(p Variant) bool { return p.Label == "nginx" && orDefault(p.Host, s.Auth.Host) == front }) {
+	if s.proxyOn(front).Label != "nginx" {
 		return
 	}
 	key := "name " + strings.ToLower(u.Hostname()) + " on " + front

@@ -71,13 +71,7 @@ func (s Site) nginxFronts(component string) bool {
 	if component == "auth" {
 		on = s.Auth.Host
 	}
-	front := s.front(on)
-	for _, p := range s.Proxies {
-		if orDefault(p.Host, s.Auth.Host) == front {
-			return p.Label == "nginx"
-		}
-	}
-	return false
+	return s.proxyOn(s.front(on)).Label == "nginx"
 }
 
 // checkBaseURL checks where a Synapse's client-server API is.
@@ -146,37 +140,51 @@ func (l *loader) checkKeys(n *node, k steps.LiveKitKeys) {
 		l.fail(n.def, "livekit_keys {} wants key and secret, or command", "add what is missing, or remove the block: ecdeploy then makes the credentials")
 	}
 	if n.has("key") && n.known("key") {
-		l.checkKey(n.given["key"].name, k.Key)
+		if wrong, mend := wrongKey(k.Key); wrong != "" {
+			l.fail(n.given["key"].name, wrong, mend)
+		}
 	}
 	if !n.has("secret") || !n.known("secret") {
 		return
 	}
 	at := n.given["secret"].name
-	switch {
-	case len(k.Secret) < least:
-		l.fail(at, fmt.Sprintf("secret is shorter than %d characters", least), "remove livekit_keys {}: ecdeploy then makes good credentials; or `openssl rand -hex 32`")
-	case !plainText(k.Secret):
-		l.fail(at, "secret holds a space, a quote, a colon or a #", "use letters and digits, like `openssl rand -hex 32` prints them")
-	case n.given["secret"].literal:
+	if wrong, mend := wrongSecret(k.Secret); wrong != "" {
+		l.fail(at, wrong, mend)
+	} else if n.given["secret"].literal {
 		l.warn(at, "the secret stands in the plan file", "write secret = env(\"NAME\") or file(\"PATH\"), or use command")
 	}
 }
 
-func (l *loader) checkKey(at hcl.Range, key string) {
+// wrongKey says what is wrong with a LIVEKIT_KEY and how to mend it, without
+// the key; "" for nothing.
+func wrongKey(key string) (wrong, mend string) {
 	switch {
 	case key == "devkey":
-		l.fail(at, "devkey is the key of LiveKit's development mode, which everybody knows", "remove livekit_keys {}: ecdeploy then makes good credentials")
+		return "devkey is the key of LiveKit's development mode, which everybody knows", "remove livekit_keys {}: ecdeploy then makes good credentials"
 	case key == "":
-		l.fail(at, "key is empty", "write letters and digits")
-	case !plainText(key):
-		l.fail(at, "key holds a space, a quote, a colon or a #", "use letters and digits")
+		return "key is empty", "write letters and digits"
+	case !plainText.MatchString(key):
+		return "key " + notPlain, "use letters and digits"
 	}
+	return "", ""
 }
 
-// plainText reports whether s survives YAML, an environment file and a header.
-func plainText(s string) bool {
-	return !strings.ContainsAny(s, "\"': #") && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+// wrongSecret does for a LIVEKIT_SECRET.
+func wrongSecret(secret string) (wrong, mend string) {
+	switch {
+	case len(secret) < least:
+		return fmt.Sprintf("secret is shorter than %d characters", least), "remove livekit_keys {}: ecdeploy then makes good credentials; or `openssl rand -hex 32`"
+	case !plainText.MatchString(secret):
+		return "secret " + notPlain, "use letters and digits, like `openssl rand -hex 32` prints them"
+	}
+	return "", ""
 }
+
+// plainText is what survives YAML without quotes, an environment file and a
+// header.
+var plainText = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._~+/=-]*$`)
+
+const notPlain = "must begin with a letter or a digit and hold nothing else but those and . _ ~ + / = -"
 
 var portRange = regexp.MustCompile(`^([0-9]{1,5})-([0-9]{1,5})$`)
 

@@ -113,6 +113,9 @@ func (l *loader) references(e hclsyntax.Expression) bool {
 				ok = false
 			}
 		case root == "host", root == "var": // an index that is computed
+		case l.secret(at): // the word is the credential itself, without quotes
+			l.fail(at, "this is no text", `write env("NAME"), or quotes around it`)
+			ok = false
 		default:
 			l.fail(at, fmt.Sprintf("unknown name %q", root), l.suggestName(root))
 			ok = false

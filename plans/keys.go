@@ -29,9 +29,18 @@ func (s Site) GivenKeys(ctx context.Context) (steps.Keys, error) {
 	if err != nil {
 		return steps.Keys{}, err
 	}
-	k, v, ok := strings.Cut(strings.TrimSpace(out.Reveal()), ": ")
-	if !ok || len(v) < 32 || strings.ContainsAny(k+v, "\n\"': #") {
-		return steps.Keys{}, errors.New("livekit_keys.command printed something else than one line `KEY: SECRET` of letters and digits, the secret at least 32 characters")
+	k, v, ok := strings.Cut(out.Reveal(), ": ")
+	if !ok || strings.Contains(k+v, "\n") {
+		return steps.Keys{}, errors.New("livekit_keys.command printed something else than one line `KEY: SECRET`")
+	}
+	k, v = strings.TrimSpace(k), strings.TrimSpace(v)
+	for _, c := range []struct {
+		value string
+		check func(string) (wrong, mend string)
+	}{{k, wrongKey}, {v, wrongSecret}} {
+		if wrong, mend := c.check(c.value); wrong != "" {
+			return steps.Keys{}, fmt.Errorf("livekit_keys.command printed `KEY: SECRET`, and its %s: %s", wrong, mend)
+		}
 	}
 	return steps.Keys{Key: host.NewSecret(k), Secret: host.NewSecret(v)}, nil
 }

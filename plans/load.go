@@ -1,9 +1,11 @@
 package plans
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -118,21 +120,31 @@ func (l *loader) read(body *hclsyntax.Body) *File {
 	return f
 }
 
-// secretRanges are where credentials stand in the file, in its order.
+// secretRanges are where credentials stand in the file, in its order: all that
+// livekit_keys {} says, since a name in it may be misspelt.
 func secretRanges(body *hclsyntax.Body) []hcl.Range {
 	var out []hcl.Range
 	for _, b := range body.Blocks {
 		if b.Type == "livekit_keys" {
-			for _, name := range []string{"key", "secret"} {
-				if a, ok := b.Body.Attributes[name]; ok {
+			for name, a := range b.Body.Attributes {
+				if name != "command" {
 					out = append(out, a.Expr.Range())
 				}
+			}
+			for _, c := range b.Body.Blocks {
+				out = append(out, hcl.RangeBetween(c.OpenBraceRange, c.CloseBraceRange))
 			}
 			continue
 		}
 		out = append(out, secretRanges(b.Body)...)
 	}
+	slices.SortFunc(out, func(a, b hcl.Range) int { return cmp.Compare(a.Start.Byte, b.Start.Byte) })
 	return out
+}
+
+// secret reports whether a place is inside a credential.
+func (l *loader) secret(at hcl.Range) bool {
+	return slices.ContainsFunc(l.secrets, func(s hcl.Range) bool { return s.ContainsPos(at.Start) })
 }
 
 // local is a path on this machine as the plan file means it: ~ is the home

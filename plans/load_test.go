@@ -138,24 +138,54 @@ func TestNothingReadBeforeRight(t *testing.T) {
 	}
 }
 
-// A secret that stands in the file, or comes from outside, is in no mistake.
+// A secret that stands in the file, or comes from outside, is in no mistake,
+// whatever is wrong with the file.
 func TestMistakesHoldNoSecret(t *testing.T) {
 	const secret = "cAnArY0123456789"
 	for _, text := range []string{
-		"livekit_keys {\n    key = \"devkey\"\n    secret = \"" + secret + "\"\n  }",
-		"livekit_keys {\n    key = \"k\"\n    secret = [\"" + secret + "\"]\n  }",
+		"livekit_keys {\n    key = \"devkey\"\n    secret = \"SECRET\"\n  }",
+		"livekit_keys {\n    key = \"k\"\n    secret = [\"SECRET\"]\n  }",
 		"livekit_keys {\n    key = \"k\"\n    secret = env(\"S\")\n  }",
-		"livekit_keys {\n    key = \"k\"\n    secret = nope(\"" + secret + "\")\n  }",
-		"livekit_keys {\n    key = \"k\"\n    secret = \"" + secret + "\n  }",
+		"livekit_keys {\n    key = \"k\"\n    secret = nope(\"SECRET\")\n  }",
+		"livekit_keys {\n    key = \"k\"\n    secret = \"SECRET\n  }",
+		"livekit_keys { key = \"API\", secret = \"SECRET\" }",
+		"livekit_keys { key = \"API\" secret = \"SECRET\" }",
+		"livekit_keys { Secret: \"SECRET\" }",
+		"livekit_keys {\n    secret \"SECRET\"\n  }",
+		"livekit_keys {\n    \"secret\": \"SECRET\"\n  }",
+		"livekit_keys {\n    secret = \"a\"SECRET\"\n  }",
+		"livekit_keys {\n    secret =\n      \"SECRET\"\n  }",
+		"livekit_keys {\n    secret = <<E\nSECRET${\nE\n  }",
+		"livekit_keys {\n    key = \"k\"\n    secret = SECRET\n  }",
+		"livekit_keys {\n    key = \"k\"\n    scret = \"SECRET\"\n  }",
+		"livekit_keys {\n    secret { value = \"SECRET\" }\n  }",
+		"livekit_secret = \"SECRET\"",
+		"livekit_secret = \"SECRET\", a = 1",
+		"livekit { secret = \"SECRET\" }",
+		"livekit_keys = { key = \"k\", secret = \"SECRET\" }",
 	} {
-		text = strings.Replace(rightFile, "  synapse", "  "+text+"\n  synapse", 1)
+		text = strings.Replace(rightFile, "  synapse", "  "+strings.ReplaceAll(text, "SECRET", secret)+"\n  synapse", 1)
 		_, m := load("hosts.hcl", []byte(text), LoadOptions{Environ: func(string) (string, bool) { return secret, true }})
 		b, err := json.Marshal(m)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if len(m) == 0 || strings.Contains(string(b), secret) {
-			t.Errorf("%s", b)
+			t.Errorf("%s\n%s", text, b)
+		}
+	}
+}
+
+// node_ip is written as LiveKit writes it, and as the host shows it.
+func TestNodeIP(t *testing.T) {
+	for given, want := range map[string]string{
+		"203.0.113.1":                 "203.0.113.1",
+		"203.0.113.1,2001:db8::1":     "203.0.113.1,2001:db8::1",
+		"2001:DB8:0::1 , 203.0.113.1": "203.0.113.1,2001:db8::1",
+	} {
+		f, m := load("hosts.hcl", []byte(spoiled(t, rightFile, "    host = host.x\n", "    host = host.x\n    node_ip = \""+given+"\"\n")), LoadOptions{Environ: environ})
+		if f == nil || len(m) > 0 || f.Sites[0].SFU.NodeIP != want {
+			t.Errorf("%q: %+v", given, m)
 		}
 	}
 }

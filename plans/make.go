@@ -156,13 +156,10 @@ func siteContext(site Site) (steps.Site, error) {
 	}
 	front := func(component, on, url, bind string, port int) {
 		proxy := site.front(on)
-		up := bind
-		if proxy == on {
-			up = loopbackFor(bind)
-		} else if component == "sfu" {
+		if proxy != on && component == "sfu" && !site.proxyOn(proxy).somewhere() {
 			s.Reaches[on] = append(s.Reaches[on], proxy)
 		}
-		s.Fronts[proxy] = append(s.Fronts[proxy], steps.Route{Component: component, URL: url, Upstream: net.JoinHostPort(up, strconv.Itoa(port))})
+		s.Fronts[proxy] = append(s.Fronts[proxy], steps.Route{Component: component, URL: url, Upstream: net.JoinHostPort(bind, strconv.Itoa(port))})
 	}
 	front("sfu", site.SFU.Host, site.SFU.URL, site.SFU.Bind, site.SFU.Ports.Signalling)
 	front("auth", site.Auth.Host, site.Auth.URL, site.Auth.Bind, site.Auth.Port)
@@ -185,9 +182,17 @@ func (s Site) front(on string) string {
 	return hosts[0]
 }
 
-func loopbackFor(bind string) string {
-	if ip := net.ParseIP(bind); ip == nil || ip.IsUnspecified() {
-		return "127.0.0.1"
+// proxyOn is the site's proxy on a host, as front names it; zero for none.
+func (s Site) proxyOn(name string) Variant {
+	for _, p := range s.Proxies {
+		if orDefault(p.Host, s.Auth.Host) == name {
+			return p
+		}
 	}
-	return bind
+	return Variant{}
 }
+
+// somewhere reports whether a proxy is an external one of which the plan file
+// does not say where it is: it serves what stands on the JWT service's host,
+// and nobody can open a port to it.
+func (v Variant) somewhere() bool { return v.Label == "external" && v.Host == "" }

@@ -98,8 +98,13 @@ func sentence(s string) string {
 	return strings.ToLower(s[:1]) + strings.TrimSuffix(s[1:], ".")
 }
 
-// plainSecret finds credentials in lines that are not understood any further.
-var plainSecret = regexp.MustCompile(`^(\s*(?:key|secret)\s*=\s*).*`)
+var (
+	// quotedSecret finds credentials by their names.
+	quotedSecret = regexp.MustCompile(`(?i)((?:key|secret|password)\s*=\s*)"(?:[^"\\]|\\.)*"?`)
+	// brokenSecret does in a file that is not understood, where nobody can say
+	// whether there is an equals sign and where the value ends.
+	brokenSecret = regexp.MustCompile(`(?i)((?:key|secret|password)\b["']?\s*[=:]?\s*).+`)
+)
 
 // snippet is the line on which at begins, with credentials masked.
 func (l *loader) snippet(at hcl.Range) string {
@@ -113,7 +118,7 @@ func (l *loader) snippet(at hcl.Range) string {
 	}
 	line := string(l.src[start:end])
 	if !l.parsed {
-		return plainSecret.ReplaceAllString(line, "$1***")
+		return l.brokenLine(line, start)
 	}
 	for _, s := range slices.Backward(l.secrets) {
 		from, to := max(s.Start.Byte, start), min(s.End.Byte, end)
@@ -121,5 +126,18 @@ func (l *loader) snippet(at hcl.Range) string {
 			line = line[:from-start] + "***" + line[to-start:]
 		}
 	}
-	return strings.TrimRight(line, "\r")
+	return strings.TrimRight(quotedSecret.ReplaceAllString(line, "$1***"), "\r")
+}
+
+// brokenLine masks a line, which begins at start, of a file that hcl does not
+// understand. In livekit_keys {} a value may go on in lines without a name.
+func (l *loader) brokenLine(line string, start int) string {
+	if brokenSecret.MatchString(line) {
+		return brokenSecret.ReplaceAllString(line, "$1***")
+	}
+	before := string(l.src[:start])
+	if open := strings.LastIndex(before, "livekit_keys"); open >= 0 && !strings.Contains(before[open:], "}") && strings.TrimSpace(line) != "" {
+		return "***"
+	}
+	return line
 }

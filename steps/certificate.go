@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/splice"
 )
 
 // certificate is a certificate file on a host.
@@ -27,8 +28,11 @@ func readCertificate(f host.File) certificate {
 		c.problem = f.Err
 		return c
 	}
-	block, _ := pem.Decode(f.Data)
-	if block == nil || block.Type != "CERTIFICATE" {
+	block, rest := pem.Decode(f.Data)
+	for block != nil && block.Type != "CERTIFICATE" { // a key may come first
+		block, rest = pem.Decode(rest)
+	}
+	if block == nil {
 		c.problem = "it holds no PEM certificate"
 		return c
 	}
@@ -67,7 +71,8 @@ func (w *nginxWriter) judge(c certificate, name, renew string) bool {
 }
 
 // certificate finds the certificate for a public name: the plan file's, else
-// the one of certbot's that covers it longest.
+// the one that our own server block has, else the one of certbot's that covers
+// it longest. Which one that is changes with every renewal.
 func (w *nginxWriter) certificate(name string) (cert, key string, ok bool) {
 	certbot := "certbot certonly --nginx -d " + name
 	if p := w.cfg.Certificate; p != "" {
@@ -83,8 +88,16 @@ func (w *nginxWriter) certificate(name string) (cert, key string, ok bool) {
 		return "", "", false
 	}
 	var best certificate
+	kept := w.ownBlock(name).certificate
 	for _, c := range w.facts.certs {
-		if c.covers(name) && w.facts.keys[keyOf(c)] && c.notAfter.After(best.notAfter) {
+		if !c.covers(name) || !w.facts.keys[keyOf(c)] {
+			continue
+		}
+		if c.path == kept && c.notAfter.After(w.facts.now.Add(soon)) {
+			best = c
+			break
+		}
+		if c.notAfter.After(best.notAfter) {
 			best = c
 		}
 	}
@@ -98,19 +111,43 @@ func (w *nginxWriter) certificate(name string) (cert, key string, ok bool) {
 // keyOf is where certbot keeps a certificate's key.
 func keyOf(c certificate) string { return path.Dir(c.path) + "/privkey.pem" }
 
-// blockCertificates are the certificates, not read yet, of the server blocks
-// that the routes' names have already.
-func (f *nginxFacts) blockCertificates(routes []Route) []string {
-	var out []string
-	for _, r := range routes {
-		s, ok := f.tree.server(r.Name())
-		if !ok {
-			continue
+// ownBlock is the server block of our own for a public name, as an earlier run
+// wrote it.
+type ownBlock struct {
+	there       bool
+	certificate string
+}
+
+func (w *nginxWriter) ownBlock(name string) ownBlock {
+	for _, p := range w.ownFiles() {
+		parsed, err := splice.ParseNginx(w.facts.own[p].Data)
+		if err != nil {
+			continue // it is written anew
 		}
-		for _, d := range s.body() {
-			// A variable in the path is nginx's to fill; a key is not ours to read.
-			if d.Name == "ssl_certificate" && len(d.Args) == 1 && path.IsAbs(d.Args[0]) && !strings.ContainsAny(d.Args[0], "$*?[]") {
-				if p := path.Clean(d.Args[0]); !f.own[p].Exists && !slices.Contains(out, p) {
+		for _, s := range splice.ServerBlocks(parsed) {
+			if !slices.Contains(s.Names, name) {
+				continue
+			}
+			b := ownBlock{there: true}
+			for _, d := range s.Directive.Body {
+				if d.Name == "ssl_certificate" && len(d.Args) == 1 {
+					b.certificate = d.Args[0]
+				}
+			}
+			return b
+		}
+	}
+	return ownBlock{}
+}
+
+// blockCertificates are the certificates, not read yet, of the server blocks
+// that answer for the names now.
+func (f *nginxFacts) blockCertificates(names []string) []string {
+	var out []string
+	for _, name := range names {
+		for _, win := range f.tree.winners(name) {
+			for _, p := range win.server.certificates() {
+				if !f.own[p].Exists && !slices.Contains(out, p) {
 					out = append(out, p)
 				}
 			}

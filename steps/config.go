@@ -20,7 +20,7 @@ type SFU struct {
 	Image        string   `hcl:"image,optional"`        // default DefaultSFUImage
 	Archive      string   `hcl:"archive,optional"`      // path on the laptop of a `docker save` or OCI archive
 	Container    string   `hcl:"container,optional"`    // default livekit-sfu
-	NodeIP       string   `hcl:"node_ip,optional"`      // address that clients are told; default: the host's own
+	NodeIP       string   `hcl:"node_ip,optional"`      // address that clients are told, or "IPv4,IPv6"; default: the host's own
 	ExternalIP   bool     `hcl:"external_ip,optional"`  // ask STUN servers for the public address instead
 	Interfaces   []string `hcl:"interfaces,optional"`   // network interfaces for media; default: the one that holds node_ip, else the default route's
 	Bind         string   `hcl:"bind,optional"`         // address of the signalling port; default 127.0.0.1
@@ -74,9 +74,12 @@ type ProxyNginx struct {
 	Key         string `hcl:"key,optional"`
 }
 
-// ProxyExternal is a reverse proxy that somebody else configures.
+// ProxyExternal is a reverse proxy that somebody else configures. It serves all
+// that no other proxy block serves: what stands on its host over loopback, an
+// SFU on another host over the network. Without Host it may be anywhere, and
+// then no port is opened to it.
 type ProxyExternal struct {
-	Host string `hcl:"host,optional"` // the host whose components it fronts; default: all that no other proxy block fronts
+	Host string `hcl:"host,optional"` // the host that it is on; default: anywhere, reaching auth's host
 }
 
 // WellKnownFile is a static /.well-known/matrix/client on a host's disk.

@@ -16,7 +16,8 @@ type fakeObserver struct {
 	files  map[string]string // regular files by path
 	links  map[string]string // symlinks to these
 	answer func(argv string) host.Result
-	reads  *int // flights of Read so far
+	reads  *int              // flights of Read so far
+	errs   map[string]string // why these cannot be read
 }
 
 func (fakeObserver) Name() string { return "h" }
@@ -46,7 +47,7 @@ func (o fakeObserver) Read(_ context.Context, paths ...string) ([]host.File, err
 				real = to
 			}
 			found = true
-			out = append(out, host.File{Path: p, Real: real, Exists: true, Mode: 0o644, Data: []byte(o.files[real])})
+			out = append(out, host.File{Path: p, Real: real, Exists: true, Mode: 0o644, Data: []byte(o.files[real]), Err: o.errs[p]})
 		}
 		if !found {
 			f := host.File{Path: pattern}

@@ -127,19 +127,33 @@ func media(c SFU, f sfuFacts) (nodeIP string, devices []string, findings []Findi
 		}
 	}
 	if len(devices) == 0 {
-		for _, a := range f.addrs {
-			if slices.Contains(strings.Split(nodeIP, ","), a.IP) && !slices.Contains(devices, a.Dev) {
-				devices = append(devices, a.Dev)
+		for ip := range strings.SplitSeq(nodeIP, ",") { // one of IPv4, one of IPv6, or none
+			for _, dev := range f.holders(ip) {
+				if !slices.Contains(devices, dev) {
+					devices = append(devices, dev)
+				}
 			}
 		}
-	}
-	if len(devices) == 0 && f.route.Dev != "" {
-		devices = []string{f.route.Dev}
 	}
 	if len(devices) == 0 {
 		findings = append(findings, Finding{Error, "the network interface for media cannot be told", `set interfaces = ["eth0"] in sfu {}`})
 	}
 	return nodeIP, devices, findings
+}
+
+// holders are the interfaces that hold ip; behind 1:1 NAT none does, and it
+// comes in on the default route's.
+func (f sfuFacts) holders(ip string) []string {
+	var devices []string
+	for _, a := range f.addrs {
+		if a.IP == ip {
+			devices = append(devices, a.Dev)
+		}
+	}
+	if len(devices) == 0 && f.route.Dev != "" {
+		devices = []string{f.route.Dev}
+	}
+	return devices
 }
 
 // liveKitConfig is livekit-config.yaml (keys as in livekit/livekit

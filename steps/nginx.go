@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -34,9 +33,13 @@ type nginxFacts struct {
 }
 
 // nginxRead are the files of a usual configuration. Folders are not read whole:
-// people keep private keys and passwords in them.
-var nginxRead = []string{nginxDir, nginxDir + "/ecdeploy", nginxDir + "/*.conf", nginxDir + "/mime.types", nginxDir + "/*_params",
-	nginxDir + "/modules-enabled/*.conf", nginxDir + "/conf.d/*", nginxDir + "/sites-enabled/*", nginxDir + "/snippets/*", nginxDir + "/ecdeploy/*.conf"}
+// people keep private keys, passwords and backups in them.
+var nginxRead = []string{nginxDir + "/*.conf", nginxDir + "/mime.types", nginxDir + "/*_params", nginxDir + "/modules-enabled/*.conf", nginxDir + "/conf.d/*.conf",
+	nginxDir + "/default.d/*.conf", nginxDir + "/sites-enabled/*", nginxDir + "/snippets/*.conf", nginxDir + "/ecdeploy/*.conf"}
+
+// nginxRuns asks systemd alone where it runs: a process named nginx may be that
+// of a container.
+var nginxRuns = host.Sh("if [ -d /run/systemd/system ]; then systemctl -q is-active nginx; else pgrep -x nginx; fi")
 
 // Nginx serves a site's routes through the nginx on a host. Where a TLS server
 // block for a public name is there, it gets one include line; else there is a
@@ -44,9 +47,9 @@ var nginxRead = []string{nginxDir, nginxDir + "/ecdeploy", nginxDir + "/*.conf",
 func Nginx(site Site, c ProxyNginx) Step {
 	routes := site.Fronts[c.Host]
 	probe := func(ctx context.Context, o host.Observer) (nginxFacts, error) {
-		paths := append(slices.Clone(nginxRead), orSelf(c.Certificate, nginxDir), "/etc/letsencrypt/live/*/fullchain.pem")
+		paths := append(slices.Clone(nginxRead), nginxDir+"/ecdeploy", orSelf(c.Certificate, nginxDir), "/etc/letsencrypt/live/*/fullchain.pem")
 		_, all, res, err := look(ctx, o, paths,
-			host.Cmd{Argv: []string{"nginx", "-v"}}, host.Sh("systemctl -q is-active nginx || pgrep -x nginx"),
+			host.Cmd{Argv: []string{"nginx", "-v"}}, nginxRuns,
 			host.Cmd{Argv: []string{"test", "-s", "/proc/net/if_inet6"}},
 			host.Sh(`for k in "$@" /etc/letsencrypt/live/*/privkey.pem; do [ ! -f "$k" ] || printf '%s\n' "$k"; done`, orSelf(c.Key, "/nowhere")),
 			queryNeighbours, host.Cmd{Argv: []string{"ss", "-H", "-lntp", "sport = :443"}})
@@ -58,25 +61,35 @@ func Nginx(site Site, c ProxyNginx) Step {
 		for k := range strings.Lines(string(res[3].Stdout)) {
 			f.keys[strings.TrimSpace(k)] = true
 		}
-		f.load(all)
+		f.load(paths, all)
 		// The second flight: includes that lie elsewhere, and the certificates
 		// of the server blocks that our names have already.
-		if missing := append(f.tree.missing(), f.blockCertificates(routes)...); len(missing) > 0 {
+		if missing := append(f.tree.missing(), f.blockCertificates(frontNames(site, routes))...); len(missing) > 0 {
 			more, err := o.Read(ctx, missing...)
 			if err != nil {
-				return f, err
+				return f, fmt.Errorf("read %s: %w", strings.Join(missing, ", "), err)
 			}
-			f.load(more)
+			f.load(missing, more)
 		}
+		f.tree.complete()
 		return f, nil
 	}
 	share := func(f nginxFacts, s *Shared) { s.HTTPS[f.name] = f.tree.tlsAddr() }
 	return Define("nginx", probe, share, func(f nginxFacts, _ Shared) (Decision, error) { return f.decide(site, c, routes) })
 }
 
+// frontNames are the names that a host's nginx has to answer for.
+func frontNames(site Site, routes []Route) []string {
+	out := []string{site.Domain()}
+	for _, r := range routes {
+		out = append(out, r.Name())
+	}
+	return out
+}
+
 // load takes in files that were read: certificates, configuration and what is
-// our own.
-func (f *nginxFacts) load(files []host.File) {
+// our own. asked are the patterns that the files were read by.
+func (f *nginxFacts) load(asked []string, files []host.File) {
 	var text []host.File
 	for _, file := range files {
 		_, seen := f.own[file.Path]
@@ -86,11 +99,10 @@ func (f *nginxFacts) load(files []host.File) {
 		}
 		if bytes.Contains(file.Data, []byte("-----BEGIN CERTIFICATE-----")) {
 			f.certs = append(f.certs, readCertificate(file))
-			continue
 		}
 		text = append(text, file)
 	}
-	f.tree.load(text)
+	f.tree.load(asked, text)
 }
 
 // holder is the program that ss found on a port where nginx is not.
@@ -150,52 +162,78 @@ type nginxWriter struct {
 	findings []Finding
 }
 
-// inner is text for a foreign server block.
+// inner is text for foreign server blocks.
 type inner struct {
-	server nginxServer
-	name   string
-	text   strings.Builder
+	servers []nginxServer
+	name    string
+	text    strings.Builder
+}
+
+func (in *inner) has(s nginxServer) bool {
+	return slices.ContainsFunc(in.servers, func(o nginxServer) bool { return o.block == s.block })
 }
 
 func (w *nginxWriter) fail(summary, hint string) {
 	w.findings = append(w.findings, Finding{Error, summary, hint})
 }
 
-// into returns where to write for a foreign server block.
-func (w *nginxWriter) into(s nginxServer, name string) *inner {
-	for _, in := range w.inside {
-		if in.server.block == s.block {
-			return in
+// into returns where to write for the foreign server blocks of a name.
+func (w *nginxWriter) into(winners []winner, name string) *inner {
+	in := &inner{name: name}
+	for _, win := range winners {
+		in.servers = append(in.servers, win.server)
+	}
+	for _, old := range w.inside {
+		if len(old.servers) == len(in.servers) && !slices.ContainsFunc(in.servers, func(s nginxServer) bool { return !old.has(s) }) {
+			return old
 		}
 	}
-	in := &inner{server: s, name: name}
 	w.inside = append(w.inside, in)
 	return in
 }
 
-// routes puts every public name where it belongs.
+// routes puts every public name where it belongs: where something of it is
+// served already, into that block, so that the rest of the name stays; a name
+// that is the backend's alone gets a block of its own, which comes before
+// patterns and default servers.
 func (w *nginxWriter) routes(routes []Route) {
 	for _, group := range byName(routes) {
 		name := group[0].Name()
-		s, found := w.facts.tree.server(name)
 		var body strings.Builder
 		for _, r := range group {
-			if found {
-				w.inspect(s, r)
-			}
 			body.WriteString(locations(r))
 		}
-		if found {
-			w.into(s, name).text.WriteString(body.String())
+		found := w.facts.serving(name)
+		whole := slices.ContainsFunc(group, func(r Route) bool { return r.Prefix() == "" })
+		if len(found) == 0 || whole && !found[0].exact {
+			w.takeOver(name, found)
+			w.ownServer(name, body.String())
 			continue
 		}
-		w.ownServer(name, body.String())
+		for _, win := range found {
+			if win.doubt {
+				w.fail("whether "+win.String()+" answers for "+name+" is for nginx's kind of regular expression to say", "add "+name+" to that server_name")
+			}
+			for _, r := range group {
+				w.inspect(win.server, r)
+			}
+		}
+		w.into(found, name).text.WriteString(body.String())
+	}
+}
+
+// takeOver notes whose requests a new server block of our own gets.
+func (w *nginxWriter) takeOver(name string, from []winner) {
+	if !w.ownBlock(name).there {
+		for _, win := range from {
+			w.findings = append(w.findings, Finding{Note, "requests for " + name + " go to " + win.String() + " now; ecdeploy's own server block takes them all", "give it a name of its own, or a path, if that still needs some"})
+		}
 	}
 }
 
 // inspect says what of a foreign server block would keep a route from working.
 func (w *nginxWriter) inspect(s nginxServer, r Route) {
-	at := fmt.Sprintf("the server block for %s (%s:%d)", r.Name(), s.file.real, s.block.Line)
+	at := fmt.Sprintf("the server block for %s (%s)", r.Name(), s.at())
 	if l := s.clash(r); l != "" {
 		w.fail(at+" has a location of its own at "+l, "remove that location: ecdeploy's would clash with it")
 	}
@@ -205,10 +243,11 @@ func (w *nginxWriter) inspect(s nginxServer, r Route) {
 			w.fail(at+" answers everything by itself (return)", "put that return into a location")
 		case d.Name == "add_header" && len(d.Args) > 0 && strings.EqualFold(d.Args[0], "Access-Control-Allow-Origin") && r.Component == "auth":
 			w.fail(at+" adds a CORS header to everything; the JWT service sends its own, and browsers refuse two", "move add_header Access-Control-Allow-Origin into the locations that need it")
-		case d.Name == "ssl_certificate" && len(d.Args) == 1:
-			if f, ok := w.facts.own[path.Clean(d.Args[0])]; ok && f.Exists {
-				w.judge(readCertificate(f), r.Name(), "certbot certonly --nginx -d "+r.Name())
-			}
+		}
+	}
+	for _, p := range s.certificates() {
+		if f, ok := w.facts.own[p]; ok && f.Exists {
+			w.judge(readCertificate(f), r.Name(), "certbot certonly --nginx -d "+r.Name())
 		}
 	}
 }
@@ -241,15 +280,16 @@ func (w *nginxWriter) wellKnown() {
 		return
 	}
 	const uri = "/.well-known/matrix/client"
-	s, found := w.facts.tree.server(w.site.Domain())
-	if !found {
+	found := w.facts.serving(w.site.Domain())
+	if len(found) == 0 {
 		w.findings = append(w.findings, Finding{Warning, "nginx on " + w.facts.name + " has no TLS server block for " + w.site.Domain() + ", so " + file + " may be served by nobody", `serve https://` + w.site.Domain() + uri + `, or use well_known "external" {}`})
 		return
 	}
-	if s.handles(uri) {
+	found = slices.DeleteFunc(found, func(win winner) bool { return win.doubt || win.server.handles(uri) })
+	if len(found) == 0 {
 		return
 	}
-	fmt.Fprintf(&w.into(s, w.site.Domain()).text, "location = %s {\n    alias %s;\n    default_type application/json;\n    add_header Access-Control-Allow-Origin \"*\" always;\n}\n", uri, nginxQuote(file))
+	fmt.Fprintf(&w.into(found, w.site.Domain()).text, "location = %s {\n    alias %s;\n    default_type application/json;\n    add_header Access-Control-Allow-Origin \"*\" always;\n}\n", uri, nginxQuote(file))
 }
 
 // finish turns what was collected into file edits.
@@ -268,10 +308,15 @@ func (w *nginxWriter) finish() {
 	kept := map[string]bool{}
 	for _, in := range w.inside {
 		path := w.innerPath(in)
-		file := in.server.file
-		w.own(path, fmt.Sprintf("# For %s of %s, included by %s. Written by ecdeploy.\n", in.name, w.site.Name, file.real)+in.text.String())
+		var by []string
+		for _, s := range in.servers {
+			if !slices.Contains(by, s.file.real) {
+				by = append(by, s.file.real)
+			}
+			on(s.file, s.include(path))
+		}
+		w.own(path, fmt.Sprintf("# For %s of %s, included by %s. Written by ecdeploy.\n", in.name, w.site.Name, strings.Join(by, ", "))+in.text.String())
 		kept[path] = true
-		on(file, in.server.include(path))
 	}
 	stale := w.stale(kept)
 	for _, s := range w.facts.tree.servers() {
@@ -292,7 +337,7 @@ func (w *nginxWriter) finish() {
 
 // hosts reports whether path is what goes into the server block s.
 func (w *nginxWriter) hosts(s nginxServer, path string) bool {
-	return slices.ContainsFunc(w.inside, func(in *inner) bool { return in.server.block == s.block && w.innerPath(in) == path })
+	return slices.ContainsFunc(w.inside, func(in *inner) bool { return in.has(s) && w.innerPath(in) == path })
 }
 
 func (w *nginxWriter) innerPath(in *inner) string {
@@ -334,19 +379,57 @@ func (w *nginxWriter) foreign(file nginxFile, steps []func([]byte) ([]splice.Edi
 	}
 }
 
-// ownServers writes or removes the file of server blocks of our own.
+// ownServers writes or removes the file of server blocks of our own. One of an
+// earlier run stays where it is unless it is read too early there.
 func (w *nginxWriter) ownServers() {
-	dir := w.facts.tree.confDir()
-	path := dir + "/ecdeploy-" + w.site.slug() + ".conf"
-	f := w.facts.own[path]
-	switch {
-	case w.servers.Len() > 0 && dir == "":
-		w.fail("nginx.conf includes no folder of server blocks", "add `include /etc/nginx/conf.d/*.conf;` to its http block")
-	case w.servers.Len() > 0:
-		w.own(path, fmt.Sprintf("# The MatrixRTC backend of %s. Written by ecdeploy: change the plan file, not this file.\n", w.site.Name)+w.servers.String())
-	case f.Exists:
-		w.remove(path)
+	var keep string
+	if w.servers.Len() > 0 {
+		keep = w.place()
 	}
+	for _, p := range w.ownFiles() {
+		if p != keep {
+			w.remove(p)
+		}
+	}
+	if keep != "" {
+		w.own(keep, w.ownHeader()+w.servers.String())
+	}
+}
+
+func (w *nginxWriter) ownHeader() string {
+	return fmt.Sprintf("# The MatrixRTC backend of %s. Written by ecdeploy: change the plan file, not this file.\n", w.site.Name)
+}
+
+// ownFiles are the files of server blocks of our own that are there.
+func (w *nginxWriter) ownFiles() []string {
+	var out []string
+	for _, p := range slices.Sorted(maps.Keys(w.facts.own)) {
+		if f := w.facts.own[p]; f.Exists && ownServerFile(p) && strings.HasPrefix(string(f.Data), w.ownHeader()) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// place is where our own server blocks go: where they become no address's
+// default server.
+func (w *nginxWriter) place() string {
+	tree := &w.facts.tree
+	places := tree.places(w.site.slug())
+	if len(places) == 0 {
+		w.fail("nginx.conf includes no folder of server blocks", "add `include /etc/nginx/conf.d/*.conf;` to its http block")
+		return ""
+	}
+	there := slices.DeleteFunc(w.ownFiles(), func(p string) bool { return !slices.Contains(places, p) })
+	listens := tree.listens(w.facts.ipv6)
+	for _, p := range append(there, places...) {
+		if _, _, yes := tree.usurps(p, listens); !yes {
+			return p
+		}
+	}
+	addr, from, _ := tree.usurps(places[len(places)-1], listens)
+	w.fail("a server block of ecdeploy's own would become the default server of "+addr+", and the one at "+from.at()+" lose its requests for other names", "add default_server to `listen "+addr+"` there")
+	return ""
 }
 
 func (w *nginxWriter) own(path, text string) {

@@ -29,7 +29,7 @@ func TestNginxFindings(t *testing.T) {
 		{name: "in a container", code: map[string]int{"nginx -v": 127}, says: map[string]string{"[ ! -d /matrix": "container\tweb\tnginxproxy/nginx-proxy:1.6\t0.0.0.0:80->80/tcp, 0.0.0.0:443->443/tcp\n"},
 			want: "error: the proxy on h is container web (nginxproxy/nginx-proxy:1.6)", hint: `proxy "external"`},
 		{name: "traefik of the host's network", code: map[string]int{"nginx -v": 127}, says: map[string]string{"[ ! -d /matrix": "container\tt\ttraefik:v3\t\n"}, want: "error: the proxy on h is container t", hint: `proxy "external"`},
-		{name: "not running", code: map[string]int{"systemctl -q is-active nginx": 3}, want: "error: nginx does not run on h", hint: "systemctl status"},
+		{name: "not running", code: map[string]int{"if [ -d /run/systemd/system ]": 3}, want: "error: nginx does not run on h", hint: "systemctl status"},
 		{name: "mdad", says: map[string]string{"[ ! -d /matrix": "manager\tmatrix-docker-ansible-deploy (/matrix/synapse)\n"}, want: "warning: matrix-docker-ansible-deploy (/matrix/synapse) is on h", hint: `proxy "external"`},
 		{name: "a web application behind the host's nginx", says: map[string]string{"[ ! -d /matrix": "container\tapp\tnginx:1.27\t127.0.0.1:8081->80/tcp\n"}, want: ""},
 		{name: "unreadable", files: map[string]string{"bad": "server {\n"}, want: "error: nginx's configuration cannot be read: /etc/nginx/sites-enabled/bad", hint: "nginx -t"},
@@ -106,15 +106,17 @@ func TestNginxTakesTheLongestCertificate(t *testing.T) {
 	}
 }
 
-// Private keys and password files lie in nginx's folders too; they are not read.
+// Private keys, password files and backups lie in nginx's folders too; they are
+// not read.
 func TestNginxReadsNoSecrets(t *testing.T) {
-	for _, p := range []string{"/etc/nginx/ssl/site.key", "/etc/nginx/.htpasswd", "/etc/nginx/cert.key", "/etc/nginx/dhparam.pem", "/etc/nginx/private/x"} {
-		if under(p) {
+	tree := nginxTree{asked: nginxRead}
+	for _, p := range []string{"/etc/nginx/ssl/site.key", "/etc/nginx/.htpasswd", "/etc/nginx/cert.key", "/etc/nginx/dhparam.pem", "/etc/nginx/private/x", "/etc/nginx/conf.d/.x.conf", "/etc/nginx/conf.d/geo.mmdb", "/etc/nginx/conf.d/*", "/etc/nginx/snippets/old.tar"} {
+		if tree.covered(p) {
 			t.Errorf("%s is read", p)
 		}
 	}
-	for _, p := range []string{"/etc/nginx/nginx.conf", "/etc/nginx/conf.d/*.conf", "/etc/nginx/sites-enabled/*", "/etc/nginx/proxy_params", "/etc/nginx/snippets/ssl.conf"} {
-		if !under(p) {
+	for _, p := range []string{"/etc/nginx/nginx.conf", "/etc/nginx/conf.d/*.conf", "/etc/nginx/sites-enabled/*", "/etc/nginx/sites-enabled/*.conf", "/etc/nginx/proxy_params", "/etc/nginx/snippets/ssl.conf"} {
+		if !tree.covered(p) {
 			t.Errorf("%s costs a second flight", p)
 		}
 	}
@@ -132,7 +134,7 @@ func TestNginxWellKnownLocation(t *testing.T) {
 	}
 	// A location of the admin's is left to the admin.
 	o = nginxHost(t, map[string]string{"apex": strings.Replace(apex, "    root", "    location /.well-known/matrix/ { add_header Access-Control-Allow-Origin *; }\n    root", 1)})
-	if got := verbs(decideNginx(t, site, ProxyNginx{}, o)); !cmp.Equal(got, []string{"+ /etc/nginx/conf.d/ecdeploy-example.org.conf"}) {
+	if got := verbs(decideNginx(t, site, ProxyNginx{}, o)); !cmp.Equal(got, []string{"+ /etc/nginx/sites-enabled/zz-ecdeploy-example.org.conf"}) {
 		t.Errorf("got %v", got)
 	}
 	o = nginxHost(t, nil)

@@ -1,7 +1,6 @@
 package steps
 
 import (
-	"maps"
 	"path"
 	"slices"
 	"sort"
@@ -15,6 +14,7 @@ import (
 // `nginx -T` opens log files and so can change a host.
 type nginxTree struct {
 	files   map[string]nginxFile // by path as included
+	asked   []string             // what was read, as patterns
 	problem string
 }
 
@@ -22,6 +22,7 @@ type nginxFile struct {
 	path   string
 	real   string
 	data   []byte
+	err    string // why it could not be read
 	parsed []*splice.Directive
 }
 
@@ -36,24 +37,31 @@ type nginxServer struct {
 	listens [][]string
 }
 
-func (t *nginxTree) load(files []host.File) {
+func (t *nginxTree) load(asked []string, files []host.File) {
 	if t.files == nil {
 		t.files = map[string]nginxFile{}
 	}
+	t.asked = append(t.asked, asked...)
 	for _, f := range files {
-		if f.Exists && f.Mode.IsRegular() && f.Err == "" && !strings.HasSuffix(f.Path, ".pem") {
-			t.files[f.Path] = nginxFile{path: f.Path, real: f.Real, data: f.Data}
+		if f.Exists && (f.Mode.IsRegular() || f.Err != "") {
+			t.files[f.Path] = nginxFile{path: f.Path, real: f.Real, data: f.Data, err: f.Err}
 		}
 	}
 	t.walk()
 }
 
-// walk parses nginx.conf and all that it includes.
+// walk parses nginx.conf and all that it includes, and gives the include
+// patterns that were not read.
 func (t *nginxTree) walk() []string {
 	t.problem = ""
 	if _, ok := t.files[nginxDir+"/nginx.conf"]; !ok {
 		t.problem = nginxDir + "/nginx.conf is not there"
 		return nil
+	}
+	fail := func(p, why string) {
+		if t.problem == "" {
+			t.problem = p + ": " + why
+		}
 	}
 	var missing []string
 	seen := map[string]bool{}
@@ -64,21 +72,24 @@ func (t *nginxTree) walk() []string {
 			return
 		}
 		seen[p] = true
+		if f.err != "" {
+			fail(p, f.err)
+			return
+		}
 		if f.parsed == nil {
 			parsed, err := splice.ParseNginx(f.data)
 			if err != nil {
-				t.problem = p + ": " + err.Error()
+				fail(p, err.Error())
 				return
 			}
 			f.parsed = parsed
 			t.files[p] = f
 		}
 		for _, pattern := range includes(f.parsed) {
-			matches := t.match(pattern)
-			if len(matches) == 0 && !under(pattern) {
+			if !t.covered(pattern) && !slices.Contains(missing, pattern) {
 				missing = append(missing, pattern)
 			}
-			for _, m := range matches {
+			for _, m := range t.match(pattern) {
 				visit(m)
 			}
 		}
@@ -97,31 +108,45 @@ func (t *nginxTree) walk() []string {
 // missing are include patterns that point to files not read yet.
 func (t *nginxTree) missing() []string { return t.walk() }
 
-// under reports whether the first flight has read everything that pattern can
-// match.
-func under(pattern string) bool {
-	return slices.ContainsFunc(nginxRead, func(read string) bool {
-		if read == pattern {
+// complete makes it a problem that something which nginx includes was not
+// read: decisions on a part of a configuration are guesses.
+func (t *nginxTree) complete() {
+	if missing := t.walk(); len(missing) > 0 && t.problem == "" {
+		t.problem = "includes are nested too deeply to be read in two looks: " + strings.Join(missing, ", ")
+	}
+}
+
+// covered reports whether all that pattern can match was read.
+func (t *nginxTree) covered(pattern string) bool {
+	return slices.ContainsFunc(t.asked, func(asked string) bool {
+		if asked == pattern {
 			return true
 		}
-		ok, err := path.Match(read, pattern)
-		return err == nil && ok
+		ok, err := path.Match(asked, pattern)
+		return err == nil && ok && hidden(asked) == hidden(pattern)
 	})
 }
+
+// hidden reports whether a pattern asks for dot files, which * leaves out.
+func hidden(pattern string) bool { return strings.HasPrefix(path.Base(pattern), ".") }
 
 func includes(dirs []*splice.Directive) []string {
 	var out []string
 	for _, d := range dirs {
 		if d.Name == "include" && len(d.Args) == 1 {
-			p := d.Args[0]
-			if !path.IsAbs(p) {
-				p = nginxDir + "/" + p
-			}
-			out = append(out, path.Clean(p))
+			out = append(out, nginxPath(d.Args[0]))
 		}
 		out = append(out, includes(d.Body)...)
 	}
 	return out
+}
+
+// nginxPath is a path of nginx's configuration, which may be relative.
+func nginxPath(p string) string {
+	if !path.IsAbs(p) {
+		p = nginxDir + "/" + p
+	}
+	return path.Clean(p)
 }
 
 // match are the paths that were read and match an include pattern, sorted as
@@ -129,7 +154,7 @@ func includes(dirs []*splice.Directive) []string {
 func (t *nginxTree) match(pattern string) []string {
 	var out []string
 	for p := range t.files {
-		if ok, err := path.Match(pattern, p); err == nil && ok && !strings.HasPrefix(path.Base(p), ".") {
+		if ok, err := path.Match(pattern, p); p == pattern || err == nil && ok && hidden(p) == hidden(pattern) {
 			out = append(out, p)
 		}
 	}
@@ -137,49 +162,63 @@ func (t *nginxTree) match(pattern string) []string {
 	return out
 }
 
+// each visits the directives of the http context in the order in which nginx
+// reads them, those in included files right behind their include.
+func (t *nginxTree) each(visit func(nginxFile, *splice.Directive)) {
+	within := map[string]bool{}
+	var walk func(f nginxFile, dirs []*splice.Directive, http bool)
+	file := func(p string, http bool) {
+		if !within[p] {
+			within[p] = true
+			walk(t.files[p], t.files[p].parsed, http)
+			delete(within, p)
+		}
+	}
+	walk = func(f nginxFile, dirs []*splice.Directive, http bool) {
+		for _, d := range dirs {
+			if http {
+				visit(f, d)
+			}
+			switch {
+			case d.Name == "include":
+				for _, pattern := range includes([]*splice.Directive{d}) {
+					for _, p := range t.match(pattern) {
+						file(p, http)
+					}
+				}
+			case !http && d.Name == "http":
+				walk(f, d.Body, true)
+			}
+		}
+	}
+	file(nginxDir+"/nginx.conf", false)
+}
+
 // servers are all server blocks in the order in which nginx reads them, those
 // in our own files left out. What a block includes counts as its own.
 func (t *nginxTree) servers() []nginxServer {
+	return slices.DeleteFunc(t.all(), func(s nginxServer) bool { return ownServerFile(s.file.path) })
+}
+
+func (t *nginxTree) all() []nginxServer {
 	var out []nginxServer
-	for _, p := range slices.Sorted(maps.Keys(t.files)) {
-		f := t.files[p]
-		if strings.HasPrefix(path.Base(p), "ecdeploy-") {
-			continue
+	t.each(func(f nginxFile, d *splice.Directive) {
+		if d.Name != "server" {
+			return
 		}
-		for i, s := range splice.ServerBlocks(f.parsed) {
-			server := nginxServer{tree: t, file: f, index: i, block: s.Directive}
-			whole := *s.Directive
-			whole.Body = server.body()
-			if all := splice.ServerBlocks([]*splice.Directive{&whole}); len(all) == 1 {
-				s = all[0]
-			}
-			server.names, server.tls, server.listens = s.Names, s.TLS, s.Listens
-			out = append(out, server)
+		i := slices.IndexFunc(splice.ServerBlocks(f.parsed), func(s splice.ServerBlock) bool { return s.Directive == d })
+		if i < 0 {
+			return
 		}
-	}
-	return out
-}
-
-// server is the TLS server block for exactly name, on port 443 if any server
-// listens there: one on 8448 is for federation alone. A pattern such as
-// *.example.com also answers for names without a block of their own; then ours
-// gets one, and the pattern's stays as it is.
-func (t *nginxTree) server(name string) (nginxServer, bool) {
-	all := t.servers()
-	https := slices.ContainsFunc(all, nginxServer.https)
-	for _, s := range all {
-		if s.tls && (!https || s.https()) && slices.ContainsFunc(s.names, func(n string) bool { return strings.EqualFold(n, name) }) {
-			return s, true
+		server := nginxServer{tree: t, file: f, index: i, block: d}
+		whole := *d
+		whole.Body = server.body()
+		if all := splice.ServerBlocks([]*splice.Directive{&whole}); len(all) == 1 {
+			server.names, server.tls, server.listens = all[0].Names, all[0].TLS, all[0].Listens
 		}
-	}
-	return nginxServer{}, false
-}
-
-// https reports whether the block listens for TLS on port 443.
-func (s nginxServer) https() bool {
-	return s.tls && slices.ContainsFunc(s.listens, func(l []string) bool {
-		return l[0] == "443" || strings.HasSuffix(l[0], ":443")
+		out = append(out, server)
 	})
+	return out
 }
 
 // include is the step that adds one include line to the block.
@@ -260,64 +299,4 @@ func (s nginxServer) handles(uri string) bool {
 		}
 	}
 	return false
-}
-
-// listens are the addresses that the host's TLS servers listen on, with ssl
-// alone as their option: of those on port 443 if there are any (8448 is for
-// federation alone), and the usual two where no server has TLS.
-func (t *nginxTree) listens(ipv6 bool) []string {
-	var out []string
-	for _, s := range t.servers() {
-		for _, l := range s.listens {
-			if s.tls && slices.Contains(l, "ssl") && !slices.Contains(out, l[0]+" ssl") {
-				out = append(out, l[0]+" ssl")
-			}
-		}
-	}
-	https := slices.DeleteFunc(slices.Clone(out), func(l string) bool { return l != "443 ssl" && !strings.HasSuffix(l, ":443 ssl") })
-	switch {
-	case len(https) > 0:
-		return https
-	case len(out) > 0:
-		return out
-	case ipv6:
-		return []string{"443 ssl", "[::]:443 ssl"}
-	}
-	return []string{"443 ssl"}
-}
-
-// tlsAddr is where the host's own TLS servers can be asked.
-func (t *nginxTree) tlsAddr() string {
-	for _, l := range t.listens(false) {
-		addr, _, _ := strings.Cut(l, " ")
-		if addr == "443" || strings.HasPrefix(addr, "*:") || strings.HasPrefix(addr, "0.0.0.0:") {
-			_, port, ok := strings.Cut(addr, ":")
-			if !ok {
-				port = addr
-			}
-			return "127.0.0.1:" + port
-		}
-	}
-	addr, _, _ := strings.Cut(t.listens(false)[0], " ")
-	if !strings.Contains(addr, ":") {
-		addr = "127.0.0.1:" + addr
-	}
-	return strings.Replace(addr, "[::]:", "[::1]:", 1)
-}
-
-// confDir is a folder whose *.conf files nginx.conf includes in its http
-// block; "" where there is none.
-func (t *nginxTree) confDir() string {
-	for _, d := range t.files[nginxDir+"/nginx.conf"].parsed {
-		if d.Name != "http" {
-			continue
-		}
-		for _, pattern := range includes(d.Body) {
-			dir := path.Dir(pattern)
-			if ok, _ := path.Match(pattern, dir+"/ecdeploy-x.conf"); ok && !strings.ContainsAny(dir, "*?[") {
-				return dir
-			}
-		}
-	}
-	return ""
 }

@@ -104,15 +104,36 @@ func unified(path, before, after string, context int) string {
 }
 
 // secretKey finds lines whose key says that the value is a secret, in YAML,
-// JSON and nginx alike; secretURL finds a password in a URL or DSN.
+// JSON and assignments; secretWord does in nginx, where white space parts them
+// and a value may go on in the next line; secretAuth finds such a next line;
+// secretURL finds a password in a URL or DSN.
+const secretName = `[\w-]*(?:secret|passw(?:or)?d|passphrase|token|credential|authorization|pepper)[\w-]*|[\w-]*(?:_|api|-)key|[\w-]*_pass|dsn`
+
 var (
-	secretKey = regexp.MustCompile(`(?im)((?:[\w-]*(?:secret|passw(?:or)?d|passphrase|token|credential|authorization|pepper)[\w-]*|[\w-]*(?:_|api|-)key|[\w-]*_pass|dsn)["']?[ \t]*[:=][ \t]*)(\S.*)$`)
-	secretURL = regexp.MustCompile(`(\w+://[^\s:/@]*:)\S+@`)
+	secretKey  = regexp.MustCompile(`(?im)((?:` + secretName + `)["']?[ \t]*[:=][ \t]*)(\S.*)$`)
+	secretWord = regexp.MustCompile(`(?im)(?:` + secretName + `)["']?[ \t]+(?:\S.*;|["']).*$`)
+	secretAuth = regexp.MustCompile(`(?im)(["'](?:bearer|basic)[ \t]+)\S.*$`)
+	secretURL  = regexp.MustCompile(`(\w+://[^\s:/@]*:)\S+@`)
 )
 
 func maskSecrets(s string) string {
 	s = secretKey.ReplaceAllString(s, "${1}***")
+	s = maskWords(s)
+	s = secretAuth.ReplaceAllString(s, "${1}***")
 	return secretURL.ReplaceAllString(s, "${1}***@")
+}
+
+// maskWords masks what follows a secret's name in nginx. The path of a
+// certificate's key is no secret; what comes behind it may be one.
+func maskWords(s string) string {
+	return secretWord.ReplaceAllStringFunc(s, func(m string) string {
+		name, value, _ := strings.Cut(strings.ReplaceAll(m, "\t", " "), " ")
+		if strings.HasSuffix(name, "certificate_key") {
+			file, rest, _ := strings.Cut(value, ";")
+			return name + " " + file + ";" + maskWords(rest)
+		}
+		return name + " ***"
+	})
 }
 
 // siteDirs are the folders that hold a component's files; the last one can be

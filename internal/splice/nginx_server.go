@@ -79,6 +79,49 @@ func MatchServerName(pattern, host string) bool {
 	return pattern == host
 }
 
+// ServerFor picks the server block that nginx picks for host among those of one
+// address, each given by its names: exact, the longest *.example.com or
+// .example.com, the longest mail.*, the first regex that matches. -1 is none:
+// the address's default server. known is false where it hangs on the regex of
+// the block i, which Go cannot read.
+func ServerFor(names [][]string, host string) (i int, known bool) {
+	best, rank := -1, 0
+	regex, doubt := -1, false
+	for i, list := range names {
+		for _, n := range list {
+			if expr, ok := strings.CutPrefix(n, "~"); ok {
+				_, err := regexp.Compile(expr)
+				if regex < 0 && (err != nil || MatchServerName(n, host)) {
+					regex, doubt = i, err != nil
+				}
+				continue
+			}
+			if r := nameRank(n); r > rank && MatchServerName(n, host) {
+				best, rank = i, r
+			}
+		}
+	}
+	if best >= 0 {
+		return best, true
+	}
+	return regex, !doubt
+}
+
+// nameRank orders the names that are no regex by their precedence, those of
+// one kind by their length, which is bounded by that of a domain name.
+func nameRank(pattern string) int {
+	const kind = 1 << 16
+	switch {
+	case strings.HasPrefix(pattern, "."):
+		return 2*kind + len(pattern) // .example.com counts as *.example.com
+	case strings.HasPrefix(pattern, "*."):
+		return 2*kind + len(pattern) - 1
+	case strings.HasSuffix(pattern, ".*"):
+		return kind + len(pattern)
+	}
+	return 3 * kind
+}
+
 func hasMore(rest string, ok bool) bool { return ok && rest != "" }
 
 // LocationFor finds the location of a server block that serves uri, a

@@ -122,6 +122,36 @@ func TestMatchServerName(t *testing.T) {
 	}
 }
 
+func TestServerFor(t *testing.T) {
+	for _, test := range []struct {
+		names string // blocks are parted by |
+		want  int
+		known bool
+	}{
+		{"*.example.com|a.b.example.com", 1, true},
+		{"*.example.com|*.b.example.com", 1, true},
+		{".b.example.com|*.b.example.com", 0, true},
+		{"~^a|a.*|*.com", 2, true},
+		{"~^a|a.*", 1, true},
+		{"a.*|a.b.*", 1, true},
+		{"~^x|~b|~^a", 1, true},
+		{"_|x.example.com", -1, true},
+		{"", -1, true},
+		{`x|~^(?!x)`, 1, false},
+		{`~^(?!x)|*.com`, 1, true},
+		{`~^a|~^(?!x)`, 0, true},
+		{"A.B.Example.Com|a.b.example.com", 0, true},
+	} {
+		var names [][]string
+		for _, block := range strings.Split(test.names, "|") {
+			names = append(names, strings.Fields(block))
+		}
+		if got, known := ServerFor(names, "a.b.example.com"); got != test.want || known != test.known {
+			t.Errorf("%s: %d, %v", test.names, got, known)
+		}
+	}
+}
+
 func TestLocationFor(t *testing.T) {
 	dirs, err := ParseNginx([]byte(`server {
 	location / { }

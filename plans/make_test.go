@@ -1,0 +1,90 @@
+package plans
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/emdecloud/ecdeploy/steps"
+)
+
+// apart is rightFile with its SFU on a host s of its own, and these proxies.
+func apart(t *testing.T, bind string, proxies ...string) string {
+	t.Helper()
+	return "host \"s\" {\n  address = \"203.0.113.20\"\n}\n" + spoiled(t, rightFile,
+		"sfu {\n    host = host.x\n", "sfu {\n    host = host.s\n"+bind,
+		`proxy "nginx" { host = host.x }`, strings.Join(proxies, "\n  "))
+}
+
+// Where a proxy comes over the network, the SFU's port is opened to it alone;
+// to one of which nobody knows where it is, it is not opened at all.
+func TestReachOfProxies(t *testing.T) {
+	const bind = "    bind = \"10.0.0.2\"\n"
+	external, onX, onS := `proxy "external" {}`, `proxy "external" { host = host.x }`, `proxy "external" { host = host.s }`
+	for _, c := range []struct {
+		name, bind string
+		proxies    []string
+		wrong      string // the only mistake and how to mend it, or:
+		reaches    map[string][]string
+		sfu        string // on which front, and where it is sent
+		source     bool   // a step looks for the proxy's address
+	}{
+		{name: "nginx over the network", bind: bind, proxies: []string{`proxy "nginx" { host = host.x }`}, reaches: map[string][]string{"s": {"x"}}, sfu: "x 10.0.0.2:7880", source: true},
+		{name: "external over the network", bind: bind, proxies: []string{onX}, reaches: map[string][]string{"s": {"x"}}, sfu: "x 10.0.0.2:7880", source: true},
+		{name: "somewhere", bind: bind, proxies: []string{external}, reaches: map[string][]string{}, sfu: "x 10.0.0.2:7880"},
+		{name: "one on each", proxies: []string{external, onS}, reaches: map[string][]string{}, sfu: "s 127.0.0.1:7880"},
+		{name: "somewhere, on loopback", proxies: []string{external},
+			wrong: `the SFU on s listens on 127.0.0.1, where a proxy elsewhere cannot reach it: add proxy "external" { host = host.s }, or bind = the address of s that your proxy reaches, and open it to that alone`},
+		{name: "somewhere, on all addresses", bind: "    bind = \"0.0.0.0\"\n", proxies: []string{external},
+			wrong: "the SFU on s listens on all addresses, without encryption: write bind = the address of s that your proxy reaches, and open it to that alone"},
+		{name: "on loopback", proxies: []string{onX},
+			wrong: `the SFU on s listens on 127.0.0.1, where the proxy on x cannot reach it: add proxy "external" { host = host.s }, or bind = the address that x reaches; it is opened to x alone`},
+		{name: "only at the SFU", proxies: []string{onS},
+			wrong: `no proxy is on x, where the JWT service listens: add proxy "external" { host = host.x }`},
+		{name: "not supported", proxies: []string{`proxy "caddy" { host = host.s }`}, wrong: `proxy "caddy" is not supported`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f, m := load("hosts.hcl", []byte(apart(t, c.bind, c.proxies...)), LoadOptions{Environ: environ})
+			if c.wrong != "" {
+				if len(m) != 1 || !strings.HasPrefix(m[0].Summary+": "+m[0].Detail, c.wrong) {
+					t.Errorf("%+v", m)
+				}
+				return
+			}
+			if len(m) > 0 {
+				t.Fatalf("%+v", m)
+			}
+			s, err := siteContext(f.Sites[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(c.reaches, s.Reaches); d != "" {
+				t.Error(d)
+			}
+			front, to, _ := strings.Cut(c.sfu, " ")
+			if r := s.Fronts[front][0]; r != (steps.Route{Component: "sfu", URL: "https://sfu.x.test", Upstream: to}) {
+				t.Errorf("fronts %v", s.Fronts)
+			}
+			all, err := place(f, f.Sites[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			source := false
+			for _, p := range all {
+				source = source || p.step.Name() == "source-address"
+			}
+			if source != c.source {
+				t.Errorf("the step source-address is there: %v", source)
+			}
+		})
+	}
+}
+
+// Whose proxy it is shows only when a variable has its value.
+func TestReachOfUnknownProxy(t *testing.T) {
+	text := "variable \"front\" {}\n" + apart(t, "", `proxy "external" { host = var.front }`)
+	if f, m := load("hosts.hcl", []byte(text), LoadOptions{Environ: environ, Validate: true}); f == nil {
+		t.Errorf("%+v", m)
+	}
+}

@@ -1,0 +1,32 @@
+package steps
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// Each address of node_ip has its interface among those that media uses: the
+// one that holds it, else the default route's.
+func TestMediaInterfaces(t *testing.T) {
+	f := sfuFacts{
+		addrs: []hostAddr{{"eth0", "10.0.0.5"}, {"eth1", "2001:db8::7"}, {"docker0", "172.17.0.1"}},
+		route: hostAddr{"eth0", "10.0.0.5"},
+	}
+	for _, c := range []struct {
+		name string
+		sfu  SFU
+		want []string
+	}{
+		{"IPv4 behind 1:1 NAT, IPv6 without", SFU{NodeIP: "198.51.100.7,2001:db8::7"}, []string{"eth0", "eth1"}},
+		{"both behind NAT", SFU{NodeIP: "198.51.100.7,2001:db8::8"}, []string{"eth0"}},
+		{"IPv6 alone", SFU{NodeIP: "2001:db8::7"}, []string{"eth1"}},
+		{"asked from STUN servers", SFU{ExternalIP: true}, []string{"eth0"}},
+		{"named", SFU{NodeIP: "198.51.100.7,2001:db8::7", Interfaces: []string{"wg0"}}, []string{"wg0"}},
+	} {
+		_, got, findings := media(c.sfu, f)
+		if d := cmp.Diff(c.want, got); d != "" || len(findings) > 0 {
+			t.Errorf("%s: %s %v", c.name, d, findings)
+		}
+	}
+}
