@@ -54,7 +54,7 @@ func Nginx(site Site, c ProxyNginx) Step {
 			host.Sh(`for k in "$@" /etc/letsencrypt/live/*/privkey.pem; do [ ! -f "$k" ] || printf '%s\n' "$k"; done`, orSelf(c.Key, "/nowhere")),
 			queryNeighbours, host.Cmd{Argv: []string{"ss", "-H", "-lntp", "sport = :443"}})
 		if err != nil {
-			return nginxFacts{}, err
+			return nginxFacts{}, fmt.Errorf("look at %s: %w", strings.Join(paths, ", "), err)
 		}
 		f := nginxFacts{name: o.Name(), installed: res[0].OK(), running: res[1].OK(), ipv6: res[2].OK(), keys: map[string]bool{}, own: map[string]host.File{}, now: time.Now(),
 			others: parseNeighbours(res[4]), https: holder(res[5])}
@@ -64,7 +64,7 @@ func Nginx(site Site, c ProxyNginx) Step {
 		f.load(paths, all)
 		// The second flight: includes that lie elsewhere, and the certificates
 		// of the server blocks that our names have already.
-		if missing := append(f.tree.missing(), f.blockCertificates(frontNames(site, routes))...); len(missing) > 0 {
+		if missing := append(f.tree.missing(), f.blockCertificates(frontNames(site, o.Name(), routes))...); len(missing) > 0 {
 			more, err := o.Read(ctx, missing...)
 			if err != nil {
 				return f, fmt.Errorf("read %s: %w", strings.Join(missing, ", "), err)
@@ -78,9 +78,12 @@ func Nginx(site Site, c ProxyNginx) Step {
 	return Define("nginx", probe, share, func(f nginxFacts, _ Shared) (Decision, error) { return f.decide(site, c, routes) })
 }
 
-// frontNames are the names that a host's nginx has to answer for.
-func frontNames(site Site, routes []Route) []string {
-	out := []string{site.Domain()}
+// frontNames are the names that the nginx of a host has to answer for.
+func frontNames(site Site, hostName string, routes []Route) []string {
+	var out []string
+	if _, here := site.WellKnown[hostName]; here {
+		out = append(out, site.Domain())
+	}
 	for _, r := range routes {
 		out = append(out, r.Name())
 	}
@@ -127,7 +130,7 @@ func (f nginxFacts) decide(site Site, c ProxyNginx, routes []Route) (Decision, e
 	case !f.running:
 		fail("nginx does not run on "+f.name, "systemctl status nginx")
 	case f.tree.problem != "":
-		fail("nginx's configuration cannot be read: "+f.tree.problem, "nginx -t")
+		fail("nginx's configuration cannot be read: "+f.tree.problem, "see what nginx -t says, or "+wayOut)
 	}
 	if len(d.Findings) > 0 {
 		return d, nil

@@ -121,7 +121,7 @@ func afterAChange(t *testing.T, c *cli, h *lab.Host, text string) {
 		return h.Exec(t, "docker inspect -f '{{.State.StartedAt}}' "+name)
 	}
 	sfu, jwt := started("livekit-sfu"), started("element-call-jwt")
-	nginx := h.Exec(t, "stat -c %y /etc/nginx/conf.d/*")
+	nginx := h.Exec(t, "stat -c %y /etc/nginx/*/*ecdeploy*")
 	port := planFile(t, text, "node_ip =", "ports {\n      tcp = 7899\n    }\n    node_ip =")
 	c.run(t, exitOK, "apply", "--yes", port)
 	if started("livekit-sfu") == sfu {
@@ -130,7 +130,7 @@ func afterAChange(t *testing.T, c *cli, h *lab.Host, text string) {
 	if got := h.Exec(t, "ufw status"); !strings.Contains(got, "7899/tcp") {
 		t.Errorf("ufw does not open the new port:\n%s", got)
 	}
-	if started("element-call-jwt") != jwt || h.Exec(t, "stat -c %y /etc/nginx/conf.d/*") != nginx {
+	if started("element-call-jwt") != jwt || h.Exec(t, "stat -c %y /etc/nginx/*/*ecdeploy*") != nginx {
 		t.Error("a port of LiveKit touched the JWT service or nginx")
 	}
 	sfu = started("livekit-sfu")
@@ -152,7 +152,7 @@ func anotherImage(t *testing.T, c *cli, h *lab.Host, text string) {
 	image := lab.Env(t, "JWT_IMAGE")
 	h.Exec(t, "printf 'FROM "+image+"\nLABEL other=yes\n' | DOCKER_BUILDKIT=0 docker build -q -t "+image+"-other - >/dev/null 2>&1")
 	plan := planFile(t, text, `"`+image+`"`, `"`+image+`-other"`, `archive = "`+lab.Env(t, "JWT_ARCHIVE")+`"`, "")
-	const rest = "docker inspect -f '{{.State.StartedAt}}' livekit-sfu; stat -c '%n %y' /etc/nginx/conf.d/* /etc/matrix-synapse/*.yaml /var/www/*/.well-known/matrix/client; ufw status; systemctl show -p ActiveEnterTimestamp matrix-synapse"
+	const rest = "docker inspect -f '{{.State.StartedAt}}' livekit-sfu; stat -c '%n %y' /etc/nginx/*/*ecdeploy* /etc/matrix-synapse/*.yaml /var/www/*/.well-known/matrix/client; ufw status; systemctl show -p ActiveEnterTimestamp matrix-synapse"
 	before := h.Exec(t, rest)
 	c.run(t, exitOK, "apply", "--yes", plan)
 	if d := lab.LineDiff(t, before, h.Exec(t, rest)); len(d) > 0 {
@@ -175,7 +175,7 @@ func oneName(t *testing.T, c *cli, h *lab.Host, text string) {
 	if d := lab.LineDiff(t, before, h.Exec(t, site)); len(d) != 1 || !strings.HasPrefix(d[0], "+    include /etc/nginx/ecdeploy/") && !strings.HasPrefix(d[0], "+\tinclude /etc/nginx/ecdeploy/") {
 		t.Errorf("not one include line:\n%s", strings.Join(d, "\n"))
 	}
-	if got := h.Exec(t, "ls /etc/nginx/conf.d"); strings.Contains(got, "ecdeploy") {
+	if got := h.Exec(t, "grep -rl matrix-rtc- /etc/nginx; :"); got != "" {
 		t.Errorf("the server blocks of the old names are left:\n%s", got)
 	}
 	joinAt(t, h, "https://matrix."+h.Domain+"/livekit/jwt", "wss://matrix."+h.Domain+"/livekit/sfu", "carol", "dave")

@@ -69,7 +69,7 @@ func TestE2ERollback(t *testing.T) {
 	c := newCLI(t)
 	text := lab.PlanText(t, "fail")
 	synapseBreaks, synapseMends := failingUnit("matrix-synapse.service", "ExecStartPre=", "/etc/matrix-synapse/homeserver.yaml")
-	nginxBreaks, nginxMends := failingUnit("nginx.service", "ExecReload=\\nExecReload=", "/etc/nginx/conf.d/ecdeploy-"+h.Domain+".conf")
+	nginxBreaks, nginxMends := failingUnit("nginx.service", "ExecReload=\\nExecReload=", "/etc/nginx/*/*ecdeploy*")
 	faults := []fault{
 		{name: "image missing", replace: []string{"archive = \"" + lab.Env(t, "LIVEKIT_ARCHIVE") + "\"", "# no archive", "livekit-server:v1.13.5", "livekit-server:v0.0.1-none"}, exit: exitError, says: "v0.0.1-none"},
 		{name: "LiveKit refuses its configuration", replace: []string{"archive = \"" + lab.Env(t, "LIVEKIT_ARCHIVE") + "\"", "archive = \"" + lab.Env(t, "JWT_ARCHIVE") + "\"", "livekit/livekit-server:v1.13.5", "ecdeploy-lab/no-livekit:1"}, exit: exitError, says: "check container livekit-sfu"},
