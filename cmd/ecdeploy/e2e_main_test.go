@@ -28,7 +28,10 @@ func TestE2EMainJob(t *testing.T) {
 		t.Errorf("without a terminal and without --yes:\n%s", out)
 	}
 	same(t, "an apply that nobody confirmed", before, h.Snapshot(t))
+	// What anybody on the host could see of processes while it is deployed to.
+	h.Exec(t, `nohup sh -c 'while [ ! -e /run/seen.end ]; do cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr "\0" "\n"; sleep 0.02; done | sort -u >/run/seen.new; mv /run/seen.new /run/seen' >/dev/null 2>&1 &`)
 	c.run(t, exitOK, "apply", "--yes", plan)
+	h.Exec(t, ": >/run/seen.end; while [ ! -e /run/seen ]; do sleep 0.1; done")
 
 	t.Run("only the needed bytes", func(t *testing.T) {
 		onlyAnnounced(t, shown, synapse, h.Exec(t, "cat /etc/matrix-synapse/homeserver.yaml"))
@@ -223,9 +226,13 @@ func noLeak(t *testing.T, c *cli, h *lab.Host, plan string) {
 		t.Fatal("the search for readable files found nothing")
 	}
 	inspect := h.Exec(t, "docker inspect $(docker ps -aq)")
+	processes := h.Exec(t, "cat /run/seen")
+	if !strings.Contains(processes, "timeout\n") || !strings.Contains(processes, "/livekit-server\n") {
+		t.Error("the processes of the deployment were not seen")
+	}
 	logs := h.Exec(t, "docker logs livekit-sfu 2>&1; docker logs element-call-jwt 2>&1; journalctl -q --no-pager; cat /var/log/nginx/*.log")
 	for i, n := range all {
-		for name, text := range map[string]string{"output": printed, "world-readable files": readable, "docker inspect": inspect, "logs": logs} {
+		for name, text := range map[string]string{"output": printed, "world-readable files": readable, "docker inspect": inspect, "processes": processes, "logs": logs} {
 			if i == 1 && name == "logs" {
 				continue // LIVEKIT_KEY is the issuer of every token and no secret of itself
 			}
