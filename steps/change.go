@@ -43,7 +43,7 @@ type Resolved struct {
 	Activate string                                   // makes it effective: a reload, a restart
 	Act      func(context.Context, host.Docker) error // what only the engine's API does, after Do; may be nil
 	Undo     string                                   // right after full, partial or no Do and Act
-	Timeout  time.Duration                            // of Check and of Do, each; 0 is host.DefaultTimeout
+	Timeout  time.Duration                            // of Do with Activate, and of Check where it is long; 0 is host.DefaultTimeout
 	// Prepare brings what is kept on a rollback (an image), before the run is
 	// armed; then all other fields but Stage are empty.
 	Prepare func(ctx context.Context, h host.Host, progress func(string)) error

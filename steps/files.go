@@ -35,7 +35,7 @@ type Files struct {
 	Activate   string        `json:"activate,omitempty"`   // sh, after writing, where Unit is empty
 	Reactivate string        `json:"reactivate,omitempty"` // sh, after undoing
 	Interrupt  string        `json:"interrupt,omitempty"`  // what Activate interrupts
-	Timeout    time.Duration `json:"timeout,omitempty"`    // of Check and Activate, each
+	Timeout    time.Duration `json:"timeout,omitempty"`    // of writing and Activate together
 }
 
 // Dir is a folder that must be there.

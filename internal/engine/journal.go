@@ -114,12 +114,15 @@ func (j journal) check(ctx context.Context, a action) (before bool, err error) {
 	if a.resolved.Check == "" {
 		return true, nil
 	}
-	res, err := j.h.Run(ctx, j.script(a.n, a.resolved.Check, false), a.resolved.Timeout)
+	res, err := j.h.Run(ctx, j.script(a.n, a.resolved.Check, false), max(a.resolved.Timeout, checkTime))
 	if err == nil && res.Code == exitNoOverlay {
 		return false, nil
 	}
 	return true, failed("check "+a.change.Summary().Title, res, err)
 }
+
+// checkTime is what any validator may take: Synapse's loads all of Synapse.
+const checkTime = 2 * time.Minute
 
 // exitNoOverlay is a validator's exit status where the host allows no mount
 // namespace.
