@@ -147,6 +147,9 @@ func (j journal) do(ctx context.Context, a action) error {
 	}
 	text := "(\n:\n" + a.resolved.Save + "\n) || exit 1\nec_sync \"$J\"/* \"$J\"\n: >\"$J/touched\" && ec_sync \"$J/touched\" \"$J\" || exit 1\n" + do
 	res, err := j.h.Run(ctx, j.script(a.n, text, true), a.resolved.Timeout)
+	if err == nil && res.Code == 124 && a.resolved.Timeout > 0 {
+		return fmt.Errorf("change %s: it did not end within %s", a.change.Summary().Title, a.resolved.Timeout)
+	}
 	if err := failed("change "+a.change.Summary().Title, res, err); err != nil {
 		return err
 	}
