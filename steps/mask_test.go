@@ -18,7 +18,7 @@ func TestDiffsShowNoSecrets(t *testing.T) {
 		"url: postgres://synapse:" + canary + "@db/x", "url: redis://:" + canary + "@h", "u: postgresql+psycopg2://u:a/b@" + canary + "@h/x", `{"access_token": "` + canary + `"}`,
 		"redis: {enabled: true, password: " + canary + "}", "rc_message: {per_second: 1, x_token: " + canary + "}", "Authorization: Bearer " + canary,
 		`proxy_set_header Authorization "Bearer ` + canary + `";`, "proxy_set_header\tX-Api-Key\t" + canary + ";", `"Bearer ` + canary + `";`, `add_header X-Token "a; ` + canary + `"; include x;`,
-		`set $secret '` + canary, `server { ssl_certificate_key /k.pem; proxy_set_header Authorization "Basic ` + canary + `"; }`, `if ($arg_token != ` + canary + `) { return 403; }`,
+		`set $secret '` + canary, `server { ssl_certificate_key /k.pem; proxy_set_header Authorization "Basic ` + canary + `"; }`, "proxy_pass http://u:" + canary + "@h/;", "location / { proxy_pass http://h; proxy_set_header X-Token " + canary + "; }", `if ($arg_token != ` + canary + `) { return 403; }`,
 	} {
 		for _, diff := range []string{unified("/f", line+"\n", "x: 1\n", 0), unified("/f", "x: 1\n", line+"\n", 0)} {
 			if strings.Contains(diff, canary) || !strings.Contains(diff, "***") {
@@ -26,7 +26,7 @@ func TestDiffsShowNoSecrets(t *testing.T) {
 			}
 		}
 	}
-	for _, line := range []string{"per_second: 0.5", "signing_key_path: /etc/x", "livekit_service_url: https://u.test:443/a", "    location / {", "include /etc/nginx/x.conf;", "ssl_certificate_key /etc/x.pem;", "# the token is made by hand"} {
+	for _, line := range []string{"per_second: 0.5", "signing_key_path: /etc/x", "livekit_service_url: https://u.test:443/a", "    location / {", "include /etc/nginx/x.conf;", "ssl_certificate_key /etc/x.pem;", "        proxy_pass http://127.0.0.1:7880/;", "# the token is made by hand"} {
 		if diff := unified("/f", "", line+"\n", 0); !strings.Contains(diff, "+"+line+"\n") {
 			t.Errorf("%q is masked: %q", line, diff)
 		}

@@ -124,13 +124,14 @@ func maskSecrets(s string) string {
 }
 
 // maskWords masks what follows a secret's name in nginx. The path of a
-// certificate's key is no secret; what comes behind it may be one.
+// certificate's key and an upstream (proxy_pass) are no secrets; what comes
+// behind them may be one.
 func maskWords(s string) string {
 	return secretWord.ReplaceAllStringFunc(s, func(m string) string {
 		name, value, _ := strings.Cut(strings.ReplaceAll(m, "\t", " "), " ")
-		if strings.HasSuffix(name, "certificate_key") {
-			file, rest, _ := strings.Cut(value, ";")
-			return name + " " + file + ";" + maskWords(rest)
+		if strings.HasSuffix(name, "certificate_key") || strings.HasSuffix(name, "_pass") {
+			harmless, rest, _ := strings.Cut(value, ";")
+			return name + " " + harmless + ";" + maskWords(rest)
 		}
 		return name + " ***"
 	})
