@@ -3,7 +3,7 @@
 # What every part of scripts/lab uses: where things are, how to speak, wait and
 # take turns.
 
-LAB=${ECDEPLOY_LAB:-${XDG_CACHE_HOME:-$HOME/.cache}/ecdeploy-lab}
+LAB=${ECDEPLOY_LAB:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/ecdeploy-lab}
 LIVEKIT=v1.13.5
 LIVEKIT_IMAGE=livekit/livekit-server:$LIVEKIT
 JWT_IMAGE=ecdeploy-lab/jwt-service-stand-in:0.10.0
