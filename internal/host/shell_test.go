@@ -134,11 +134,11 @@ func TestTimeout(t *testing.T) {
 func TestLanes(t *testing.T) {
 	eachShell(t, func(t *testing.T, s *shell) {
 		dir := t.TempDir()
-		text := "mkdir " + dir + "/$1; ls " + dir + " | wc -l; sleep 0.3; rmdir " + dir + "/$1"
-		run := func(in lane) []Result {
+		text := "mkdir " + dir + "/$1; ls " + dir + " | wc -l; sleep \"$2\"; rmdir " + dir + "/$1"
+		run := func(in lane, seconds string) []Result {
 			var reqs []request
 			for _, n := range []string{"a", "b", "c", "d", "e"} {
-				reqs = append(reqs, Sh(text, n).request())
+				reqs = append(reqs, Sh(text, n, seconds).request())
 			}
 			got, err := s.do(t.Context(), in, reqs)
 			if err != nil {
@@ -146,13 +146,13 @@ func TestLanes(t *testing.T) {
 			}
 			return got
 		}
-		for _, r := range run(laneRun) {
+		for _, r := range run(laneRun, "0.1") {
 			if got := strings.TrimSpace(string(r.Stdout)); got != "1" {
 				t.Errorf("%s changes ran at once", got)
 			}
 		}
 		most := ""
-		for _, r := range run(laneQuery) {
+		for _, r := range run(laneQuery, "2") {
 			most = max(most, strings.TrimSpace(string(r.Stdout)))
 		}
 		if most != "2" && most != "3" {
