@@ -75,6 +75,10 @@ site "emdecloud.de" {
     uid         = 10033                                     # user and group in the container; default 10033
   }
 
+  # How long a host waits for a sign of ecdeploy in the middle of a run before
+  # it takes the run back by itself; at least 3s; default 3m.
+  revert_after = "3m"
+
   # LIVEKIT_KEY and LIVEKIT_SECRET; default: ecdeploy makes them and finds them
   # again on the hosts. Either key and secret, or command.
   livekit_keys {

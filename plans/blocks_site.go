@@ -27,6 +27,9 @@ const (
 	defaultUnit         = "matrix-synapse.service"
 	defaultStartTimeout = 120 * time.Second
 	defaultMaxDelay     = "24h"
+
+	defaultRevertAfter = 3 * time.Minute
+	minRevertAfter     = 3 * time.Second // the laptop has to be heard of meanwhile
 )
 
 // siteBlock is a site block as it is written.
@@ -38,6 +41,8 @@ type siteBlock struct {
 	Proxies   []*node            `hcl:"proxy,block"`
 	WellKnown []*node            `hcl:"well_known,block"`
 	Verify    *steps.Verify      `hcl:"verify,block"`
+
+	RevertAfter string `hcl:"revert_after,optional"`
 }
 
 // sfuBlock is an sfu block: hosts is host for several, of which there can be
@@ -50,8 +55,14 @@ type sfuBlock struct {
 func (l *loader) site(n *node) Site {
 	var b siteBlock
 	l.fill(n, &b)
-	s := Site{ServerName: n.label, Keys: b.Keys, Pos: l.pos(n.def)}
+	s := Site{ServerName: n.label, Keys: b.Keys, RevertAfter: defaultRevertAfter, Pos: l.pos(n.def)}
 	l.checkServerName(n)
+	if d, ok := l.duration(n, "revert_after", b.RevertAfter); ok {
+		if d < minRevertAfter {
+			l.fail(n.at("revert_after"), fmt.Sprintf("revert_after is shorter than %s", minRevertAfter), "a host must not give up between two signs of the laptop; leave it out for "+defaultRevertAfter.String())
+		}
+		s.RevertAfter = d
+	}
 	if b.SFU != nil {
 		s.SFU = l.sfu(n.child("sfu"), *b.SFU)
 	} else {

@@ -33,10 +33,11 @@ func TestDefaults(t *testing.T) {
 				Bind: "127.0.0.1", FullAccess: []string{"x.test"}, UID: 10033},
 			Synapse: Variant{Label: "debian", Host: "x", Pos: pos(13, 3), Config: &steps.SynapseDebian{Host: "x",
 				Unit: "matrix-synapse.service", StartTimeout: 120 * time.Second, StartText: "2m0s", MaxDelay: "24h"}},
-			Proxies:   []Variant{{Label: "nginx", Host: "x", Pos: pos(14, 3), Config: &steps.ProxyNginx{Host: "x"}}},
-			WellKnown: Variant{Label: "file", Host: "x", Pos: pos(15, 3), Config: &steps.WellKnownFile{Host: "x", Path: "/var/www/x.test/client"}},
-			Verify:    steps.Verify{Level: "http"},
-			Pos:       pos(4, 1),
+			Proxies:     []Variant{{Label: "nginx", Host: "x", Pos: pos(14, 3), Config: &steps.ProxyNginx{Host: "x"}}},
+			WellKnown:   Variant{Label: "file", Host: "x", Pos: pos(15, 3), Config: &steps.WellKnownFile{Host: "x", Path: "/var/www/x.test/client"}},
+			Verify:      steps.Verify{Level: "http"},
+			RevertAfter: 3 * time.Minute,
+			Pos:         pos(4, 1),
 		}},
 	}
 	if d := cmp.Diff(want, f); d != "" {

@@ -55,7 +55,10 @@ type Site struct {
 	Proxies    []Variant
 	WellKnown  Variant
 	Verify     steps.Verify
-	Pos        Pos
+	// RevertAfter is how long a host waits for a sign of the laptop before it
+	// takes a run back by itself.
+	RevertAfter time.Duration
+	Pos         Pos
 }
 
 // Variant is a block whose label names one of the registry's variants.

@@ -6,8 +6,16 @@
 # ec_sync PATH...: what was written there survives a power cut.
 ec_sync() { sync -- "$@" 2>/dev/null || sync; }
 
-# ec_note TEXT: one line for whoever reads the rollback's report.
-ec_note() { printf '%s\n' "$*" >>"$R/report"; printf '%s\n' "$*"; }
+# docker ARG...: the command, which must not wait for ever for an engine that
+# hangs.
+docker() { timeout 180 docker "$@"; }
+
+# ec_note TEXT: one line for whoever reads the rollback's report. Nothing depends
+# on whether somebody does.
+ec_note() {
+	{ printf '%s\n' "$*" >>"$R/report"; } 2>/dev/null
+	printf '%s\n' "$*" 2>/dev/null || :
+}
 
 # ec_conflict TEXT: somebody else was here; kept and reported, never fatal.
 ec_conflict() { : >"$R/conflict"; ec_note "conflict: $*"; }
@@ -169,9 +177,10 @@ ec_overlay_put() {
 	if [ -e "$2" ]; then ec_like "$2" "$J/root$2"; else chmod 0644 "$J/root$2"; fi
 }
 
-# ec_unit ACTION UNIT: reload or restart a service.
+# ec_unit ACTION UNIT: reload or restart a service. Without systemd it descends
+# from this, and must not carry the run's mark.
 ec_unit() {
-	if [ -d /run/systemd/system ]; then systemctl "$1" "$2"; else service "${2%.service}" "$1"; fi
+	if [ -d /run/systemd/system ]; then systemctl "$1" "$2"; else env -u EC_RUN service "${2%.service}" "$1"; fi
 }
 
 # ec_running UNIT: the service runs.
@@ -255,20 +264,34 @@ ec_save_container() {
 ec_set_aside() {
 	[ -e "$J/container.id" ] || return 0
 	old=$(cat "$J/container.id")
-	docker update --restart=no "$old" >/dev/null && docker stop -t "$3" "$old" >/dev/null && docker rename "$old" "$2"
+	: >"$J/stopping" && ec_sync "$J/stopping" "$J" || return 1
+	docker update --restart=no "$old" >/dev/null && docker stop -t "$3" "$old" >/dev/null && docker rename "$old" "$2" || return 1
+	: >"$J/stopped"
 }
+
+# ec_made_by_run NAME: ids of the containers that this run made under that name.
+# shellcheck disable=SC2120
+ec_made_by_run() { docker ps -aq --no-trunc --filter "label=ecdeploy.run=$RUN" --filter "name=^/?$1\$"; }
 
 # ec_undo_container_ours NAME: the container that this run made goes.
 ec_undo_container_ours() {
 	[ -e "$J/container.saved" ] || return 0
 	ec_engine || { echo "the Docker engine does not answer" >&2; return 1; }
+	# The engine may still be at work on a request of a laptop that is gone.
+	looks=1
+	[ ! -e "$J/making" ] || [ -e "$J/made" ] || looks=5
+	while :; do
+		ids=$(ec_made_by_run "$1") || return 1
+		for id in $ids; do
+			docker rm -f -- "$id" >/dev/null && ec_note "removed container $1" || return 1
+		done
+		looks=$((looks - 1))
+		[ $looks -gt 0 ] || break
+		sleep 1
+	done
 	id=$(ec_container "$1" '{{.Id}}') || return 0
-	[ "$id" != "$(cat "$J/container.id" 2>/dev/null)" ] || return 0
-	if [ "$(ec_container "$1" '{{index .Config.Labels "ecdeploy.run"}}')" = "$RUN" ]; then
-		docker rm -f -- "$1" >/dev/null && ec_note "removed container $1"
-	else
+	[ "$id" = "$(cat "$J/container.id" 2>/dev/null)" ] ||
 		ec_conflict "container $1 was made by somebody else since; it is left as it is"
-	fi
 }
 
 # ec_undo_container_old NAME: the container from before is back under its name,
@@ -283,6 +306,10 @@ ec_undo_container_old() {
 	if [ "${name#/}" != "$1" ]; then
 		ec_container "$1" '{{.Id}}' >/dev/null && return 0
 		docker rename "$old" "$1" && ec_note "renamed container ${name#/} back to $1" || return 1
+	fi
+	# Cut while the engine stopped it: that must end before it is started.
+	if [ -e "$J/stopping" ] && [ ! -e "$J/stopped" ] && [ ! -e "$J/stop.over" ]; then
+		docker stop -t 10 "$old" >/dev/null && : >"$J/stop.over" || return 1
 	fi
 	want=$(cat "$J/container.restart")
 	[ "$(ec_container "$old" "$EC_RESTART")" = "$want" ] ||

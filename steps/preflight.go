@@ -36,8 +36,10 @@ type preflightFacts struct {
 	coturnFile string
 	resolved   map[string][]string // names to addresses, as the host sees them
 	groups     map[int]string      // names of groups that have a container's number
-	ours       []int               // processes of the containers that we replace
-	siblings   []int               // processes of other sites' containers
+	noSystemd  bool
+	bootHook   string // what starts things with the machine, where there is no systemd
+	ours       []int  // processes of the containers that we replace
+	siblings   []int  // processes of other sites' containers
 }
 
 // osRelease is what /etc/os-release says.
@@ -61,7 +63,7 @@ type listener struct {
 }
 
 // The programs that probes, do and undo scripts need on a host.
-var neededTools = []string{"awk", "base64", "chmod", "chown", "cmp", "cp", "df", "flock", "getent", "grep", "ip", "mktemp", "mv", "readlink", "sed", "sort", "stat", "sync", "timeout", "touch"}
+var neededTools = []string{"awk", "base64", "chmod", "chown", "cmp", "cp", "cut", "df", "flock", "getent", "grep", "head", "ip", "ln", "mktemp", "mv", "readlink", "sed", "sort", "stat", "sync", "tail", "timeout", "touch", "tr"}
 
 const preflightText = `set -f
 [ ! -r /etc/os-release ] || while IFS= read -r l; do printf 'os %s\n' "$l"; done </etc/os-release
@@ -69,6 +71,10 @@ printf 'arch %s\nclock %s\n' "$(uname -m)" "$(date +%s)"
 for t in $TOOLS; do command -v "$t" >/dev/null || printf 'tool %s\n' "$t"; done
 if [ -n "$SUDO_USER" ] && grep -rqsE '^([^#]*[^!#])?log_input' /etc/sudoers /etc/sudoers.d; then echo loginput; fi
 df -Pm /var/lib | awk 'NR==2 {print "room " $4}'
+if [ ! -d /run/systemd/system ]; then
+	command -v setsid >/dev/null || echo tool setsid
+	if [ -d /etc/cron.d ] && { pidof cron || pidof crond; } >/dev/null 2>&1; then echo init cron; elif [ -d /etc/local.d ]; then echo init OpenRC; else echo init; fi
+fi
 if command -v docker >/dev/null; then
 	case $(docker --version 2>/dev/null) in podman*) echo how podman ;; esac
 	case $(readlink -f "$(command -v docker)") in */snap*) echo how snap ;; esac
@@ -174,6 +180,8 @@ func parsePreflight(s string) preflightFacts {
 			f.tools = append(f.tools, v)
 		case kind == "loginput":
 			f.logsInput = true
+		case kind == "init":
+			f.noSystemd, f.bootHook = true, v
 		case kind == "noss":
 			f.noSS = true
 		case kind == "room":

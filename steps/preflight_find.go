@@ -38,6 +38,12 @@ func (f preflightFacts) system(site Site) []Finding {
 	if f.carries(site) && f.arch != "amd64" && f.arch != "arm64" && (site.SFUFile == nil || site.AuthFile == nil) {
 		add(Error, fmt.Sprintf("%s is %s, and there are images for amd64 and arm64 only", f.name, orSelf(f.arch, "of an unknown architecture")), "give images of your own with archive = \"...\"")
 	}
+	switch {
+	case f.noSystemd && f.bootHook == "":
+		add(Warning, f.name+" has no systemd, no cron and no OpenRC: should the laptop vanish in the middle of a run, a process there takes it back; should the host be started anew in the middle of one, nothing does", "after such a start: sh /var/lib/ecdeploy/runs/RUN/rollback.sh")
+	case f.noSystemd:
+		add(Note, fmt.Sprintf("%s has no systemd: a process there takes a run back when the laptop vanishes, and %s does after a start of the machine", f.name, f.bootHook), "")
+	}
 	if f.logsInput {
 		add(Warning, "sudo on "+f.name+" records its input (log_input): the credentials that this run writes would stand in its records", "Defaults:USER !log_input in sudoers, or log in as root")
 	}

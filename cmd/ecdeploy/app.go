@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -31,6 +32,8 @@ type app struct {
 	sshConfig  string
 	knownHosts []string
 	verbose    int
+	recover    bool // apply --recover
+	noRevert   bool // apply --no-revert
 }
 
 func (a *app) text() *view.Text { return view.NewText(a.out, a.colored()) }
@@ -104,6 +107,24 @@ type session struct {
 	file   *plans.File
 	dialer *host.Dialer
 	hosts  map[string]host.Host
+}
+
+// histories are the runs of all sites that the hosts remember, in the order of
+// the hosts' names.
+func (s *session) histories(ctx context.Context) ([]engine.Past, error) {
+	names := slices.Sorted(maps.Keys(s.hosts))
+	found := make([][]engine.Past, len(names))
+	g, ctx := errgroup.WithContext(ctx)
+	for i, name := range names {
+		g.Go(func() (err error) {
+			if found[i], err = engine.History(ctx, s.hosts[name], ""); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			return nil
+		})
+	}
+	err := g.Wait()
+	return slices.Concat(found...), err
 }
 
 func (s *session) Close() {
@@ -262,9 +283,13 @@ func (s *session) plan(ctx context.Context, site plans.Site) (plans.SitePlan, er
 func (s *session) planAll(ctx context.Context) (plans.Plan, error) {
 	out := plans.Plan{Sites: make([]plans.SitePlan, len(s.file.Sites))}
 	g, ctx := errgroup.WithContext(ctx)
-	for _, h := range s.hosts {
-		g.Go(func() error { return engine.CheckFinished(ctx, h) })
-	}
+	g.Go(func() error {
+		past, err := s.histories(ctx)
+		if err != nil {
+			return err
+		}
+		return engine.CheckFinished(past)
+	})
 	for i, site := range s.file.Sites {
 		g.Go(func() (err error) {
 			out.Sites[i], err = s.plan(ctx, site)

@@ -36,6 +36,8 @@ func (a *app) applyCmd() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	c.Flags().BoolVar(&a.recover, "recover", false, "first take back, without asking, what a run that was cut has left")
+	c.Flags().BoolVar(&a.noRevert, "no-revert", false, "let no host take the run back by itself when this laptop is gone")
 	return c
 }
 
@@ -45,6 +47,9 @@ func (a *app) apply(ctx context.Context, f *plans.File, yes bool) error {
 		return err
 	}
 	defer s.Close()
+	if err := a.recoverCut(ctx, s); err != nil {
+		return err
+	}
 	p, err := s.planAll(ctx)
 	if err != nil {
 		return err
@@ -169,7 +174,11 @@ func (a *app) applySite(ctx context.Context, s *session, site plans.Site, p plan
 	}
 	run := engine.Run{
 		ID: engine.NewRunID(time.Now()), Version: version, Hosts: s.hosts, Checks: check, Emit: emit,
-		Replan: func(ctx context.Context) (plans.SitePlan, error) { return s.plan(ctx, site) },
+		Replan:      func(ctx context.Context) (plans.SitePlan, error) { return s.plan(ctx, site) },
+		RevertAfter: site.RevertAfter,
+	}
+	if a.noRevert {
+		run.RevertAfter = 0
 	}
 	return run.Apply(ctx, p)
 }

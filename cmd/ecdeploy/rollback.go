@@ -13,7 +13,7 @@ import (
 )
 
 func (a *app) rollbackCmd() *cobra.Command {
-	var yes bool
+	var yes, force bool
 	c := &cobra.Command{
 		Use: "rollback FILE", Short: "Take back a run that was cut, or the last one that was finished", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -26,10 +26,11 @@ func (a *app) rollbackCmd() *cobra.Command {
 				return err
 			}
 			defer s.Close()
-			return a.rollback(c.Context(), s, f.Sites, yes)
+			return a.rollback(c.Context(), s, f.Sites, yes, force)
 		},
 	}
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	c.Flags().BoolVar(&force, "force", false, "take back a run that goes on, too")
 	return c
 }
 
@@ -42,7 +43,7 @@ type siteRuns struct {
 // rollback takes back what was cut. Only where nothing was, it takes back the
 // last finished run of each site, the last site first: a site may have edited a
 // file after another one.
-func (a *app) rollback(ctx context.Context, s *session, sites []plans.Site, yes bool) error {
+func (a *app) rollback(ctx context.Context, s *session, sites []plans.Site, yes, force bool) error {
 	var cut, finished []siteRuns
 	for _, site := range sites {
 		past, unfinished, err := lastRun(ctx, s, site)
@@ -70,22 +71,22 @@ func (a *app) rollback(ctx context.Context, s *session, sites []plans.Site, yes 
 		}
 		fmt.Fprintf(a.err, "site %s: run %s by %s of %s on %s\n", r.site.ServerName, r.past[0].Run, r.past[0].By, r.past[0].Since.Format("2006-01-02 15:04 MST"), strings.Join(hosts, ", "))
 	}
+	if !force {
+		for _, r := range todo {
+			if i := slices.IndexFunc(r.past, func(p engine.Past) bool { return p.Alive }); i >= 0 {
+				return fmt.Errorf("%s: %w: %s\nhint: wait for its end; --force ends it and takes it back", r.past[i].Host, engine.ErrBusy, r.past[i])
+			}
+		}
+	}
 	if err := a.confirm(ctx, yes, "Take back what is listed?"); err != nil {
 		return err
 	}
-	emit := a.sink()
-	bad := false
+	var all []engine.Past
 	for _, r := range todo {
-		for _, p := range slices.Backward(r.past) {
-			r := engine.Rollback(context.WithoutCancel(ctx), s.hosts[p.Host], p)
-			emit(r)
-			bad = bad || r.Err != "" || r.Conflicts
-		}
+		slices.Reverse(r.past) // what is announced goes first
+		all = append(all, r.past...)
 	}
-	if bad {
-		return engine.ErrInDoubt
-	}
-	return nil
+	return a.takeBack(ctx, s, all)
 }
 
 // lastRun is the run of a site to take back, on all hosts that remember it: one

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -41,6 +41,9 @@ type Run struct {
 	Replan func(context.Context) (plans.SitePlan, error)
 	Checks Checker
 	Emit   Sink
+	// RevertAfter is how long a host waits for a sign of the laptop before it
+	// takes the run back by itself; 0 means for ever.
+	RevertAfter time.Duration
 }
 
 // siteRun is what one Apply knows.
@@ -63,7 +66,9 @@ type hostRun struct {
 func (r Run) Apply(ctx context.Context, plan plans.SitePlan) error {
 	s := &siteRun{Run: r, plan: plan}
 	for _, h := range plan.Hosts {
-		s.hosts = append(s.hosts, &hostRun{Host: r.Hosts[h.Host], journal: newJournal(r.Hosts[h.Host], plan.Site, r.ID)})
+		j := newJournal(r.Hosts[h.Host], plan.Site, r.ID)
+		j.revertAfter = r.RevertAfter
+		s.hosts = append(s.hosts, &hostRun{Host: r.Hosts[h.Host], journal: j})
 	}
 	slices.SortFunc(s.hosts, func(a, b *hostRun) int { return strings.Compare(a.Name(), b.Name()) })
 	release, err := s.lock(ctx)
@@ -75,7 +80,7 @@ func (r Run) Apply(ctx context.Context, plan plans.SitePlan) error {
 	}
 	err = s.arm(ctx)
 	if err == nil {
-		err = s.carryOut(ctx)
+		err = s.fed(ctx, s.carryOut)
 	}
 	if err == nil {
 		err = s.finish(ctx)
@@ -84,6 +89,39 @@ func (r Run) Apply(ctx context.Context, plan plans.SitePlan) error {
 		return nil
 	}
 	return s.rollback(ctx, err)
+}
+
+// fed runs do while all hosts are told from time to time that the laptop is
+// there. A host that has taken the run back all the same ends it.
+func (s *siteRun) fed(ctx context.Context, do func(context.Context) error) error {
+	if s.RevertAfter <= 0 {
+		return do(ctx)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	var feeding sync.WaitGroup
+	defer feeding.Wait()
+	defer cancel(nil)
+	for _, h := range s.hosts {
+		feeding.Go(func() {
+			// A feed that fails is tried again; a line that is gone ends the
+			// run by itself.
+			for tick := time.Tick(s.RevertAfter / 4); ; {
+				select {
+				case <-ctx.Done():
+					return
+				case <-tick:
+				}
+				if err := h.journal.feed(ctx); errors.Is(err, errTakenBack) {
+					cancel(fmt.Errorf("%s: %w", h.Name(), err))
+				}
+			}
+		})
+	}
+	err := do(ctx)
+	if taken := context.Cause(ctx); err != nil && errors.Is(taken, errTakenBack) {
+		return taken
+	}
+	return err
 }
 
 // lock takes all hosts in the order of their names; when one is busy it gives
@@ -96,12 +134,12 @@ func (s *siteRun) lock(ctx context.Context) (release func() error, err error) {
 		defer cancel()
 		var errs []error
 		for _, h := range held {
-			errs = append(errs, h.journal.discard(ctx), unlock(ctx, h, s.ID))
+			errs = append(errs, h.journal.discard(ctx))
 		}
 		return errors.Join(errs...)
 	}
 	for _, h := range s.hosts {
-		held = append(held, h) // unlock frees only what this run holds
+		held = append(held, h) // discard frees only what this run holds
 		if err := lock(ctx, h, s.plan.Site, s.ID); err != nil {
 			return nil, errors.Join(err, release())
 		}
@@ -305,7 +343,14 @@ func (s *siteRun) check(ctx context.Context, on *hostRun, stage plans.Stage) err
 func (s *siteRun) finish(ctx context.Context) error {
 	if err := s.each(ctx, "confirm", func(ctx context.Context, h *hostRun) error {
 		s.progress(h, "a second login")
-		return h.Confirm(ctx)
+		if err := h.Confirm(ctx); err != nil {
+			return err
+		}
+		// The commits must not meet a host that is about to give up.
+		if s.RevertAfter > 0 {
+			return h.journal.feed(ctx)
+		}
+		return nil
 	}); err != nil {
 		return err
 	}
@@ -400,5 +445,9 @@ func (s *siteRun) changed(h *hostRun, a action, took time.Duration, err error) {
 
 // about is what the journal says of the run, for people.
 func (s *siteRun) about() string {
-	return fmt.Sprintf("site %s\nrun %s\n%sversion %s\nhosts %v\n", s.plan.Site, s.ID, holder(), s.Version, slices.Sorted(maps.Keys(s.Hosts)))
+	var hosts []string
+	for _, h := range s.hosts {
+		hosts = append(hosts, h.Name())
+	}
+	return fmt.Sprintf("site %s\nrun %s\n%sversion %s\nhosts %s\n", s.plan.Site, s.ID, holder(), s.Version, strings.Join(hosts, " "))
 }

@@ -5,8 +5,8 @@ import (
 	"crypto/rand"
 	_ "embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
-	"path"
 	"strings"
 	"time"
 
@@ -21,10 +21,19 @@ import (
 const Root = "/var/lib/ecdeploy"
 
 //go:embed rollback.sh
-var rollbackMain string
+var rollbackScript string
 
-// rollbackScript is the whole of a run's rollback.sh.
-func rollbackScript() string { return "#!/bin/sh\n" + rollbackMain }
+//go:embed commit.sh
+var commitScript string
+
+//go:embed watch.sh
+var watchScript string
+
+// hostLib are the functions of the engine's scripts; on a host it follows
+// steps.Lib in the journal's lib.sh.
+//
+//go:embed host.sh
+var hostLib string
 
 // ballastKiB is allocated before a run and freed by its rollback, so that a
 // disk that filled up meanwhile can be led back.
@@ -54,19 +63,17 @@ type journal struct {
 	site string
 	run  string
 	dir  string
+	// revertAfter is how long the host waits for a sign of the laptop before it
+	// takes the run back by itself; 0 means for ever.
+	revertAfter time.Duration
 }
 
 func newJournal(h host.Host, site, run string) journal {
 	slug := strings.NewReplacer(":", "_", "/", "_").Replace(site)
-	return journal{h, site, run, Root + "/runs/" + run + "." + slug}
+	return journal{h: h, site: site, run: run, dir: Root + "/runs/" + run + "." + slug}
 }
 
 func (j journal) changeDir(n int) string { return fmt.Sprintf("%s/changes/%04d", j.dir, n) }
-
-// sitePointer is the file that names the last committed run of the site here.
-func (j journal) sitePointer() string {
-	return Root + "/sites/" + strings.TrimPrefix(path.Base(j.dir), j.run+".")
-}
 
 // stage makes the folder and uploads everything that the run will need.
 func (j journal) stage(ctx context.Context, about string, actions []action) error {
@@ -79,8 +86,10 @@ func (j journal) stage(ctx context.Context, about string, actions []action) erro
 		return err
 	}
 	files := []host.Upload{
-		{Path: j.dir + "/rollback.sh", Mode: 0o700, Data: []byte(rollbackScript())},
-		{Path: j.dir + "/lib.sh", Mode: 0o600, Data: []byte(steps.Lib)},
+		{Path: j.dir + "/rollback.sh", Mode: 0o700, Data: script(rollbackScript)},
+		{Path: j.dir + "/commit.sh", Mode: 0o700, Data: script(commitScript)},
+		{Path: j.dir + "/watch.sh", Mode: 0o700, Data: script(watchScript)},
+		{Path: j.dir + "/lib.sh", Mode: 0o600, Data: []byte(steps.Lib + "\n" + hostLib)},
 		{Path: j.dir + "/run", Mode: 0o600, Data: []byte(j.run + "\n")},
 		{Path: j.dir + "/about", Mode: 0o600, Data: []byte(about)},
 	}
@@ -96,16 +105,27 @@ func (j journal) stage(ctx context.Context, about string, actions []action) erro
 	return j.h.Upload(ctx, files)
 }
 
-// script frames sh text for a change: the library, its variables, and the
-// run's flock, under which the run must still be in force.
-func (j journal) script(n int, text string, inForce bool) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "R=%s RUN=%s J=%s\nexport LC_ALL=C\numask 077\n. \"$R/lib.sh\" || exit 1\n", shellescape.Quote(j.dir), shellescape.Quote(j.run), shellescape.Quote(j.changeDir(n)))
-	if inForce {
-		b.WriteString("exec 9>>\"$R/flock\"\nflock -w 10 9 9>&9 || exit 1\n[ -e \"$R/armed\" ] || { echo 'the run was taken back meanwhile' >&2; exit 1; }\n")
-	}
-	b.WriteString("(\ncd / || exit 1\n" + text + "\n) 9>&-\n")
-	return b.String()
+// script is a file that a shell runs.
+func script(text string) []byte { return []byte("#!/bin/sh\n" + text) }
+
+// need says what must hold for a request to do anything.
+type need string
+
+const (
+	needNothing need = ""
+	// needLock: this run holds the host.
+	needLock need = `[ "$(sed -n 's/^run //p' "$D/lock" 2>/dev/null)" = "$RUN" ] || { echo 'somebody else took the lock of this run' >&2; exit 1; }` + "\n"
+	// needArmed: it may change it, one request at a time.
+	needArmed need = `exec 9>>"$R/flock"
+flock -w 10 9 9>&9 || exit 1
+ec_in_force || exit 1
+`
+)
+
+// frame puts the library and its variables before sh text of change n.
+func (j journal) frame(n int, text string, what need) string {
+	return fmt.Sprintf("D=%s R=%s RUN=%s J=%s\nexport LC_ALL=C\numask 077\n. \"$R/lib.sh\" || exit 1\n%s(\ncd / || exit 1\n%s\n) 9>&-\n",
+		Root, shellescape.Quote(j.dir), shellescape.Quote(j.run), shellescape.Quote(j.changeDir(n)), what, text)
 }
 
 // check runs a change's validator on what was staged. before is false where
@@ -114,7 +134,7 @@ func (j journal) check(ctx context.Context, a action) (before bool, err error) {
 	if a.resolved.Check == "" {
 		return true, nil
 	}
-	res, err := j.h.Run(ctx, j.script(a.n, a.resolved.Check, false), max(a.resolved.Timeout, checkTime))
+	res, err := j.h.Run(ctx, j.frame(a.n, a.resolved.Check, needLock), max(a.resolved.Timeout, checkTime))
 	if err == nil && res.Code == exitNoOverlay {
 		return false, nil
 	}
@@ -128,13 +148,37 @@ const checkTime = 2 * time.Minute
 // namespace.
 const exitNoOverlay = 95
 
-// arm says on the host that from now on the run leads back by rollback.sh.
+// arm says on the host that from now on the run leads back by rollback.sh, and,
+// with revertAfter, starts what does so when nobody feeds it any more. The
+// rename comes last: what is cut before has changed nothing.
 func (j journal) arm(ctx context.Context) error {
-	text := `[ "$(sed -n 's/^run //p' ` + Root + `/lock)" = "$RUN" ] || { echo 'somebody else took the lock of this run' >&2; exit 1; }
-` + fmt.Sprintf("head -c %d /dev/zero >\"$R/ballast\" && sync && : >\"$R/armed\" && ec_sync \"$R/armed\" \"$R\"", ballastKiB<<10)
-	res, err := j.h.Run(ctx, j.script(0, text, false), 0)
+	text := fmt.Sprintf(`head -c %d /dev/zero >"$R/ballast" && ec_remember >"$R/fence" && : >"$R/arming" || exit 1
+`, ballastKiB<<10)
+	if j.revertAfter > 0 {
+		text += fmt.Sprintf("ec_feed %d && ec_watch_on || exit 1\n", seconds(j.revertAfter))
+	}
+	text += `sync && mv -- "$R/arming" "$R/armed" && ec_sync "$R"`
+	res, err := j.h.Run(ctx, j.frame(0, text, needLock), 0)
 	return failed("arm the rollback", res, err)
 }
+
+// feed puts off the moment in which the host takes the run back by itself.
+// errTakenBack says that it has done so.
+func (j journal) feed(ctx context.Context) error {
+	res, err := j.h.Query(ctx, host.Sh(j.frame(0, fmt.Sprintf("ec_feed %d", seconds(j.revertAfter)), needNothing)))
+	if err != nil {
+		return err
+	}
+	if res[0].Code == 3 {
+		return errTakenBack
+	}
+	return failed("put off the revert", res[0], nil)
+}
+
+var errTakenBack = errors.New("the run was taken back meanwhile")
+
+// seconds is d in whole seconds, at least one.
+func seconds(d time.Duration) int { return max(1, int(d/time.Second)) }
 
 // do saves before-images, marks the change as begun, and makes it: one request.
 func (j journal) do(ctx context.Context, a action) error {
@@ -145,8 +189,11 @@ func (j journal) do(ctx context.Context, a action) error {
 	if a.resolved.Activate != "" {
 		do += "\n: >\"$J/activated\" && ec_sync \"$J/activated\" \"$J\" || exit 1\n" + a.resolved.Activate
 	}
+	if a.resolved.Act != nil {
+		do += "\n: >\"$J/making\" && ec_sync \"$J/making\" \"$J\" || exit 1"
+	}
 	text := "(\n:\n" + a.resolved.Save + "\n) || exit 1\nec_sync \"$J\"/* \"$J\"\n: >\"$J/touched\" && ec_sync \"$J/touched\" \"$J\" || exit 1\n" + do
-	res, err := j.h.Run(ctx, j.script(a.n, text, true), a.resolved.Timeout)
+	res, err := j.h.Run(ctx, j.frame(a.n, text, needArmed), a.resolved.Timeout)
 	if err == nil && res.Code == 124 && a.resolved.Timeout > 0 {
 		return fmt.Errorf("change %s: it did not end within %s", a.change.Summary().Title, a.resolved.Timeout)
 	}
@@ -169,7 +216,11 @@ func (j journal) do(ctx context.Context, a action) error {
 	}
 	// Somebody else may have run rollback.sh meanwhile: then this was too late,
 	// and nobody but us would take it back.
-	res, err = j.h.Run(ctx, j.script(a.n, "[ -e \"$R/armed\" ] && exit 0\ndocker ps -aq --filter label="+steps.LabelRun+"=\"$RUN\" | while read -r c; do docker rm -f \"$c\" >/dev/null; done\necho 'the run was taken back meanwhile' >&2\nexit 1", false), actTime)
+	res, err = j.h.Run(ctx, j.frame(a.n, `: >"$J/made"
+[ ! -e "$R/armed" ] || exit 0
+docker ps -aq --filter label=`+steps.LabelRun+`="$RUN" | while read -r c; do docker rm -f "$c" >/dev/null; done
+echo 'the run was taken back meanwhile' >&2
+exit 1`, needNothing), actTime)
 	return failed("change "+a.change.Summary().Title, res, err)
 }
 
@@ -185,37 +236,23 @@ func plainCheck(c steps.Change) string {
 	return ""
 }
 
-// commit makes the run final and releases the host; what the site's run before
+// commit makes the run final and releases the host; what the site's runs before
 // this one had set aside goes.
 func (j journal) commit(ctx context.Context) error {
-	text := `mv -- "$R/armed" "$R/committed" && ec_sync "$R" || exit 1
-rm -f -- "$R/ballast"
-mkdir -p ` + Root + `/sites
-P=` + shellescape.Quote(j.sitePointer()) + `
-last=$(cat "$P" 2>/dev/null)
-printf '%s\n' "${R##*/}" >"$P.new" && mv -- "$P.new" "$P" && ec_sync "$P"
-if [ -n "$last" ] && [ "$last" != "${R##*/}" ] && [ -d "` + Root + `/runs/$last" ]; then
-	aside=$(cat "` + Root + `/runs/$last/run")
-	docker ps -a --format '{{.Names}}' 2>/dev/null | grep -F -- ".ecdeploy-$aside" | while IFS= read -r c; do docker rm -f -- "$c" >/dev/null; done
-	rm -rf -- "` + Root + `/runs/$last"
-fi
-for d in ` + Root + `/runs/*."${P##*/}"; do
-	if [ -e "$d/reverted" ] && [ ! -e "$d/conflict" ]; then rm -rf -- "$d"; fi
-	# Cut before it changed anything.
-	[ -e "$d/armed" ] || [ -e "$d/reverting" ] || [ -e "$d/committed" ] || [ -e "$d/reverted" ] || rm -rf -- "$d"
-done
-` + releaseText
-	res, err := j.h.Run(ctx, j.script(0, text, false), 0)
+	res, err := j.h.Run(ctx, "exec sh "+shellescape.Quote(j.dir+"/commit.sh"), 2*time.Minute)
 	return failed("commit", res, err)
 }
 
-// discard removes the folder of a run that changed nothing.
+// discard removes the folder of a run that changed nothing, and releases the
+// host if the run holds it.
 func (j journal) discard(ctx context.Context) error {
 	// Without lib.sh, which may not have arrived.
-	res, err := j.h.Run(ctx, "R="+shellescape.Quote(j.dir)+`
-[ -e "$R/armed" ] || [ -e "$R/reverting" ] || [ -e "$R/committed" ] || rm -rf -- "$R"`, 0)
-	return failed("remove the journal", res, err)
+	res, err := j.h.Run(ctx, fmt.Sprintf("D=%s R=%s RUN=%s\n%s\n%s", Root, shellescape.Quote(j.dir), shellescape.Quote(j.run), hostLib, discardText), 0)
+	return failed("release "+j.h.Name(), res, err)
 }
+
+const discardText = `mv -f -- "$R/arming" "$R/cut" 2>/dev/null
+ec_begun "$R" || { ec_release && rm -rf -- "$R"; }`
 
 // failed makes an error of a command that did not succeed, with the last lines
 // of what it said.

@@ -22,41 +22,24 @@ var ErrBusy = errors.New("another run holds the host")
 // to roll it back.
 var ErrUnfinished = errors.New("an earlier run was not finished")
 
-// releaseText frees the host's lock if this run holds it.
-const releaseText = `if [ "$(sed -n 's/^run //p' ` + Root + `/lock 2>/dev/null)" = "$RUN" ]; then rm -f -- ` + Root + `/lock; fi`
+// Exit statuses of ec_take_lock in host.sh.
+const (
+	exitBusy       = 75
+	exitUnfinished = 76
+)
 
-// lock takes a host for a run. It is a file that appears whole or not at all:
-// a hard link to one that says who holds it.
+// lock takes a host for a run.
 func lock(ctx context.Context, h host.Host, site, run string) error {
-	text := fmt.Sprintf(`umask 077
-mkdir -p %[1]s/runs && chmod 0700 %[1]s || exit 1
-for d in %[1]s/runs/*; do
-	if [ -e "$d/armed" ] || [ -e "$d/reverting" ]; then echo "unfinished ${d##*/}"; cat "$d/about"; exit 76; fi
-done
-held=$(sed -n 's/^run //p' %[1]s/lock 2>/dev/null)
-for d in %[1]s/runs/"$held".*; do
-	# That run ended, and was cut before it freed the host.
-	if [ -e "$d/committed" ] || [ -e "$d/reverted" ]; then rm -f %[1]s/lock; fi
-done
-printf '%%s' %[2]s >%[1]s/lock.%[3]s || exit 1
-if ln %[1]s/lock.%[3]s %[1]s/lock 2>/dev/null; then rm -f %[1]s/lock.%[3]s; exit 0; fi
-rm -f %[1]s/lock.%[3]s
-cat %[1]s/lock
-exit 75`, Root, shellescape.Quote("run "+run+"\nsite "+site+"\n"+holder()), shellescape.Quote(run))
+	text := fmt.Sprintf("D=%s R= RUN=%s\nexport LC_ALL=C\n%s\nec_take_lock %s", Root, shellescape.Quote(run), hostLib,
+		shellescape.Quote("run "+run+"\nsite "+site+"\n"+holder()))
 	res, err := h.Run(ctx, text, 0)
-	if err == nil && res.Code == 75 {
-		return fmt.Errorf("%s: %w: %s\nhint: wait for it; if it is dead, `ecdeploy rollback` with its plan file frees the host and takes back what it changed", h.Name(), ErrBusy, oneLine(res.Stdout))
+	if err == nil && res.Code == exitBusy {
+		return fmt.Errorf("%s: %w: %s\nhint: wait for it; `ecdeploy rollback` with its plan file frees the host and takes back what it changed", h.Name(), ErrBusy, oneLine(res.Stdout))
 	}
-	if err == nil && res.Code == 76 {
+	if err == nil && res.Code == exitUnfinished {
 		return fmt.Errorf("%s: %w: %s\nhint: `ecdeploy rollback` takes its changes back", h.Name(), ErrUnfinished, oneLine(res.Stdout))
 	}
 	return failed("lock "+h.Name(), res, err)
-}
-
-// unlock frees a host that this run holds.
-func unlock(ctx context.Context, h host.Host, run string) error {
-	res, err := h.Run(ctx, "RUN="+shellescape.Quote(run)+"\n"+releaseText, 0)
-	return failed("unlock "+h.Name(), res, err)
 }
 
 // holder says who runs this: one line each for the person, the laptop and the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,7 +22,7 @@ var ErrNothingToRollBack = errors.New("there is no run to take back")
 const revertText = `set --
 case $(cd "$R" 2>/dev/null && echo armed reverting committed reverted | tr ' ' '\n' | while read -r s; do [ ! -e "$s" ] || echo "$s"; done) in
 committed) set -- --committed ;;
-'') ` + releaseText + `; rm -rf -- "$R"; exit 0 ;;
+'') ` + discardText + `; exit ;;
 esac
 exec sh "$R/rollback.sh" "$@"
 `
@@ -33,7 +34,7 @@ const exitConflict = 76
 // revert runs rollback.sh on the host, the only undo there is.
 func (j journal) revert(ctx context.Context) RolledBack {
 	out := RolledBack{Site: j.site, Host: j.h.Name(), Command: "sudo sh " + j.dir + "/rollback.sh"}
-	res, err := j.h.Run(ctx, fmt.Sprintf("R=%s RUN=%s\n%s", shellescape.Quote(j.dir), shellescape.Quote(j.run), revertText), rollbackTime)
+	res, err := j.h.Run(ctx, fmt.Sprintf("D=%s R=%s RUN=%s\n%s\n%s", Root, shellescape.Quote(j.dir), shellescape.Quote(j.run), hostLib, revertText), rollbackTime)
 	switch {
 	case err != nil:
 		out.Err = err.Error()
@@ -59,12 +60,23 @@ type Past struct {
 	Host string `json:"host"`
 	Site string `json:"site"`
 	Run  string `json:"run"`
-	// State is "locked" or "staged" where nothing was changed yet, "armed",
-	// "reverting", "committed" or "reverted".
-	State string    `json:"state"`
-	By    string    `json:"by"`
-	Since time.Time `json:"since"`
-	Holds bool      `json:"holds"` // the host's lock
+	// State is "locked", "staged" or "arming" where nothing was changed yet,
+	// "armed", "reverting", "committed" or "reverted".
+	State   string    `json:"state"`
+	By      string    `json:"by"`
+	Since   time.Time `json:"since"`
+	Version string    `json:"version,omitempty"` // of ecdeploy
+	Hosts   []string  `json:"hosts,omitempty"`   // of the site, which the run was on
+	Holds   bool      `json:"holds"`             // the host's lock
+	// Alive says that the run goes on: its connection stands, or somebody takes
+	// it back just now.
+	Alive bool `json:"alive,omitempty"`
+	// Watched says what leads the host back by itself: "systemd" or "loop", and
+	// "boot" or "noboot"; "" for nothing.
+	Watched string `json:"watched,omitempty"`
+	// Left is how long an armed run has until then.
+	Left     time.Duration `json:"left,omitempty"`
+	Conflict bool          `json:"conflict,omitempty"` // kept what somebody else edited
 }
 
 // Unfinished reports whether the run changed the host and is neither committed
@@ -75,36 +87,66 @@ func (p Past) Unfinished() bool { return p.State == "armed" || p.State == "rever
 // same.
 func (p Past) Blocks() bool { return p.Holds && p.untouched() }
 
-func (p Past) untouched() bool { return p.State == "locked" || p.State == "staged" }
+func (p Past) untouched() bool {
+	return p.State == "locked" || p.State == "staged" || p.State == "arming"
+}
 
-// CheckFinished is ErrUnfinished where a run of any site was cut on the host.
-func CheckFinished(ctx context.Context, h host.Observer) error {
-	all, err := History(ctx, h, "")
-	if err != nil {
-		return err
+// String says what happened and when, for a person.
+func (p Past) String() string {
+	who := fmt.Sprintf("run %s of site %s by %s, begun %s", p.Run, p.Site, p.By, p.Since.Format("2006-01-02 15:04 MST"))
+	switch {
+	case p.State == "reverting" && p.Alive:
+		return who + ", is being taken back"
+	case p.State == "reverting":
+		return who + ", is taken back only in part"
+	case p.Alive:
+		return who + ", is going on"
+	case p.Unfinished() && p.Watched != "" && p.Left > 0:
+		return fmt.Sprintf("%s, was cut; the host takes it back by itself in %s", who, p.Left)
+	case p.Unfinished():
+		return who + ", was cut half-way"
 	}
+	return who + ", " + p.State
+}
+
+// CheckFinished is an error where a run of any site changed a host and is
+// neither committed nor taken back: ErrBusy while it goes on, ErrUnfinished
+// where it was cut.
+func CheckFinished(all []Past) error {
 	for _, p := range all {
-		if p.Unfinished() {
-			return fmt.Errorf("%s: %w: run %s of site %s by %s, begun %s\nhint: `ecdeploy rollback` takes its changes back", h.Name(), ErrUnfinished, p.Run, p.Site, p.By, p.Since.Format("2006-01-02 15:04 MST"))
+		switch {
+		case p.Unfinished() && p.Alive:
+			return fmt.Errorf("%s: %w: %s\nhint: wait for its end", p.Host, ErrBusy, p)
+		case p.Unfinished():
+			return fmt.Errorf("%s: %w: %s\nhint: `ecdeploy rollback` takes its changes back; `ecdeploy apply --recover` does so and goes on", p.Host, ErrUnfinished, p)
 		}
 	}
 	return nil
 }
 
-// History lists the runs of a site that a host remembers, oldest first; those
-// of all sites for site "".
+// InDoubt lists, of all that the hosts of a site remember, the committed parts
+// of a run that another host of it has taken back: it was cut between two
+// commits.
+func InDoubt(all []Past) []Past {
+	var out []Past
+	for _, p := range all {
+		if p.State != "committed" {
+			continue
+		}
+		for _, q := range all {
+			if q.Run == p.Run && q.Site == p.Site && q.Host != p.Host && q.State != "committed" {
+				out = append(out, p)
+				break
+			}
+		}
+	}
+	return out
+}
+
+// History lists the runs that a host remembers, oldest first: those of a site,
+// or of all sites for site "".
 func History(ctx context.Context, h host.Observer, site string) ([]Past, error) {
-	text := `L=` + Root + `/lock
-held=$(sed -n 's/^run //p' "$L" 2>/dev/null)
-for d in ` + Root + `/runs/*; do
-	[ -e "$d/about" ] || continue
-	state=staged; for s in armed reverting committed reverted; do [ ! -e "$d/$s" ] || state=$s; done
-	echo "state $state"; cat "$d/about"
-	[ "$(cat "$d/run" 2>/dev/null)" != "$held" ] || { echo holds; held=; }
-	echo end
-done
-[ -z "$held" ] || { echo "state locked"; cat "$L"; echo holds; echo end; }`
-	res, err := h.Query(ctx, host.Sh(text))
+	res, err := h.Query(ctx, host.Sh("D="+Root+"\n"+hostLib+"\nec_history"))
 	if err != nil {
 		return nil, err
 	}
@@ -112,46 +154,65 @@ done
 	p := Past{Host: h.Name()}
 	for line := range strings.Lines(string(res[0].Stdout)) {
 		k, v, _ := strings.Cut(strings.TrimSpace(line), " ")
-		switch k {
-		case "holds":
-			p.Holds = true
-		case "state":
-			p.State = v
-		case "site":
-			p.Site = host.Clean(v)
-		case "run":
-			p.Run = host.Clean(v)
-		case "by":
-			p.By = host.Clean(v)
-		case "since":
-			p.Since, _ = time.Parse(time.RFC3339, v)
-		case "end":
-			if site == "" || p.Site == site {
-				out = append(out, p)
-			}
-			p = Past{Host: h.Name()}
+		if k != "end" {
+			p.learn(k, host.Clean(v))
+			continue
 		}
+		if site == "" || p.Site == site {
+			out = append(out, p)
+		}
+		p = Past{Host: h.Name()}
 	}
 	return out, nil
+}
+
+func (p *Past) learn(key, value string) {
+	switch key {
+	case "holds":
+		p.Holds = true
+	case "alive":
+		p.Alive = true
+	case "conflict":
+		p.Conflict = true
+	case "state":
+		p.State = value
+	case "site":
+		p.Site = value
+	case "run":
+		p.Run = value
+	case "by":
+		p.By = value
+	case "version":
+		p.Version = value
+	case "hosts":
+		p.Hosts = strings.Fields(value)
+	case "watched":
+		p.Watched = value
+	case "since":
+		p.Since, _ = time.Parse(time.RFC3339, value) // zero where the file was tampered with
+	case "left":
+		if n, err := strconv.Atoi(value); err == nil {
+			p.Left = time.Duration(n) * time.Second
+		}
+	}
+}
+
+// Prune removes what a host kept of a run that is over: its folder, with its
+// before-images, and the containers that it had set aside. It cannot be rolled
+// back any more.
+func Prune(ctx context.Context, h host.Host, p Past) error {
+	j := newJournal(h, p.Site, p.Run)
+	text := `exec 8>>"$R/rollback.lock"
+flock -w 30 8 8>&8 || { echo 'the run is busy' >&2; exit 1; }
+[ ! -e "$R/armed" ] && [ ! -e "$R/reverting" ] || { echo 'the run is not over' >&2; exit 1; }
+ec_forget "$R" 8>&-`
+	res, err := h.Run(ctx, j.frame(0, text, needNothing), rollbackTime)
+	return failed("forget run "+p.Run, res, err)
 }
 
 // Rollback takes back one past run on its host.
 func Rollback(ctx context.Context, h host.Host, p Past) RolledBack {
 	ctx, cancel := context.WithTimeout(ctx, rollbackTime)
 	defer cancel()
-	j := newJournal(h, p.Site, p.Run)
-	r := j.revert(ctx)
-	if r.Err == "" && !p.untouched() {
-		if err := forget(ctx, j); err != nil {
-			r.Err = err.Error()
-		}
-	}
-	return r
-}
-
-// forget clears the pointer to a run that was taken back.
-func forget(ctx context.Context, j journal) error {
-	text := "P=" + shellescape.Quote(j.sitePointer()) + "\n" + `[ "$(cat "$P" 2>/dev/null)" != "${R##*/}" ] || rm -f -- "$P"` + "\n" + releaseText
-	res, err := j.h.Run(ctx, j.script(0, text, false), 0)
-	return failed("forget the run", res, err)
+	return newJournal(h, p.Site, p.Run).revert(ctx)
 }

@@ -1,20 +1,24 @@
-# Undoes a run, newest change first. Run by ecdeploy over SSH, or by an admin
-# with `sh rollback.sh`; `sh rollback.sh --committed` takes back a run that was
-# finished. May be killed anywhere and run again. Exit status: 0 everything is
-# as before the run; 76 it is, but for what somebody else edited since: theirs
-# was kept, see the file report; anything else: not complete, run it again.
+# Undoes a run, newest change first. Run by ecdeploy over SSH, by watch.sh when
+# nobody feeds the run any more, or by an admin with `sh rollback.sh`;
+# `sh rollback.sh --committed` takes back a run that was finished. May be killed
+# anywhere and run again. Exit status: 0 everything is as before the run; 76 it
+# is, but for what somebody else edited since: theirs was kept, see the file
+# report; anything else: not complete, run it again.
 set -u
 R=$(cd -P -- "$(dirname -- "$0")" && pwd) || exit 1
+D=${R%/runs/*}
 RUN=$(cat "$R/run") || exit 1
 export LC_ALL=C
+PATH=${PATH:-/bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 umask 077
+trap '' PIPE # who listened may be gone
 # shellcheck source=/dev/null
 . "$R/lib.sh"
 
-exec 9>>"$R/flock"
-# 9>&9: ksh hands no other descriptors to programs than those named.
-if ! flock -w 300 9 9>&9; then
-	echo "another command of this run is still busy" >&2
+exec 8>>"$R/rollback.lock"
+# 8>&8: ksh hands no other descriptors to programs than those named.
+if ! flock -w 300 8 8>&8; then
+	echo "this run is being taken back or committed by another process" >&2
 	exit 1
 fi
 
@@ -23,19 +27,30 @@ if [ -e "$R/reverted" ]; then
 elif [ -e "$R/armed" ]; then
 	mv -- "$R/armed" "$R/reverting" || exit 1
 elif [ -e "$R/committed" ] && [ "${1-}" = --committed ]; then
+	ec_take_lock "$(cat "$R/about")
+" >&2 || exit 1
+	# From here on it leads back by itself, too.
+	: >"$R/taking-back" && rm -f -- "$R/deadline" "$R/closed" && ec_watch_on && ec_sync "$R" || exit 1
 	mv -- "$R/committed" "$R/reverting" || exit 1
 elif [ ! -e "$R/reverting" ]; then
 	echo "this run changed nothing, or is committed (--committed takes it back)" >&2
 	exit 1
 fi
-rm -f -- "$R/ballast"
+rm -f -- "$R/ballast" "$R/taking-back"
 ec_sync "$R"
+ec_fence || exit 1
+
+exec 9>>"$R/flock"
+if ! flock -w 60 9 9>&9; then
+	echo "another command of this run is still busy" >&2
+	exit 1
+fi
 
 rc=0
 [ -e "$R/reverted" ] || for J in $(printf '%s\n' "$R"/changes/* | sort -r); do
 	if [ ! -e "$J/touched" ] || [ -e "$J/undone" ]; then continue; fi
 	# shellcheck source=/dev/null
-	if (cd / && . "$J/undo.sh") 9>&-; then
+	if (cd / && . "$J/undo.sh") 8>&- 9>&-; then
 		: >"$J/undone"
 		ec_sync "$J/undone" "$J"
 	else
@@ -47,10 +62,9 @@ done
 
 [ -e "$R/reverted" ] || mv -- "$R/reverting" "$R/reverted" || exit 1
 ec_sync "$R"
-D=${R%/runs/*}
-if [ "$(sed -n 's/^run //p' "$D/lock" 2>/dev/null)" = "$RUN" ]; then rm -f -- "$D/lock"; fi
-[ ! -e "$R/conflict" ] || exit 76
 # Nothing needs the staged bytes and before-images any more, and they hold
 # secrets.
-rm -rf -- "$R/changes"
+[ -e "$R/conflict" ] || rm -rf -- "$R/changes"
+ec_release
+[ ! -e "$R/conflict" ] || exit 76
 exit 0

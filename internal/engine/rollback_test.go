@@ -30,8 +30,14 @@ func newOnDisk(t *testing.T, shell []string) *onDisk {
 	if err := os.MkdirAll(d.run+"/changes", 0o700); err != nil {
 		t.Fatal(err)
 	}
-	put(t, d.run+"/rollback.sh", rollbackScript())
-	put(t, d.run+"/lib.sh", steps.Lib)
+	put(t, d.run+"/rollback.sh", rollbackScript)
+	put(t, d.run+"/commit.sh", commitScript)
+	put(t, d.run+"/watch.sh", watchScript)
+	put(t, d.run+"/lib.sh", steps.Lib+"\n"+hostLib)
+	put(t, d.run+"/about", "site example.org\nrun R\nby me@here\n")
+	for _, v := range []string{"EC_UNITS", "EC_CRON", "EC_LOCAL"} {
+		t.Setenv(v, t.TempDir()) // instead of this machine's
+	}
 	put(t, d.run+"/run", "R\n")
 	put(t, d.run+"/armed", "")
 	put(t, d.run+"/ballast", "x")
@@ -181,15 +187,26 @@ func TestRollbackOfACommittedRun(t *testing.T) {
 	if err := os.Rename(d.run+"/armed", d.run+"/committed"); err != nil {
 		t.Fatal(err)
 	}
-	put(t, d.dir+"/lock", "run OTHER\n")
+	other, err := d.sh(fmt.Sprintf(". %s/lib.sh; echo run OTHER; ec_boot | sed 's/^/boot /'; ec_ancestors %d | head -n 1 | sed 's/^/process /'", d.run, os.Getpid()))
+	if err != nil {
+		t.Fatal(err)
+	}
 	if out, code := d.rollback(t); code != 1 || get(t, file) != "new 1\n" {
 		t.Errorf("without --committed: exit status %d\n%s", code, out)
 	}
+	put(t, d.dir+"/lock", other)
+	if out, code := d.rollback(t, "--committed"); code != 1 || !strings.Contains(out, "run OTHER") || get(t, file) != "new 1\n" {
+		t.Errorf("while another run holds the host: exit status %d\n%s", code, out)
+	}
+	if get(t, d.dir+"/lock") != other {
+		t.Error("it took another run's lock")
+	}
+	put(t, d.dir+"/lock", strings.ReplaceAll(other, "process ", "process 9")) // a process that is gone
 	if out, code := d.rollback(t, "--committed"); code != 0 || get(t, file) != "old\n" {
 		t.Errorf("exit status %d\n%s", code, out)
 	}
-	if get(t, d.dir+"/lock") != "run OTHER\n" {
-		t.Error("it took another run's lock")
+	if get(t, d.dir+"/lock") != "(none)" {
+		t.Error("the host is still held")
 	}
 	if _, err := os.Stat(d.run + "/changes"); !errors.Is(err, os.ErrNotExist) {
 		t.Error("before-images, which may hold secrets, are left")

@@ -3,7 +3,7 @@
 # line, NONCE ID SECONDS LANE SCRIPT, and answers in lines NONCE ID o|e BYTES and
 # at the end NONCE ID r STATUS. SCRIPT and BYTES are base64. What does not begin
 # with the nonce is not for us. Scripts of lane r run one after the other, those
-# of lane q beside each other, at most three at a time.
+# of lane q beside each other and beside lane r, at most three at a time.
 N=$1
 export LC_ALL=C
 PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -50,8 +50,10 @@ printf '%s\n' "$N ready $(id -u)"
 			read -r _ <&6
 			{ ec_job "$id" "$seconds" "$script"; echo >&6; } &
 			;;
-		r) ec_job "$id" "$seconds" "$script" ;;
+		r) printf '%s\n' "$id $seconds $script" ;;
 		esac
+	done | while read -r id seconds script; do
+		ec_job "$id" "$seconds" "$script"
 	done
 	wait
 }

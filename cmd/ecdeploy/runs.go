@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/emdecloud/ecdeploy/internal/engine"
+	"github.com/emdecloud/ecdeploy/internal/view"
+)
+
+func (a *app) runsCmd() *cobra.Command {
+	return &cobra.Command{
+		Use: "runs FILE", Short: "List the runs that the hosts remember", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.remembered(c.Context(), args[0], func(_ *session, past []engine.Past) error { return a.showRuns(past) })
+		},
+	}
+}
+
+// remembered hands what the hosts remember of the chosen sites to do.
+func (a *app) remembered(ctx context.Context, path string, do func(*session, []engine.Past) error) error {
+	f, err := a.load(path, false)
+	if err != nil {
+		return err
+	}
+	s, err := a.connect(ctx, f)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	past, err := s.histories(ctx)
+	if err != nil {
+		return err
+	}
+	return do(s, inSites(past, f.Sites))
+}
+
+func (a *app) showRuns(past []engine.Past) error {
+	if a.json {
+		return view.NewJSON(a.out).Write("runs", past)
+	}
+	if len(past) == 0 {
+		fmt.Fprintln(a.out, "the hosts remember no run")
+		return nil
+	}
+	rows := []view.Row{{"HOST", "SITE", "RUN", "STATE", "BEGUN", "BY", ""}}
+	for _, p := range past {
+		rows = append(rows, view.Row{p.Host, p.Site, p.Run, p.State, p.Since.Format("2006-01-02 15:04 MST"), p.By, remark(p)})
+	}
+	a.text().Table(rows)
+	return nil
+}
+
+// remark is what a person should know of a run beside its state.
+func remark(p engine.Past) string {
+	switch {
+	case p.Unfinished(), p.Blocks():
+		return p.String()
+	case p.State == "committed":
+		return "`ecdeploy rollback` takes it back"
+	case p.Conflict:
+		return "kept what somebody else edited: see " + engine.Root + "/runs on the host"
+	}
+	return ""
+}
+
+func (a *app) pruneCmd() *cobra.Command {
+	var yes bool
+	c := &cobra.Command{
+		Use: "prune FILE", Short: "Forget finished runs: their before-images, and the containers that they set aside", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.remembered(c.Context(), args[0], func(s *session, past []engine.Past) error { return a.prune(c.Context(), s, past, yes) })
+		},
+	}
+	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	return c
+}
+
+func (a *app) prune(ctx context.Context, s *session, past []engine.Past, yes bool) error {
+	if err := engine.CheckFinished(past); err != nil {
+		return err
+	}
+	var over []engine.Past
+	for _, p := range past {
+		if p.State == "committed" || p.State == "reverted" {
+			over = append(over, p)
+		}
+	}
+	if len(over) == 0 {
+		fmt.Fprintln(a.out, "nothing to prune")
+		return nil
+	}
+	if err := a.showRuns(over); err != nil {
+		return err
+	}
+	if err := a.confirm(ctx, yes, "Forget these runs? They can then not be rolled back any more."); err != nil {
+		return err
+	}
+	var errs []error
+	for _, p := range over {
+		if err := engine.Prune(ctx, s.hosts[p.Host], p); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", p.Host, err))
+		}
+	}
+	return errors.Join(errs...)
+}

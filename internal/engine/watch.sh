@@ -1,0 +1,43 @@
+# Takes a run back when nobody feeds it any more, or when the machine was
+# started anew, and finishes what was cut. Runs from arming on until the run is
+# over; owned by PID 1, not by a connection.
+set -u
+R=$(cd -P -- "$(dirname -- "$0")" && pwd) || exit 0
+D=${R%/runs/*}
+RUN=$(cat "$R/run") || exit 0
+export LC_ALL=C
+PATH=${PATH:-/bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+umask 077
+cd / || exit 1
+# shellcheck source=/dev/null
+. "$R/lib.sh"
+
+while { [ -e "$R/arming" ] || [ -e "$R/armed" ]; } && ! ec_expired; do
+	sleep 1
+done
+# Cut before it was armed: nothing was changed.
+if [ -e "$R/arming" ] && mv -- "$R/arming" "$R/cut"; then
+	ec_release
+	exit
+fi
+# About to be taken back: whoever does it says so, unless they were cut.
+tries=0
+while [ -e "$R/taking-back" ] && [ -e "$R/committed" ] && [ $tries -lt 10 ]; do
+	tries=$((tries + 1))
+	sleep 1
+done
+rm -f -- "$R/taking-back"
+
+pause=1
+while :; do
+	if [ -e "$R/armed" ] || [ -e "$R/reverting" ] || [ -e "$R/reverted" ]; then
+		sh "$R/rollback.sh"
+		case $? in 0 | 76) exit 0 ;; esac
+	elif [ -e "$R/committed" ]; then
+		sh "$R/commit.sh" && exit 0
+	else
+		exit 0 # somebody removed it
+	fi
+	sleep $pause
+	[ $pause -ge 15 ] || pause=$((pause * 2))
+done
