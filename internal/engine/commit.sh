@@ -3,8 +3,8 @@
 # does, finishes it.
 set -u
 R=$(cd -P -- "$(dirname -- "$0")" && pwd) || exit 1
-D=${R%/runs/*}
-RUN=$(cat "$R/run") || exit 1
+# shellcheck disable=SC2034 # lib.sh uses both
+D=${R%/runs/*} RUN=$(cat "$R/run") || exit 1
 export LC_ALL=C
 PATH=${PATH:-/bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 umask 077
@@ -28,7 +28,7 @@ slug=${slug#"$RUN".}
 # What the site's runs before this one had kept for a rollback. A conflict stays
 # until somebody has looked at it.
 for d in "$D"/runs/*."$slug"; do
-	[ "$d" != "$R" ] && [ ! -e "$d/armed" ] && [ ! -e "$d/reverting" ] && [ ! -e "$d/conflict" ] || continue
+	if [ "$d" = "$R" ] || [ -e "$d/armed" ] || [ -e "$d/reverting" ] || [ -e "$d/conflict" ]; then continue; fi
 	ec_forget "$d" 8>&-
 done
 ec_release

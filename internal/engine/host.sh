@@ -93,7 +93,7 @@ ec_take_lock() (
 	fi
 	# Cut before they changed anything.
 	for d in "$D"/runs/*; do
-		ec_begun "$d" || [ "$d" = "${R-}" ] || { (R=$d && ec_boot_hook_off) && rm -rf -- "$d"; }
+		ec_begun "$d" || [ "$d" = "${R-}" ] || { ec_boot_hook_off "$d" && rm -rf -- "$d"; }
 	done
 	{ printf '%s' "$1" && ec_remember; } >"$D/lock.new" && mv -f -- "$D/lock.new" "$D/lock"
 )
@@ -194,11 +194,11 @@ EC_UNITS=${EC_UNITS:-/etc/systemd/system}
 EC_CRON=${EC_CRON:-/etc/cron.d}
 EC_LOCAL=${EC_LOCAL:-/etc/local.d}
 
-# ec_hook: name of that unit, entry or script.
-ec_hook() { echo "ecdeploy-recover-$(cat "$R/run")"; }
+# ec_hook DIR: name of that unit, entry or script for a run.
+ec_hook() { echo "ecdeploy-recover-$(cat "$1/run")"; }
 
 ec_boot_hook_on() {
-	hook=$(ec_hook)
+	hook=$(ec_hook "$R")
 	if [ -d /run/systemd/system ]; then
 		[ -d "$EC_UNITS/multi-user.target.wants" ] || return 1
 		# Nothing waits for it, and it waits for what it may have to restart.
@@ -229,10 +229,10 @@ ec_boot_hook_on() {
 	fi
 }
 
-# ec_boot_hook_off: nothing is left of it.
+# ec_boot_hook_off DIR: nothing is left of it.
 ec_boot_hook_off() {
-	[ -e "$R/run" ] || return 0
-	hook=$(ec_hook)
+	[ -e "$1/run" ] || return 0
+	hook=$(ec_hook "$1")
 	rm -f -- "$EC_UNITS/multi-user.target.wants/$hook.service" "$EC_UNITS/$hook.service" "$EC_UNITS/$hook.service.new" \
 		"$EC_CRON/$hook" "$EC_CRON/$hook.new" "$EC_LOCAL/$hook.start" "$EC_LOCAL/$hook.start.new"
 }
@@ -242,7 +242,7 @@ ec_put() { cat >"$1.new" && chmod "$2" "$1.new" && ec_sync "$1.new" && mv -f -- 
 
 # ec_release: the run is over. The boot hook goes last: what is cut before is
 # finished by it.
-ec_release() { ec_unlock && ec_boot_hook_off; }
+ec_release() { ec_unlock && ec_boot_hook_off "$R"; }
 
 # ec_forget DIR: of a run that is over nothing is left, neither its folder nor
 # the containers that it set aside.

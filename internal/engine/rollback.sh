@@ -6,8 +6,8 @@
 # report; anything else: not complete, run it again.
 set -u
 R=$(cd -P -- "$(dirname -- "$0")" && pwd) || exit 1
-D=${R%/runs/*}
-RUN=$(cat "$R/run") || exit 1
+# shellcheck disable=SC2034 # lib.sh uses both
+D=${R%/runs/*} RUN=$(cat "$R/run") || exit 1
 export LC_ALL=C
 PATH=${PATH:-/bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 umask 077

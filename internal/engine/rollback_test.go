@@ -98,7 +98,7 @@ func get(t *testing.T, path string) string {
 }
 
 func TestRollback(t *testing.T) {
-	for _, shell := range [][]string{{"dash"}, {"bash", "--posix"}, {"busybox", "ash"}, {"mksh"}} {
+	for _, shell := range shells {
 		t.Run(shell[0], func(t *testing.T) {
 			d := newOnDisk(t, shell)
 			etc := t.TempDir()

@@ -3,8 +3,8 @@
 # over; owned by PID 1, not by a connection.
 set -u
 R=$(cd -P -- "$(dirname -- "$0")" && pwd) || exit 0
-D=${R%/runs/*}
-RUN=$(cat "$R/run") || exit 0
+# shellcheck disable=SC2034 # lib.sh uses both
+D=${R%/runs/*} RUN=$(cat "$R/run") || exit 0
 export LC_ALL=C
 PATH=${PATH:-/bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 umask 077
