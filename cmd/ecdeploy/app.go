@@ -278,25 +278,31 @@ func (s *session) plan(ctx context.Context, site plans.Site) (plans.SitePlan, er
 	return plans.Make(ctx, s.file, site, s.observers(), keys)
 }
 
-// planAll makes the plans of all chosen sites at once. A host that an earlier
-// run left half-way is an error: nothing that it shows can be trusted.
-func (s *session) planAll(ctx context.Context) (plans.Plan, error) {
+// planAll makes the plans of all chosen sites at once, and tells what the hosts
+// remember. A host that an earlier run left half-way is an error: nothing that
+// it shows can be trusted.
+func (s *session) planAll(ctx context.Context) (plans.Plan, []engine.Past, error) {
 	out := plans.Plan{Sites: make([]plans.SitePlan, len(s.file.Sites))}
-	g, ctx := errgroup.WithContext(ctx)
+	var past []engine.Past
+	var pastErr error
+	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		past, err := s.histories(ctx)
-		if err != nil {
-			return err
+		if past, pastErr = s.histories(ctx); pastErr == nil {
+			pastErr = engine.CheckFinished(past)
 		}
-		return engine.CheckFinished(past)
+		return nil
 	})
 	for i, site := range s.file.Sites {
 		g.Go(func() (err error) {
-			out.Sites[i], err = s.plan(ctx, site)
+			out.Sites[i], err = s.plan(gctx, site)
 			return err
 		})
 	}
-	return out, g.Wait()
+	err := g.Wait()
+	if pastErr != nil { // it may be why planning failed
+		err = pastErr
+	}
+	return out, past, err
 }
 
 // checker trusts the system's CAs and those that the site names.

@@ -47,13 +47,17 @@ func (a *app) apply(ctx context.Context, f *plans.File, yes bool) error {
 		return err
 	}
 	defer s.Close()
-	if err := a.recoverCut(ctx, s); err != nil {
-		return err
+	p, past, err := s.planAll(ctx)
+	if errors.Is(err, engine.ErrUnfinished) {
+		if err := a.recoverCut(ctx, s, past, err); err != nil {
+			return err
+		}
+		p, past, err = s.planAll(ctx)
 	}
-	p, err := s.planAll(ctx)
 	if err != nil {
 		return err
 	}
+	a.warnOfDoubt(past)
 	if err := a.show(p); err != nil {
 		return err
 	}

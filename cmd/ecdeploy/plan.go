@@ -39,10 +39,11 @@ func (a *app) planCmd() *cobra.Command {
 				return err
 			}
 			defer s.Close()
-			p, err := s.planAll(c.Context())
+			p, past, err := s.planAll(c.Context())
 			if err != nil {
 				return err
 			}
+			a.warnOfDoubt(past)
 			if err := a.show(p); err != nil {
 				return err
 			}

@@ -4,38 +4,35 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
+
+	"golang.org/x/term"
 
 	"github.com/emdecloud/ecdeploy/internal/engine"
 	"github.com/emdecloud/ecdeploy/plans"
 )
 
-// recoverCut says what earlier runs have left half-way on the hosts, and takes
-// it back: with --recover, or where a person agrees. A site that was cut between
-// two commits is named, and applying the plan file again carries it forward.
-func (a *app) recoverCut(ctx context.Context, s *session) error {
-	past, err := s.histories(ctx)
-	if err != nil {
-		return err
-	}
+// warnOfDoubt names sites that were cut between two commits.
+func (a *app) warnOfDoubt(past []engine.Past) {
 	for _, p := range engine.InDoubt(past) {
-		fmt.Fprintf(a.err, "in doubt: %s: %s, and another host of the site took it back. Applying goes forward; `ecdeploy rollback` goes back.\n", p.Host, p)
+		fmt.Fprintf(a.err, "in doubt: %s: %s, and another host of the site is not. Applying goes forward; `ecdeploy rollback` goes back.\n", p.Host, p)
 	}
-	var cut []engine.Past
-	for _, p := range past {
-		if p.Unfinished() && !p.Alive {
-			cut = append(cut, p)
-		}
-	}
-	if len(cut) == 0 {
-		return nil // what goes on is found by the plan
-	}
+}
+
+// recoverCut takes back what earlier runs have left half-way on the hosts: with
+// --recover, or where a person agrees. cause is the error that says so.
+func (a *app) recoverCut(ctx context.Context, s *session, past []engine.Past, cause error) error {
+	cut := slices.DeleteFunc(slices.Clone(past), func(p engine.Past) bool { return !p.Unfinished() || p.Alive })
 	for _, p := range cut {
 		fmt.Fprintf(a.err, "unfinished: %s: %s\n", p.Host, p)
 	}
+	if !a.recover && !term.IsTerminal(int(os.Stdin.Fd())) {
+		return cause
+	}
 	if err := a.confirm(ctx, a.recover, "Take back what is unfinished, and go on?"); err != nil {
-		return errors.Join(engine.CheckFinished(cut), err)
+		return errors.Join(cause, err)
 	}
 	return a.takeBack(ctx, s, cut)
 }

@@ -58,7 +58,7 @@ func (a *app) showRuns(past []engine.Past) error {
 func remark(p engine.Past) string {
 	switch {
 	case p.Unfinished(), p.Blocks():
-		return p.String()
+		return p.What()
 	case p.State == "committed":
 		return "`ecdeploy rollback` takes it back"
 	case p.Conflict:

@@ -93,20 +93,26 @@ func (p Past) untouched() bool {
 
 // String says what happened and when, for a person.
 func (p Past) String() string {
-	who := fmt.Sprintf("run %s of site %s by %s, begun %s", p.Run, p.Site, p.By, p.Since.Format("2006-01-02 15:04 MST"))
+	return fmt.Sprintf("run %s of site %s by %s, begun %s, %s", p.Run, p.Site, p.By, p.Since.Format("2006-01-02 15:04 MST"), p.What())
+}
+
+// What says in some words where the run stands.
+func (p Past) What() string {
 	switch {
 	case p.State == "reverting" && p.Alive:
-		return who + ", is being taken back"
+		return "is being taken back"
 	case p.State == "reverting":
-		return who + ", is taken back only in part"
+		return "is taken back only in part"
 	case p.Alive:
-		return who + ", is going on"
+		return "is going on"
 	case p.Unfinished() && p.Watched != "" && p.Left > 0:
-		return fmt.Sprintf("%s, was cut; the host takes it back by itself in %s", who, p.Left)
+		return fmt.Sprintf("was cut; the host takes it back by itself in %s", p.Left)
 	case p.Unfinished():
-		return who + ", was cut half-way"
+		return "was cut half-way"
+	case p.untouched():
+		return "was cut before it changed anything"
 	}
-	return who + ", " + p.State
+	return "is " + p.State
 }
 
 // CheckFinished is an error where a run of any site changed a host and is
