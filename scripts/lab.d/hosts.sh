@@ -17,10 +17,11 @@ host_list() {
 }
 
 up() {
-	local kind=full sfu_for='' name
+	local kind=full sfu_for='' name disk=''
 	while [[ ${1-} = --* ]]; do
 		case $1 in
 		--light) kind=light ;;
+		--disk) disk=yes ;;
 		--sfu-for) sfu_for=${2-} && shift ;;
 		*) usage ;;
 		esac
@@ -75,6 +76,7 @@ make_network() {
 start_host() {
 	local kind=$1 sfu_for=$2 name=$3 address n names options=() tree
 	address=$(free_address)
+	[ -z "$disk" ] || make_disk "$kind" "$name"
 	names=$(names_of "$kind" "$sfu_for" "$name")
 	for n in $names; do
 		options+=(--add-host "$n:$address" --network-alias "$n")
@@ -84,7 +86,7 @@ start_host() {
 		--label "$LABEL=host" --label "$LABEL.host=$name" --label "$LABEL.kind=$kind" \
 		--label "$LABEL.address=$address" --label "$LABEL.names=$names" --label "$LABEL.sfu-for=$sfu_for" \
 		--network "$LABEL" --ip "$address" "${options[@]}" \
-		$(capabilities) --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined \
+		$(capabilities) $([ -z "$disk" ] || disk_options "$name") --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined \
 		--cgroupns=private --device-cgroup-rule 'a *:* rwm' \
 		--tmpfs /run --tmpfs /run/lock --tmpfs /tmp:exec --volume /var/lib/docker --volume /var/lib/containerd \
 		"$(host_tag "$kind")" >/dev/null
@@ -170,6 +172,7 @@ ready() {
 	# ufw was installed where it could not ask the kernel what it can. It writes
 	# its rule files anew with the first reload and loads them with the second.
 	docker exec "$(container "$name")" sh -c 'ufw reload && ufw reload' >/dev/null || die "ufw of $name does not reload"
+	[ ! -e "$(disk_image "$name")" ] || sync -f "$(disk_mount "$name")"
 	mkdir -p "$LAB/hosts.d"
 	docker exec "$(container "$name")" sh -c 'cut -d" " -f1,2 /etc/ssh/ssh_host_*_key.pub' |
 		sed "s/^/$(of_host "$name" address),$name,$name.test /" >"$LAB/hosts.d/$name"
@@ -186,6 +189,7 @@ write_lists() {
 
 remove_host() {
 	docker rm -fv "$(container "$1")" >/dev/null 2>&1 || :
+	remove_disk "$1"
 	rm -f "$LAB/hosts.d/$1"
 }
 
@@ -203,6 +207,9 @@ remove_hosts() {
 	done
 	if [ $# = 0 ]; then
 		remove_containers
+		for name in "$LAB"/disks/*.img; do
+			remove_disk "$(basename "$name" .img)"
+		done
 		rm -f "$LAB/hosts.d/"*
 		docker network rm "$LABEL" >/dev/null 2>&1 || :
 	fi
