@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/term"
@@ -102,6 +103,13 @@ func (a *app) chosen(f *plans.File) ([]plans.Site, error) {
 	return out, nil
 }
 
+// wrapHost and now are what tests put faults into: the transport, and the
+// laptop's clock.
+var (
+	wrapHost = func(h host.Host) host.Host { return h }
+	now      = time.Now
+)
+
 // session is a set of connected hosts.
 type session struct {
 	file   *plans.File
@@ -179,7 +187,7 @@ func (a *app) connect(ctx context.Context, f *plans.File) (*session, error) {
 				errs = append(errs, fmt.Errorf("%s: %w", h.Name, err))
 				return nil
 			}
-			s.hosts[h.Name] = c
+			s.hosts[h.Name] = wrapHost(c)
 			return nil
 		})
 	}

@@ -177,7 +177,7 @@ func (a *app) applySite(ctx context.Context, s *session, site plans.Site, p plan
 		return err
 	}
 	run := engine.Run{
-		ID: engine.NewRunID(time.Now()), Version: version, Hosts: s.hosts, Checks: check, Emit: emit,
+		ID: engine.NewRunID(now()), Version: version, Hosts: s.hosts, Checks: check, Emit: emit,
 		Replan:      func(ctx context.Context) (plans.SitePlan, error) { return s.plan(ctx, site) },
 		RevertAfter: site.RevertAfter,
 	}

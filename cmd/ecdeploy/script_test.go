@@ -8,6 +8,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv("ECDEPLOY_FAULT_DIR"); dir != "" {
+		runWithFaults(dir)
+	}
 	testscript.Main(m, map[string]func(){"ecdeploy": main})
 }
 

@@ -31,5 +31,6 @@ for d in "$D"/runs/*."$slug"; do
 	if [ "$d" = "$R" ] || [ -e "$d/armed" ] || [ -e "$d/reverting" ] || [ -e "$d/conflict" ]; then continue; fi
 	ec_forget "$d" 8>&-
 done
-ec_release
-: >"$R/closed" && ec_sync "$R"
+ec_boot_hook_off "$R"
+: >"$R/closed" && ec_sync "$R" || exit 1
+ec_unlock

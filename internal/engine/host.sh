@@ -240,9 +240,9 @@ ec_boot_hook_off() {
 # ec_put PATH MODE: standard input becomes that file, whole or not at all.
 ec_put() { cat >"$1.new" && chmod "$2" "$1.new" && ec_sync "$1.new" && mv -f -- "$1.new" "$1" && ec_sync "$(dirname -- "$1")"; }
 
-# ec_release: the run is over. The boot hook goes last: what is cut before is
-# finished by it.
-ec_release() { ec_unlock && ec_boot_hook_off "$R"; }
+# ec_release: the run is over. The lock goes last: from then on another run may
+# remove this one's folder. One that stays because this was cut frees itself.
+ec_release() { ec_boot_hook_off "$R" && ec_unlock; }
 
 # ec_forget DIR: of a run that is over nothing is left, neither its folder nor
 # the containers that it set aside.

@@ -15,8 +15,7 @@ make_disk() {
 	truncate -s 48M "$image"
 	mkfs.ext4 -q -m 0 -O ^metadata_csum "$image"
 	mount -o loop "$image" "$mount"
-	for d in $DISK_DIRS; do mkdir -p -m 0700 "$mount$d"; done
-	chmod 0755 "$mount/etc"
+	(umask 022 && for d in $DISK_DIRS; do mkdir -p "$mount$d"; done)
 	docker run --rm --network none --entrypoint tar "$(host_tag "$kind")" -C / -c etc | tar -C "$mount" -x
 }
 

@@ -14,7 +14,7 @@ HOST=(
 	systemd systemd-sysv dbus libpam-systemd
 	openssh-server sudo
 	docker.io docker-cli iptables nftables ufw nginx
-	ca-certificates curl openssl iproute2 procps
+	attr ca-certificates curl openssl iproute2 procps
 	bash busybox dash mksh
 )
 # Light hosts are of Debian's stable release, which has no Synapse; so the

@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"fmt"
 	"maps"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -26,13 +27,28 @@ var snapshotScript string
 // Snapshot looks at the host. It writes nothing there.
 func (h *Host) Snapshot(t testing.TB) Snapshot {
 	t.Helper()
-	s := parseSnapshot(h.Exec(t, snapshotScript))
-	for _, want := range []string{"mode /etc/passwd", "bytes /etc/passwd", "sysctl net.ipv4.ip_local_reserved_ports", "iptables filter INPUT"} {
-		if _, ok := s[want]; !ok {
-			t.Fatalf("the snapshot of %s has no %q, so it would miss changes", h.Name, want)
-		}
+	s, err := Look(h.Name)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return s
+}
+
+// Look is Snapshot where there is no test.
+func Look(name string) (Snapshot, error) {
+	cmd := exec.Command("docker", "exec", "-i", "ecdeploy-lab-"+name, "sh", "-s")
+	cmd.Stdin = strings.NewReader(snapshotScript)
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("look at %s: %w", name, err)
+	}
+	s := parseSnapshot(string(out))
+	for _, want := range []string{"mode /etc/passwd", "bytes /etc/passwd", "sysctl net.ipv4.ip_local_reserved_ports", "iptables filter INPUT", "unit ssh.service"} {
+		if _, ok := s[want]; !ok {
+			return nil, fmt.Errorf("the snapshot of %s has no %q, so it would miss changes", name, want)
+		}
+	}
+	return s, nil
 }
 
 // parseSnapshot reads what snapshot.sh prints: a line "== KIND" and then the
@@ -56,11 +72,15 @@ func parseSnapshot(out string) Snapshot {
 			s[kind] += line + "\n"
 		default: // NAME, a tab, what it is like
 			name, value, _ := strings.Cut(line, "\t")
+			// The engine says "nothing" in several ways, and otherwise after its start.
+			value = nothing.ReplaceAllString(value, ":null")
 			s[kind+" "+name] = value
 		}
 	}
 	return s
 }
+
+var nothing = regexp.MustCompile(`:(\[\]|\{\})`)
 
 var counters = regexp.MustCompile(`\s*\[\d+:\d+\]`)
 

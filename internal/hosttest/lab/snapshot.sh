@@ -24,11 +24,25 @@ things -type f -exec sha256sum {} +
 echo '== container'
 ids=$(of docker ps -aq --no-trunc)
 # shellcheck disable=SC2086 # one argument for each id
-[ -z "$ids" ] || docker inspect -f '{{.Name}}	{{.Id}} {{.Image}} {{.State.Status}} restart={{.HostConfig.RestartPolicy.Name}}' $ids
+[ -z "$ids" ] || docker inspect -f '{{.Name}}	{{.Id}} {{.Image}} {{.State.Status}} {{json .Config}} {{json .HostConfig}} {{json .Mounts}}' $ids
+echo '== attributes'
+things \( -type f -o -type d \) -print0 | of xargs -0 getfattr -h -d -m - --absolute-names -- | awk '/^# file: / {f = substr($0, 9); next} NF {print f "	" $0}'
+echo '== unit'
+systemctl list-unit-files --no-legend --no-pager | awk '$2 != "transient" {print $1 "	" $2}'
+systemctl list-units --no-legend --no-pager --plain --all --type=service | awk '$1 !~ /^(systemd-|user|modprobe|e2scrub|apt|dpkg|logrotate|motd|fstrim|ecdeploy-|emergency|rescue|initrd|getty|console-getty|container-getty|ldconfig|man-db)/ && $2 == "loaded" && $4 != "dead" {print "state " $1 "	" ($3 == "failed" ? "failed" : $4)}'
+echo '== process'
+# What a run may have left behind.
+for p in /proc/[0-9]*; do
+	c=$(tr '\0' ' ' <"$p/cmdline" 2>/dev/null) || continue
+	case $c in *"/var/lib/ecdeploy/runs"*) printf '%s	x\n' "$c" ;; esac
+done
 echo '== network'
 of docker network ls --format '{{.Name}}	{{.Driver}}'
 echo '== volume'
 of docker volume ls --format '{{.Name}}	{{.Driver}}'
+echo '== residue'
+find /etc /var/www /var/lib/ecdeploy /usr/local -xdev -name '.ecdeploy.*' -printf '%p	%y\n' 2>/dev/null
+[ ! -e /var/lib/ecdeploy/lock ] || printf 'lock	%s\n' "$(head -n 1 /var/lib/ecdeploy/lock)"
 
 echo '== iptables'
 of iptables-save

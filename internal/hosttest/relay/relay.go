@@ -6,6 +6,7 @@ package relay
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -15,10 +16,16 @@ type Relay struct {
 	Port int // on loopback
 	mu   sync.Mutex
 	open []net.Conn
+	hole atomic.Bool
 }
+
+// Swallow lets nothing through any more, in neither direction, and ends
+// nothing: a black hole, until Cut.
+func (r *Relay) Swallow() { r.hole.Store(true) }
 
 // Cut ends the connections of this moment; later ones are passed on again.
 func (r *Relay) Cut() {
+	r.hole.Store(false)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, c := range r.open {
@@ -51,8 +58,8 @@ func Listen(t testing.TB, target string, oneWay time.Duration) *Relay {
 			r.mu.Lock()
 			r.open = append(r.open, near, far)
 			r.mu.Unlock()
-			all.Go(func() { pass(far, near, oneWay) })
-			all.Go(func() { pass(near, far, oneWay) })
+			all.Go(func() { r.pass(far, near, oneWay) })
+			all.Go(func() { r.pass(near, far, oneWay) })
 		}
 	})
 	t.Cleanup(func() {
@@ -70,7 +77,7 @@ type chunk struct {
 }
 
 // pass copies src to dst, each chunk delayed.
-func pass(dst, src net.Conn, delay time.Duration) {
+func (r *Relay) pass(dst, src net.Conn, delay time.Duration) {
 	chunks := make(chan chunk, 1<<16)
 	go func() {
 		defer close(chunks)
@@ -87,6 +94,9 @@ func pass(dst, src net.Conn, delay time.Duration) {
 	}()
 	for c := range chunks {
 		time.Sleep(time.Until(c.due))
+		if r.hole.Load() {
+			continue
+		}
 		if _, err := dst.Write(c.data); err != nil {
 			break
 		}

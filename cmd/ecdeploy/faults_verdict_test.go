@@ -1,0 +1,379 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/emdecloud/ecdeploy/internal/hosttest/lab"
+)
+
+// class says what kind of point a key is; "" for one that is none of a case's.
+func class(scenario, key string) string {
+	key = strings.TrimPrefix(key, "b:")
+	ctx, rest, _ := strings.Cut(key, "/")
+	if scenario == "two hosts" && !strings.HasSuffix(key, "/commit") {
+		return "" // the other scenarios have those
+	}
+	if ctx == "laptop" {
+		when, what, _ := strings.Cut(rest, "/")
+		switch {
+		case what == "release", what == "made":
+			return ""
+		case scenario == "two hosts":
+			return "between the commits of two hosts"
+		case strings.HasPrefix(what, "do-"):
+			what = "change"
+		case strings.HasPrefix(what, "check-"):
+			what = "check"
+		case strings.HasPrefix(what, "engine-"):
+			what = "engine's API"
+		}
+		_ = when // before and after are drawn by chance
+		return "request: " + what
+	}
+	part := strings.Split(rest, "/") // change, when, command
+	if len(part) != 3 {
+		return ""
+	}
+	where := ctx
+	if ctx == "run" {
+		where = "change"
+		if part[0] == "0000" {
+			where = "arm"
+		}
+	}
+	command, _, _ := strings.Cut(part[2], "-")
+	kind := "write"
+	switch command {
+	case "sync":
+		kind = "sync"
+	case "docker":
+		kind = "container"
+	case "systemctl":
+		kind = "reload"
+	case "ufw", "sysctl":
+		kind = "firewall, kernel"
+	}
+	return where + ": " + kind
+}
+
+// settle waits until nothing of a run is under way on any host.
+func (l *lane) settle(most time.Duration) error {
+	var why string
+	for end := time.Now().Add(most); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		why = ""
+		for _, h := range l.hosts {
+			why += h.busy()
+		}
+		if why == "" {
+			return nil
+		}
+	}
+	return fmt.Errorf("after %s: %s", most, why)
+}
+
+// busy says what of a run is still going on; "" for nothing.
+func (h *faultHost) busy() string {
+	root := h.root()
+	if !exists(root + "/etc/passwd") {
+		return h.name + " is down "
+	}
+	var out []string
+	runs, _ := filepath.Glob(root + "/var/lib/ecdeploy/runs/*")
+	for _, r := range runs {
+		for _, s := range []string{"arming", "armed", "reverting", "taking-back"} {
+			if exists(r + "/" + s) {
+				out = append(out, s)
+			}
+		}
+		if exists(r+"/committed") && !exists(r+"/closed") {
+			out = append(out, "committed, not closed")
+		}
+	}
+	if hooks, _ := filepath.Glob(root + "/etc/systemd/system/ecdeploy-*"); len(hooks) > 0 {
+		out = append(out, "boot hook")
+	}
+	if err := h.exec("! pgrep -f '^(/bin/)?sh /var/lib/ecdeploy/runs' && systemctl -q is-active docker ssh nginx"); err != nil {
+		out = append(out, "processes of a run, or services that do not run")
+	}
+	if len(out) == 0 {
+		return ""
+	}
+	return h.name + ": " + strings.Join(out, ", ") + " "
+}
+
+func (l *lane) look() ([]lab.Snapshot, error) {
+	var out []lab.Snapshot
+	for _, h := range l.hosts {
+		s, err := lab.Look(h.name)
+		if err != nil {
+			return nil, err
+		}
+		for k := range s {
+			if k == "iptables nat DOCKER_OUTPUT" || k == "iptables nat DOCKER_POSTROUTING" {
+				delete(s, k) // the outer engine's resolver, whose ports change when the host starts
+			}
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+var changing = regexp.MustCompile(`[0-9a-f]{64}|"ecdeploy.run":"[^"]*"|\d{8}T\d{6}Z-[0-9a-f]{6}`)
+
+// alike is a snapshot with what differs from run to run taken out: the ids of
+// containers and runs.
+func alike(s lab.Snapshot) lab.Snapshot {
+	out := lab.Snapshot{}
+	for k, v := range s {
+		if strings.HasPrefix(k, "bytes ") {
+			out[k] = v
+			continue
+		}
+		out[changing.ReplaceAllString(k, "*")] = changing.ReplaceAllString(v, "*")
+	}
+	return out
+}
+
+// judge says how a case ended.
+func (l *lane) judge(r *faultResult, b *breakage) {
+	lost := func(format string, args ...any) {
+		r.Verdict, r.Detail = "lost", fmt.Sprintf(format, args...)+"\n"+b.proc.out()+"\n"+b.second
+		l.state = "again"
+	}
+	if err := l.settle(60 * time.Second); err != nil {
+		lost("it does not lead back: %v", err)
+		return
+	}
+	if b.wrong != nil {
+		lost("%v", b.wrong)
+		return
+	}
+	if r.Exit == -2 {
+		lost("ecdeploy did not end within 100 s")
+		return
+	}
+	// A holder whose connection is gone does not keep the host.
+	for _, h := range l.hosts {
+		if lock := h.root() + "/var/lib/ecdeploy/lock"; exists(lock) {
+			if err := h.exec(`. /var/lib/ecdeploy/runs/*/lib.sh 2>/dev/null; D=/var/lib/ecdeploy; ! command -v ec_connected >/dev/null || ! ec_connected $D/lock`); err == nil {
+				os.Remove(lock)
+			}
+		}
+	}
+	after, err := l.look()
+	if err != nil {
+		lost("%v", err)
+		return
+	}
+	var verdicts []string
+	var details string
+	for i, s := range after {
+		for k := range s {
+			if strings.HasPrefix(k, "residue ") || strings.HasPrefix(k, "process ") {
+				r.Residue += k + " " + s[k] + "\n"
+				delete(s, k)
+			}
+		}
+		v, detail := l.verdict(i, s, b.edited)
+		verdicts = append(verdicts, v)
+		details += detail
+	}
+	switch {
+	case slices.Contains(verdicts, "lost"):
+		lost("neither as before nor as planned:\n%s", details)
+	case slices.Contains(verdicts, "conflict"):
+		r.Verdict = "conflict"
+	case len(slices.Compact(slices.Clone(verdicts))) > 1:
+		l.inDoubt(r, lost)
+	default:
+		r.Verdict = verdicts[0]
+	}
+	if r.Verdict == "restored" && b.edited == "" {
+		return // as it was
+	}
+	l.back(r, lost)
+	if b.edited != "" {
+		l.state = "again"
+	}
+}
+
+// goal is what a host should be like after the scenario: as it was before, but
+// for what an undisturbed run has changed.
+func (l *lane) goal(i int) lab.Snapshot {
+	out, from, to := alike(l.before[i]), alike(l.from[l.state][i]), alike(l.to[l.state][i])
+	for k := range from {
+		if v, ok := to[k]; !ok {
+			delete(out, k)
+		} else if v != from[k] {
+			out[k] = v
+		}
+	}
+	for k, v := range to {
+		if _, ok := from[k]; !ok {
+			out[k] = v
+		}
+	}
+	return out
+}
+
+// verdict compares one host with before and with the goal, and leaves out what
+// a human edited meanwhile, which must still be there.
+func (l *lane) verdict(i int, s lab.Snapshot, edited string) (string, string) {
+	diffs := map[string]string{"restored": lab.Diff(l.before[i], s), "planned": lab.Diff(l.goal(i), alike(s))}
+	for _, v := range []string{"restored", "planned"} {
+		if diffs[v] == "" {
+			return v, ""
+		}
+	}
+	if edited != "" {
+		for _, want := range []lab.Snapshot{alike(l.before[i]), l.goal(i)} {
+			if onlyAbout(edited, want, alike(s)) {
+				return "conflict", ""
+			}
+		}
+	}
+	return "lost", "-- from before:\n" + diffs["restored"] + "-- from the goal:\n" + diffs["planned"]
+}
+
+// onlyAbout reports whether nothing but that file differs, or the file of a human.
+func onlyAbout(file string, a, b lab.Snapshot) bool {
+	about := func(k string) bool {
+		return strings.HasSuffix(k, " "+file) || strings.HasSuffix(k, " /etc/a-human")
+	}
+	for k, v := range a {
+		if b[k] != v && !about(k) {
+			return false
+		}
+	}
+	for k := range b {
+		if _, ok := a[k]; !ok && !about(k) {
+			return false
+		}
+	}
+	return true
+}
+
+// inDoubt is where one host is as planned and the other as before: the next run
+// sees it and goes back.
+func (l *lane) inDoubt(r *faultResult, lost func(string, ...any)) {
+	if out, code := l.ecdeploy("split", "plan"); code != 0 || !strings.Contains(out, "in doubt") {
+		lost("hosts differ, and plan does not say so: exit code %d\n%s", code, out)
+		return
+	}
+	r.Verdict = "in doubt"
+}
+
+// back brings the hosts to where the scenario begins, by the tool itself.
+func (l *lane) back(r *faultResult, lost func(string, ...any)) {
+	if r.Verdict == "lost" || r.Verdict == "conflict" || r.Verdict == "restored" {
+		l.state = "again"
+		return
+	}
+	if r.Scenario == "rollback" {
+		out, code := l.ecdeploy("two", "apply", "--yes")
+		if code != 0 {
+			lost("afterwards: apply: exit code %d\n%s", code, out)
+			return
+		}
+		err := l.settle(30 * time.Second)
+		if err == nil {
+			l.before, err = l.look()
+		}
+		if err != nil {
+			lost("afterwards: %v", err)
+		}
+		return
+	}
+	out, code := l.ecdeploy(scenarios[r.Scenario].plan, "rollback", "--yes")
+	if code != 0 {
+		lost("afterwards: rollback: exit code %d\n%s", code, out)
+		return
+	}
+	if err := l.settle(30 * time.Second); err != nil {
+		lost("afterwards: rollback: %v", err)
+		return
+	}
+	after, err := l.look()
+	if err != nil {
+		lost("%v", err)
+		return
+	}
+	for i := range after {
+		if diff := lab.Diff(l.before[i], after[i]); diff != "" {
+			lost("afterwards: rollback: not as before:\n%s", diff)
+		}
+	}
+}
+
+// writeReport makes docs/faults.md of all results.
+func writeReport(t *testing.T, path string, cases []faultCase, done map[string]faultResult) {
+	type row struct{ pairs, restored, planned, conflict, doubt, lost, residue int }
+	count := func(of func(faultCase) string) map[string]*row {
+		rows := map[string]*row{}
+		for _, c := range cases {
+			k := of(c)
+			if rows[k] == nil {
+				rows[k] = &row{}
+			}
+			w, r := rows[k], done[c.ID]
+			w.pairs++
+			switch r.Verdict {
+			case "restored":
+				w.restored++
+			case "planned":
+				w.planned++
+			case "conflict":
+				w.conflict++
+			case "in doubt":
+				w.doubt++
+			default:
+				w.lost++
+			}
+			if r.Residue != "" {
+				w.residue++
+			}
+		}
+		return rows
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const mark = "<!-- results -->"
+	head, _, ok := strings.Cut(string(b), mark)
+	if !ok {
+		t.Fatalf("%s has no line %s", path, mark)
+	}
+	var out strings.Builder
+	out.WriteString(head + mark + "\n\n")
+	commits := map[string]bool{}
+	for _, c := range cases {
+		commits[done[c.ID].Commit] = true
+	}
+	fmt.Fprintf(&out, "`%s`, %s, at %s: %d pairs of %d kinds of points and %d faults.\n", os.Getenv("ECDEPLOY_FAULT_COMMAND"), time.Now().UTC().Format("2006-01-02"),
+		strings.Join(sorted(commits), ", "), len(cases), len(count(func(c faultCase) string { return c.Class })), len(faultNames))
+	for _, table := range []struct {
+		name string
+		of   func(faultCase) string
+	}{{"scenario", func(c faultCase) string { return c.Scenario }}, {"fault", func(c faultCase) string { return c.Fault }}, {"point", func(c faultCase) string { return c.Class }}} {
+		fmt.Fprintf(&out, "\n| %s | pairs | restored | planned | conflict | in doubt | lost | residue |\n|---|---|---|---|---|---|---|---|\n", table.name)
+		rows := count(table.of)
+		sum := row{}
+		for _, k := range sorted(rows) {
+			w := rows[k]
+			fmt.Fprintf(&out, "| %s | %d | %d | %d | %d | %d | %d | %d |\n", k, w.pairs, w.restored, w.planned, w.conflict, w.doubt, w.lost, w.residue)
+			sum = row{sum.pairs + w.pairs, sum.restored + w.restored, sum.planned + w.planned, sum.conflict + w.conflict, sum.doubt + w.doubt, sum.lost + w.lost, sum.residue + w.residue}
+		}
+		fmt.Fprintf(&out, "| **all** | %d | %d | %d | %d | %d | %d | %d |\n", sum.pairs, sum.restored, sum.planned, sum.conflict, sum.doubt, sum.lost, sum.residue)
+	}
+	if err := os.WriteFile(path, []byte(out.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
