@@ -51,7 +51,7 @@ func (c Container) Summary() Summary {
 
 // Resolve implements Change.
 func (c Container) Resolve(ctx context.Context, env Env) (Resolved, error) {
-	staged, err := stageEdits(ctx, env, c.Edits)
+	staged, sums, err := stageEdits(ctx, env, c.Edits)
 	if err != nil {
 		return Resolved{}, err
 	}
@@ -63,7 +63,7 @@ func (c Container) Resolve(ctx context.Context, env Env) (Resolved, error) {
 	spec.Labels = map[string]string{LabelSite: c.Site, LabelRun: env.Run, LabelSpec: sum}
 	name := shellescape.Quote(spec.Name)
 	r := Resolved{Stage: staged, Check: c.Check, Timeout: 2 * time.Minute}
-	r.Save = joinSh("ec_save_container "+name+" || exit 1", saveEdits(c.Edits))
+	r.Save = joinSh("ec_save_container "+name+" || exit 1", saveEdits(c.Edits, sums))
 	r.Do = joinSh(fmt.Sprintf(`[ "$(cat "$J/container.id" 2>/dev/null)" = %s ] || { echo "another container is called" %s "now" >&2; exit 75; }`, shellescape.Quote(c.Replaces), name),
 		placeEdits(c.Dirs, c.Edits), fmt.Sprintf("ec_set_aside %s %s %d || exit 1", name, shellescape.Quote(AsideName(spec.Name, env.Run)), int(spec.StopTimeout.Seconds())))
 	r.Undo = joinSh("ec_undo_container_ours "+name+" || exit 1", undoEdits(c.Edits), "ec_undo_container_old "+name+" || exit 1", "ec_undo_dirs")

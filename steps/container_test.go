@@ -173,7 +173,7 @@ func TestScriptsQuote(t *testing.T) {
 	synapse := synapseFound("homeserver.yaml", hsListen)
 	synapse.unit.User, synapse.unit.Interpreter, synapse.unit.Configs = evil, evil, []string{evil}
 	for name, script := range map[string]string{
-		"save": saveEdits(edits), "place": placeEdits([]Dir{{Path: evil, Mode: 0o755}}, edits), "undo": undoEdits(edits),
+		"save": saveEdits(edits, []string{"", ""}), "place": placeEdits([]Dir{{Path: evil, Mode: 0o755}}, edits), "undo": undoEdits(edits),
 		"container save": container.Save, "container undo": container.Undo,
 		"lint": dockerLint(spec, 1, []lintFile{{evil, evil, -1}}, evil, evil),
 		"ufw":  rule.DoText, "ufw undo": rule.UndoText, "checker": synapse.checker(), "preflight": preflightEnv(Site{SFU: SFU{Host: "h", Image: evil}}, "h") + "ufw \"$IMAGES\"",

@@ -80,13 +80,13 @@ func (c Files) Summary() Summary {
 
 // Resolve implements Change.
 func (c Files) Resolve(ctx context.Context, env Env) (Resolved, error) {
-	staged, err := stageEdits(ctx, env, c.Edits)
+	staged, sums, err := stageEdits(ctx, env, c.Edits)
 	if err != nil {
 		return Resolved{}, err
 	}
 	r := Resolved{Stage: staged, Timeout: c.Timeout}
 	r.Check = overlayCheck(c.Edits, c.Overlay, c.Check)
-	r.Save = saveEdits(c.Edits)
+	r.Save = saveEdits(c.Edits, sums)
 	activate, reactivate := c.Activate, c.Reactivate
 	if c.Unit != "" {
 		unit := shellescape.Quote(c.Unit)
@@ -140,27 +140,32 @@ func editDiffs(edits []FileEdit) string {
 	return b.String()
 }
 
-// stageEdits makes the new bytes of every edit from the files as they are now.
-func stageEdits(ctx context.Context, env Env, edits []FileEdit) ([]StagedFile, error) {
+// stageEdits makes the new bytes of every edit from the files as they are now,
+// whose SHA-256 it returns, too; "" for one that is not there.
+func stageEdits(ctx context.Context, env Env, edits []FileEdit) (staged []StagedFile, sums []string, err error) {
 	paths := make([]string, len(edits))
 	for i, e := range edits {
 		paths[i] = e.Path
 	}
 	files, err := env.Host.Read(ctx, paths...)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var staged []StagedFile
 	for i, e := range edits {
 		data, err := e.result(files[i], env.Keys)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
+		sum := ""
+		if files[i].Exists {
+			sum = digest(files[i].Data, host.Secret{})
+		}
+		sums = append(sums, sum)
 		if !e.Remove {
 			staged = append(staged, StagedFile{Name: fmt.Sprintf("%d.new", i), Mode: 0o600, Data: data})
 		}
 	}
-	return staged, nil
+	return staged, sums, nil
 }
 
 // result applies e to the file f that stands on the host now.
@@ -194,10 +199,12 @@ func (e FileEdit) is(data []byte, keys Keys) bool {
 	return digest(data, host.Secret{}) == e.Before
 }
 
-func saveEdits(edits []FileEdit) string {
+// saveEdits keeps the before-images of all edits, which must be what they were
+// staged on.
+func saveEdits(edits []FileEdit, sums []string) string {
 	var lines []string
 	for i, e := range edits {
-		lines = append(lines, fmt.Sprintf("ec_save %d %s || exit 1", i, shellescape.Quote(e.Path)))
+		lines = append(lines, fmt.Sprintf("ec_save %d %s %s || exit 1", i, shellescape.Quote(e.Path), shellescape.Quote(sums[i])))
 	}
 	return strings.Join(lines, "\n")
 }

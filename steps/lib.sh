@@ -23,7 +23,8 @@ ec_conflict() { : >"$R/conflict"; ec_note "conflict: $*"; }
 # ec_same A B: both regular files, byte for byte alike.
 ec_same() { [ -f "$1" ] && [ -f "$2" ] && [ ! -L "$1" ] && cmp -s -- "$1" "$2"; }
 
-# ec_save K PATH: keep PATH, or that there is none, as before-image K.
+# ec_save K PATH DIGEST: keep PATH, or that there is none, as before-image K. It
+# must still be what the change was made on: DIGEST, SHA-256 or "" for no file.
 ec_save() {
 	[ ! -e "$J/$1.saved" ] || return 0
 	if [ -e "$2" ] || [ -L "$2" ]; then
@@ -32,8 +33,15 @@ ec_save() {
 			return 1
 		fi
 		cp -a -- "$2" "$J/$1.old" || return 1
+		is=$(sha256sum <"$J/$1.old") || return 1
+		is=${is%% *}
 	else
-		: >"$J/$1.absent"
+		: >"$J/$1.absent" && is='' || return 1
+	fi
+	if [ $# -gt 2 ] && [ "$is" != "$3" ]; then
+		rm -f -- "$J/$1.old" "$J/$1.absent"
+		echo "$2 was changed by somebody else since the plan was made" >&2
+		return 75
 	fi
 	: >"$J/$1.saved"
 }
@@ -118,6 +126,12 @@ ec_foreign() {
 # ec_undo_files PATH...: the files of edits 0, 1, ...  as they were before, or, where somebody
 # else edited one of them since, all as they are: they belong together.
 ec_undo_files() {
+	for f; do
+		# What was cut before it could tidy up.
+		for d in "$(dirname -- "$f")"/.ecdeploy.??????; do
+			[ ! -e "$d" ] || rm -rf -- "$d" || return 1
+		done
+	done
 	ec_k=0
 	for f; do
 		if ec_foreign $ec_k "$f"; then
@@ -153,12 +167,14 @@ ec_took_effect() { [ -e "$J/restored" ] || { [ -e "$J/activated" ] && [ ! -e "$R
 # and give the others their mode and owner back.
 ec_undo_dirs() {
 	[ ! -e "$J/attrs" ] || sort -u "$J/attrs" | while read -r mode uid gid d; do
-		[ ! -d "$d" ] || { chown "$uid:$gid" "$d" && chmod "$mode" "$d"; }
-	done
+		[ ! -d "$d" ] || { chown "$uid:$gid" "$d" && chmod "$mode" "$d"; } || exit 1
+	done || return 1
 	[ -e "$J/dirs" ] || return 0
 	sort -r "$J/dirs" | while IFS= read -r d; do
 		[ ! -d "$d" ] || rm -rf -- "$d"/.ecdeploy.??????
-		[ ! -d "$d" ] || rmdir -- "$d" 2>/dev/null || ec_note "kept $d: it is not empty"
+		if [ ! -d "$d" ] || rmdir -- "$d" 2>/dev/null; then continue; fi
+		[ -n "$(ls -A -- "$d")" ] || exit 1 # it cannot be written now
+		ec_note "kept $d: it is not empty"
 	done
 }
 
@@ -249,7 +265,9 @@ ec_engine() { docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
 ec_save_container() {
 	[ ! -e "$J/container.saved" ] || return 0
 	ec_engine || { echo "the Docker engine does not answer" >&2; return 1; }
-	if id=$(ec_container "$1" '{{.Id}}'); then
+	# No answer does not say that there is none.
+	id=$(ec_container "$1" '{{.Id}}') || { ec_engine && { id=$(ec_container "$1" '{{.Id}}') || id=''; }; } || return 1
+	if [ -n "$id" ]; then
 		docker container inspect -- "$1" >"$J/container.json" &&
 			ec_container "$1" '{{.State.Running}}' >"$J/container.running" &&
 			ec_container "$1" "$EC_RESTART" >"$J/container.restart" || return 1
@@ -289,7 +307,7 @@ ec_undo_container_ours() {
 		[ $looks -gt 0 ] || break
 		sleep 1
 	done
-	id=$(ec_container "$1" '{{.Id}}') || return 0
+	id=$(ec_container "$1" '{{.Id}}') || { ec_engine; return; }
 	[ "$id" = "$(cat "$J/container.id" 2>/dev/null)" ] ||
 		ec_conflict "container $1 was made by somebody else since; it is left as it is"
 }
@@ -300,6 +318,9 @@ ec_undo_container_old() {
 	[ -e "$J/container.id" ] || return 0
 	old=$(cat "$J/container.id")
 	name=$(ec_container "$old" '{{.Name}}') || {
+		# No answer does not say that it is gone.
+		ec_engine || { echo "the Docker engine does not answer" >&2; return 1; }
+		! ec_container "$old" '{{.Name}}' >/dev/null || return 1
 		ec_conflict "container $1 from before is gone; its configuration is $J/container.json"
 		return 0
 	}

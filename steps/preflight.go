@@ -63,7 +63,7 @@ type listener struct {
 }
 
 // The programs that probes, do and undo scripts need on a host.
-var neededTools = []string{"awk", "base64", "chmod", "chown", "cmp", "cp", "cut", "df", "flock", "getent", "grep", "head", "ip", "ln", "mktemp", "mv", "readlink", "sed", "sort", "stat", "sync", "tail", "timeout", "touch", "tr"}
+var neededTools = []string{"awk", "base64", "chmod", "chown", "cmp", "cp", "cut", "df", "flock", "getent", "grep", "head", "ip", "ln", "mktemp", "mv", "readlink", "sed", "sha256sum", "sort", "stat", "sync", "tail", "timeout", "touch", "tr"}
 
 const preflightText = `set -f
 [ ! -r /etc/os-release ] || while IFS= read -r l; do printf 'os %s\n' "$l"; done </etc/os-release

@@ -161,10 +161,17 @@ func (l *lane) judge(r *faultResult, b *breakage) {
 	}
 	// A holder whose connection is gone does not keep the host.
 	for _, h := range l.hosts {
-		if lock := h.root() + "/var/lib/ecdeploy/lock"; exists(lock) {
-			if err := h.exec(`. /var/lib/ecdeploy/runs/*/lib.sh 2>/dev/null; D=/var/lib/ecdeploy; ! command -v ec_connected >/dev/null || ! ec_connected $D/lock`); err == nil {
-				os.Remove(lock)
-			}
+		lock := h.root() + "/var/lib/ecdeploy/lock"
+		if !exists(lock) {
+			continue
+		}
+		out, code := l.ecdeploy(scenarios[r.Scenario].plan, "runs", "--json")
+		if code != 0 || !strings.Contains(out, `"holds":true`) {
+			lost("there is a lock, and runs does not show it: exit code %d\n%s", code, out)
+			return
+		}
+		if !strings.Contains(out, `"alive":true`) {
+			_ = os.Remove(lock) // the snapshot then shows a residue
 		}
 	}
 	after, err := l.look()
@@ -181,13 +188,15 @@ func (l *lane) judge(r *faultResult, b *breakage) {
 				delete(s, k)
 			}
 		}
-		v, detail := l.verdict(i, s, b.edited)
+		v, detail := l.verdict(i, s, b.edited, strings.HasPrefix(b.second, "exit code 0\n"))
 		verdicts = append(verdicts, v)
 		details += detail
 	}
 	switch {
 	case slices.Contains(verdicts, "lost"):
 		lost("neither as before nor as planned:\n%s", details)
+	case b.edited != "" && !slices.Contains(verdicts, "conflict"):
+		lost("what the human wrote into %s is gone", b.edited)
 	case slices.Contains(verdicts, "conflict"):
 		r.Verdict = "conflict"
 	case len(slices.Compact(slices.Clone(verdicts))) > 1:
@@ -198,16 +207,20 @@ func (l *lane) judge(r *faultResult, b *breakage) {
 	if r.Verdict == "restored" && b.edited == "" {
 		return // as it was
 	}
-	l.back(r, lost)
-	if b.edited != "" {
+	if b.second == "" && b.edited == "" {
+		l.back(r, lost)
+	}
+	if b.edited != "" || b.second != "" {
 		l.state = "again"
 	}
 }
 
 // goal is what a host should be like after the scenario: as it was before, but
 // for what an undisturbed run has changed.
-func (l *lane) goal(i int) lab.Snapshot {
-	out, from, to := alike(l.before[i]), alike(l.from[l.state][i]), alike(l.to[l.state][i])
+func (l *lane) goal(i int) lab.Snapshot { return l.goalOf(l.state, i) }
+
+func (l *lane) goalOf(scenario string, i int) lab.Snapshot {
+	out, from, to := alike(l.before[i]), alike(l.from[scenario][i]), alike(l.to[scenario][i])
 	for k := range from {
 		if v, ok := to[k]; !ok {
 			delete(out, k)
@@ -225,8 +238,18 @@ func (l *lane) goal(i int) lab.Snapshot {
 
 // verdict compares one host with before and with the goal, and leaves out what
 // a human edited meanwhile, which must still be there.
-func (l *lane) verdict(i int, s lab.Snapshot, edited string) (string, string) {
+func (l *lane) verdict(i int, s lab.Snapshot, edited string, applied bool) (string, string) {
 	diffs := map[string]string{"restored": lab.Diff(l.before[i], s), "planned": lab.Diff(l.goal(i), alike(s))}
+	// A second ecdeploy that came after the end has applied the plan file itself.
+	if applied {
+		goal := alike(l.before[i])
+		if l.state == "failed update" {
+			goal = l.goalOf("update", i)
+		}
+		if lab.Diff(goal, alike(s)) == "" {
+			return "planned", ""
+		}
+	}
 	for _, v := range []string{"restored", "planned"} {
 		if diffs[v] == "" {
 			return v, ""

@@ -1,6 +1,7 @@
 # Makes a run final: the rename of "armed" decides between this and rollback.sh.
 # What comes after it may be cut anywhere; whoever runs this again, as watch.sh
-# does, finishes it.
+# does, finishes it. Exit status: 0; 4 it is final, but not tidied up after;
+# anything else: it is not final.
 set -u
 R=$(cd -P -- "$(dirname -- "$0")" && pwd) || exit 1
 # shellcheck disable=SC2034 # lib.sh uses both
@@ -20,8 +21,11 @@ if [ ! -e "$R/committed" ]; then
 	exit 1
 fi
 ec_sync "$R"
-[ ! -e "$R/closed" ] || exit 0
-rm -f -- "$R/ballast"
+if [ -e "$R/closed" ]; then # a power failure may have brought the hook back
+	ec_boot_hook_off "$R" || exit 4
+	exit 0
+fi
+rm -f -- "$R/ballast" || exit 4
 slug=${R##*/}
 slug=${slug#"$RUN".}
 
@@ -31,6 +35,5 @@ for d in "$D"/runs/*."$slug"; do
 	if [ "$d" = "$R" ] || [ -e "$d/armed" ] || [ -e "$d/reverting" ] || [ -e "$d/conflict" ]; then continue; fi
 	ec_forget "$d" 8>&-
 done
-ec_boot_hook_off "$R"
-: >"$R/closed" && ec_sync "$R" || exit 1
-ec_unlock
+ec_boot_hook_off "$R" && : >"$R/closed" && ec_sync "$R" || exit 4
+ec_unlock || exit 4

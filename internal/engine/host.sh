@@ -80,16 +80,20 @@ ec_take_lock() (
 		! ec_running_run "$d" || exit 75
 		exit 76
 	done
-	held=$(sed -n 's/^run //p' "$D/lock" 2>/dev/null)
-	if [ -n "$held" ] && [ "$held" != "$RUN" ]; then
-		done=
-		for d in "$D/runs/$held".*; do
-			if [ -e "$d/committed" ] || [ -e "$d/reverted" ]; then done=yes; fi
-		done
-		if [ -z "$done" ] && ec_connected "$D/lock"; then
-			grep -Ev '^(boot|process) ' "$D/lock"
+	# Decided, but not yet tidied up after: by whoever is at it, or, where they
+	# were cut, now.
+	for d in "$D"/runs/*; do
+		if [ -e "$d/closed" ] || [ "$d" = "${R-}" ] || { [ ! -e "$d/committed" ] && [ ! -e "$d/reverted" ]; }; then continue; fi
+		if ec_running_run "$d"; then
+			ec_describe "$d"
 			exit 75
 		fi
+		sh "$d/watch.sh" >/dev/null 2>&1 7>&- </dev/null
+	done
+	held=$(sed -n 's/^run //p' "$D/lock" 2>/dev/null)
+	if [ -n "$held" ] && [ "$held" != "$RUN" ] && ec_connected "$D/lock"; then
+		grep -Ev '^(boot|process) ' "$D/lock"
+		exit 75
 	fi
 	# Cut before they changed anything.
 	for d in "$D"/runs/*; do
@@ -120,8 +124,8 @@ ec_describe() {
 	for s in arming armed reverting committed reverted; do [ ! -e "$1/$s" ] || state=$s; done
 	echo "state $state"
 	cat "$1/about"
-	case $state in
-	arming | armed | reverting)
+	[ -e "$1/closed" ] || case $state in
+	arming | armed | reverting | committed | reverted)
 		! ec_running_run "$1" || echo alive
 		[ ! -e "$1/watched" ] || echo "watched $(cat "$1/watched")"
 		;;
@@ -240,8 +244,7 @@ ec_boot_hook_off() {
 # ec_put PATH MODE: standard input becomes that file, whole or not at all.
 ec_put() { cat >"$1.new" && chmod "$2" "$1.new" && ec_sync "$1.new" && mv -f -- "$1.new" "$1" && ec_sync "$(dirname -- "$1")"; }
 
-# ec_release: the run is over. The lock goes last: from then on another run may
-# remove this one's folder. One that stays because this was cut frees itself.
+# ec_release: a run that has changed nothing is over.
 ec_release() { ec_boot_hook_off "$R" && ec_unlock; }
 
 # ec_forget DIR: of a run that is over nothing is left, neither its folder nor

@@ -240,8 +240,15 @@ func plainCheck(c steps.Change) string {
 // this one had set aside goes.
 func (j journal) commit(ctx context.Context) error {
 	res, err := j.h.Run(ctx, "exec sh "+shellescape.Quote(j.dir+"/commit.sh"), 2*time.Minute)
+	if err == nil && res.Code == exitUntidy && j.revertAfter > 0 {
+		return nil // watch.sh goes on with it
+	}
 	return failed("commit", res, err)
 }
+
+// exitUntidy is commit.sh's exit status where the run is final, but what is to be
+// tidied up after it could not be.
+const exitUntidy = 4
 
 // discard removes the folder of a run that changed nothing, and releases the
 // host if the run holds it.

@@ -121,7 +121,7 @@ func (p Past) What() string {
 func CheckFinished(all []Past) error {
 	for _, p := range all {
 		switch {
-		case p.Unfinished() && p.Alive:
+		case p.Alive && !p.untouched():
 			return fmt.Errorf("%s: %w: %s\nhint: wait for its end", p.Host, ErrBusy, p)
 		case p.Unfinished():
 			return fmt.Errorf("%s: %w: %s\nhint: `ecdeploy rollback` takes its changes back; `ecdeploy apply --recover` does so and goes on", p.Host, ErrUnfinished, p)

@@ -64,7 +64,9 @@ done
 ec_sync "$R"
 # Nothing needs the staged bytes and before-images any more, and they hold
 # secrets.
-[ -e "$R/conflict" ] || rm -rf -- "$R/changes"
-ec_release
+[ -e "$R/conflict" ] || rm -rf -- "$R/changes" || exit 1
+# The lock goes last: from then on another run may remove this one's folder. One
+# that stays because this was cut frees itself.
+ec_boot_hook_off "$R" && : >"$R/closed" && ec_sync "$R" && ec_unlock || exit 1
 [ ! -e "$R/conflict" ] || exit 76
 exit 0

@@ -16,10 +16,12 @@ while { [ -e "$R/arming" ] || [ -e "$R/armed" ]; } && ! ec_expired; do
 	sleep 1
 done
 # Cut before it was armed: nothing was changed.
-if [ -e "$R/arming" ] && mv -- "$R/arming" "$R/cut"; then
-	ec_release
-	exit
-fi
+while [ -e "$R/arming" ]; do
+	mv -f -- "$R/arming" "$R/cut" 2>/dev/null || sleep 2
+done
+while [ -e "$R/cut" ] && ! ec_release; do
+	sleep 2
+done
 # About to be taken back: whoever does it says so, unless they were cut.
 tries=0
 while [ -e "$R/taking-back" ] && [ -e "$R/committed" ] && [ $tries -lt 10 ]; do

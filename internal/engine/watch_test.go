@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"os"
 	"os/exec"
@@ -255,5 +257,82 @@ func TestLockOfADeadHolder(t *testing.T) {
 				t.Errorf("a run that lost the lock: %v\n%s", err, out)
 			}
 		})
+	}
+}
+
+// What was edited between the plan and the change is not overwritten: the
+// before-image must be what the change was made on.
+func TestSaveWantsWhatTheChangeWasMadeOn(t *testing.T) {
+	for _, shell := range shells {
+		t.Run(shell[0], func(t *testing.T) {
+			d := newOnDisk(t, shell)
+			file := filepath.Join(t.TempDir(), "f")
+			put(t, file, "old\n")
+			save := func(digest string) (string, error) {
+				return d.lib("J=" + d.run + "/changes; ec_save 0 " + file + " '" + digest + "'")
+			}
+			for _, wrong := range []string{"", strings.Repeat("0", 64)} {
+				if out, err := save(wrong); err == nil || !strings.Contains(out, "somebody else") || exists(d.run+"/changes/0.saved") {
+					t.Errorf("made on %q: %v\n%s", wrong, err, out)
+				}
+			}
+			sum := sha256.Sum256([]byte("old\n"))
+			if out, err := save(hex.EncodeToString(sum[:])); err != nil || get(t, d.run+"/changes/0.old") != "old\n" {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+}
+
+// An engine that does not answer says nothing about a container: the undo
+// fails and is tried again, and takes nothing for gone.
+func TestUndoWithoutAnEngine(t *testing.T) {
+	for _, shell := range shells {
+		t.Run(shell[0], func(t *testing.T) {
+			d := newOnDisk(t, shell)
+			bin := t.TempDir()
+			put(t, bin+"/docker", "#!/bin/sh\necho 'Cannot connect to the Docker daemon' >&2\nexit 1\n")
+			if err := os.Chmod(bin+"/docker", 0o700); err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+			d.change(t, 1, ":", "for f in saved id running restart; do echo true >$J/container.$f; done", "ec_undo_container_old web || exit 1")
+			out, code := d.rollback(t)
+			if code == 0 || code == exitConflict || exists(d.run+"/conflict") || !exists(d.run+"/reverting") {
+				t.Errorf("exit status %d\n%s", code, out)
+			}
+			put(t, bin+"/docker", "#!/bin/sh\ncase $* in version*) exit 0 ;; esac\nexit 1\n") // it answers: there is none
+			if out, code := d.rollback(t); code != exitConflict || !strings.Contains(out, "is gone") {
+				t.Errorf("with an engine: exit status %d\n%s", code, out)
+			}
+		})
+	}
+}
+
+// A run that is decided but not yet tidied up after holds the host while
+// somebody is at it; one that was cut there is tidied up after by the next.
+func TestLockWaitsForTheEndOfACommit(t *testing.T) {
+	d := newOnDisk(t, []string{"sh"})
+	if err := os.Rename(d.run+"/armed", d.run+"/committed"); err != nil {
+		t.Fatal(err)
+	}
+	put(t, d.dir+"/lock", "run R\n")
+	const take = "R= RUN=NEW\nec_take_lock 'run NEW\n'"
+	busy := exec.Command("flock", d.run+"/rollback.lock", "sleep", "600")
+	if err := busy.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { busy.Process.Kill(); busy.Wait() }()
+	until(t, "the lock of whoever commits", func() bool {
+		return exec.Command("flock", "-n", d.run+"/rollback.lock", "true").Run() != nil
+	})
+	if out, err := d.lib(take); err == nil || !strings.Contains(out, "by me@here") {
+		t.Errorf("while it is committed: %v\n%s", err, out)
+	}
+	if err := exec.Command("pkill", "-P", fmt.Sprint(busy.Process.Pid)).Run(); err != nil { // its sleep
+		t.Fatal(err)
+	}
+	if out, err := d.lib(take); err != nil || !exists(d.run+"/closed") || !strings.Contains(get(t, d.dir+"/lock"), "run NEW") {
+		t.Errorf("when that was cut: %v\n%s", err, out)
 	}
 }
