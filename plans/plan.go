@@ -2,6 +2,8 @@ package plans
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 
@@ -141,6 +143,16 @@ func (s SitePlan) SameChanges(t SitePlan) (bool, error) {
 		return false, err
 	}
 	return bytes.Equal(a, b), nil
+}
+
+// Hash is the SHA-256, in hex, of all that the plan of the site would do.
+func (s SitePlan) Hash() (string, error) {
+	b, err := s.changes()
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:]), nil
 }
 
 func (s SitePlan) changes() ([]byte, error) {

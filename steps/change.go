@@ -10,6 +10,9 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/host"
 )
 
+// Root is where ecdeploy keeps on a host what it remembers of its runs.
+const Root = "/var/lib/ecdeploy"
+
 // Change is one reversible mutation of one host. It is plain data that
 // survives a JSON round trip (MarshalChange, UnmarshalChange) and holds no
 // secret, only references to them.

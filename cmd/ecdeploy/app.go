@@ -115,24 +115,41 @@ type session struct {
 	file   *plans.File
 	dialer *host.Dialer
 	hosts  map[string]host.Host
+	heads  heads
+	err    io.Writer // for warnings
+	cut    []string  // hosts whose audit log was cut
 }
 
+// names are the hosts' names, sorted.
+func (s *session) names() []string { return slices.Sorted(maps.Keys(s.hosts)) }
+
 // histories are the runs of all sites that the hosts remember, in the order of
-// the hosts' names.
+// the hosts' names. It warns of audit logs that were cut.
 func (s *session) histories(ctx context.Context) ([]engine.Past, error) {
-	names := slices.Sorted(maps.Keys(s.hosts))
-	found := make([][]engine.Past, len(names))
+	names := s.names()
+	found := make([]engine.Memory, len(names))
 	g, ctx := errgroup.WithContext(ctx)
 	for i, name := range names {
 		g.Go(func() (err error) {
-			if found[i], err = engine.History(ctx, s.hosts[name], ""); err != nil {
+			if found[i], err = engine.Recall(ctx, s.hosts[name], "", s.heads.get(name)); err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
 			return nil
 		})
 	}
-	err := g.Wait()
-	return slices.Concat(found...), err
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	var all []engine.Past
+	for i, name := range names {
+		all = append(all, found[i].Runs...)
+		if found[i].Cut && !slices.Contains(s.cut, name) {
+			s.cut = append(s.cut, name)
+			fmt.Fprintf(s.err, "warning: the audit log of %s was cut or written anew since this laptop saw it last\nhint: ecdeploy audit shows what it says; ecdeploy audit --accept takes it as it is\n", name)
+		}
+		s.note(name, found[i].Audit)
+	}
+	return all, nil
 }
 
 func (s *session) Close() {
@@ -164,7 +181,7 @@ func (a *app) connect(ctx context.Context, f *plans.File) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{file: f, dialer: d, hosts: map[string]host.Host{}}
+	s := &session{file: f, dialer: d, hosts: map[string]host.Host{}, heads: newHeads(f), err: a.err}
 	wanted := map[string]bool{}
 	for _, site := range f.Sites {
 		for _, name := range site.HostNames() {

@@ -84,7 +84,7 @@ func (a *app) applyAll(ctx context.Context, s *session, p plans.Plan, yes bool) 
 	done := make([]chan struct{}, len(sites))
 	var failed, applied atomic.Bool
 	var asking sync.Mutex
-	emit := a.sink()
+	emit := s.noting(a.sink())
 	var g errgroup.Group
 	for i, site := range sites {
 		done[i] = make(chan struct{})

@@ -40,7 +40,7 @@ func (l *lane) start(scenario string, env []string) *child {
 	c := &child{l: l, dir: dir, done: make(chan struct{})}
 	args := append(append([]string{}, s.command...), "--known-hosts", l.knownHosts(), l.plan(s.plan, true))
 	c.cmd = exec.Command(l.self, args...)
-	c.cmd.Env = append(append(os.Environ(), "ECDEPLOY_FAULT_DIR="+dir), env...)
+	c.cmd.Env = append(append(os.Environ(), "ECDEPLOY_FAULT_DIR="+dir, "XDG_STATE_HOME="+l.heads()), env...)
 	c.cmd.Stdout, c.cmd.Stderr = &c.said, &c.said
 	if s.fail != "" {
 		c.put("fail", s.fail)

@@ -104,6 +104,9 @@ func (l *lane) anew() error {
 	if _, err := labScript("up", append([]string{"--light", "--disk"}, names...)...); err != nil {
 		return err
 	}
+	if err := os.RemoveAll(l.heads()); err != nil { // of the hosts that were
+		return err
+	}
 	for _, h := range l.hosts {
 		ip, err := labScript("ip", h.name)
 		if err != nil {
@@ -224,15 +227,22 @@ func (l *lane) knownHosts() string {
 	return path
 }
 
+// heads is where ecdeploy remembers what it saw of audit logs.
+func (l *lane) heads() string { return filepath.Join(l.dir, "state") }
+
 // ecdeploy runs it without faults, past the relays.
 func (l *lane) ecdeploy(plan string, args ...string) (string, int) {
-	args = append(args, "--known-hosts", l.known, l.plan(plan, false))
+	return l.quietly(append(args, "--known-hosts", l.known, l.plan(plan, false))...)
+}
+
+// quietly runs ecdeploy without faults.
+func (l *lane) quietly(args ...string) (string, int) {
 	cmd := exec.Command(l.self, args...)
 	dir, err := os.MkdirTemp(l.dir, "quiet")
 	if err != nil {
 		l.t.Error(err)
 	}
-	cmd.Env = append(os.Environ(), "ECDEPLOY_FAULT_DIR="+dir)
+	cmd.Env = append(os.Environ(), "ECDEPLOY_FAULT_DIR="+dir, "XDG_STATE_HOME="+l.heads())
 	out, err := cmd.CombinedOutput()
 	if _, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
 		l.t.Error(err)

@@ -159,6 +159,11 @@ func (l *lane) judge(r *faultResult, b *breakage) {
 		lost("ecdeploy did not end within 100 s")
 		return
 	}
+	// Over the relays, by which the run has seen the hosts.
+	if out, code := l.quietly("audit", "--known-hosts", l.knownHosts(), l.plan(scenarios[r.Scenario].plan, true)); code != 0 {
+		lost("the audit log is not whole: exit code %d\n%s", code, out)
+		return
+	}
 	// A holder whose connection is gone does not keep the host.
 	for _, h := range l.hosts {
 		lock := h.root() + "/var/lib/ecdeploy/lock"

@@ -27,7 +27,7 @@ const (
 	exitChanges    = 2 // plan -detailed-exitcode: there are changes; status: drift
 	exitRolledBack = 3 // failed; every host of the site is as before the run
 	exitInDoubt    = 4 // failed; a rollback is not complete, or somebody else edited meanwhile
-	exitUnhealthy  = 5 // status: a check failed
+	exitUnhealthy  = 5 // status: a check failed; audit: a log is not whole
 )
 
 // exitCode is an error that only says how to exit; what happened was shown.
@@ -106,7 +106,7 @@ func newRoot() *cobra.Command {
 	f.StringVar(&a.sshConfig, "ssh-config", "", "read `FILE` instead of ~/.ssh/config")
 	f.StringSliceVar(&a.knownHosts, "known-hosts", nil, "read `FILES` instead of the usual known_hosts")
 	f.CountVarP(&a.verbose, "verbose", "v", "say more about the connection; never content")
-	root.AddCommand(a.validateCmd(), a.planCmd(), a.applyCmd(), a.statusCmd(), a.rollbackCmd(), a.runsCmd(), a.pruneCmd(), a.secretsCmd(), versionCmd())
+	root.AddCommand(a.validateCmd(), a.planCmd(), a.applyCmd(), a.statusCmd(), a.rollbackCmd(), a.runsCmd(), a.pruneCmd(), a.auditCmd(), a.secretsCmd(), versionCmd())
 	return root
 }
 

@@ -41,7 +41,7 @@ func (a *app) recoverCut(ctx context.Context, s *session, past []engine.Past, ca
 func (a *app) takeBack(ctx context.Context, s *session, past []engine.Past) error {
 	past = slices.Clone(past)
 	slices.SortStableFunc(past, func(a, b engine.Past) int { return strings.Compare(b.Run, a.Run) })
-	emit := a.sink()
+	emit := s.noting(a.sink())
 	bad := false
 	for _, p := range past {
 		r := engine.Rollback(context.WithoutCancel(ctx), s.hosts[p.Host], p)

@@ -58,6 +58,7 @@ type hostRun struct {
 	host.Host
 	journal journal
 	actions []action
+	kept    []action // done before the run is armed; they stay on a rollback
 }
 
 // Apply carries out plan on its hosts: all of it, or nothing that lasts. An
@@ -244,6 +245,7 @@ func (s *siteRun) images(ctx context.Context, h *hostRun) error {
 		if err != nil {
 			return err
 		}
+		h.kept = append(h.kept, a)
 	}
 	h.actions = rest
 	return nil
@@ -265,7 +267,12 @@ func (s *siteRun) validate(ctx context.Context, h *hostRun) error {
 }
 
 func (s *siteRun) arm(ctx context.Context) error {
-	return s.each(ctx, "arm", func(ctx context.Context, h *hostRun) error { return h.journal.arm(ctx) })
+	hash, err := s.plan.Hash()
+	if err != nil {
+		return err
+	}
+	about := fmt.Sprintf("site %s, hosts %s, version %s, plan %s, by %s", s.plan.Site, strings.Join(s.names(), " "), s.Version, hash, laptop())
+	return s.each(ctx, "arm", func(ctx context.Context, h *hostRun) error { return h.journal.arm(ctx, about, h.kept) })
 }
 
 // carryOut makes the changes stage by stage and looks after each whether it
@@ -359,10 +366,11 @@ func (s *siteRun) finish(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
 	for _, h := range s.commitOrder() {
-		if err := h.journal.commit(ctx); err != nil {
+		head, err := h.journal.commit(ctx)
+		if err != nil {
 			return fmt.Errorf("%s: %w", h.Name(), err)
 		}
-		s.Emit(Committed{Site: s.plan.Site, Host: h.Name(), Run: s.ID})
+		s.Emit(Committed{Site: s.plan.Site, Host: h.Name(), Run: s.ID, Audit: head})
 	}
 	return nil
 }
@@ -445,9 +453,13 @@ func (s *siteRun) changed(h *hostRun, a action, took time.Duration, err error) {
 
 // about is what the journal says of the run, for people.
 func (s *siteRun) about() string {
-	var hosts []string
+	return fmt.Sprintf("site %s\nrun %s\n%sversion %s\nhosts %s\n", s.plan.Site, s.ID, holder(), s.Version, strings.Join(s.names(), " "))
+}
+
+func (s *siteRun) names() []string {
+	var out []string
 	for _, h := range s.hosts {
-		hosts = append(hosts, h.Name())
+		out = append(out, h.Name())
 	}
-	return fmt.Sprintf("site %s\nrun %s\n%sversion %s\nhosts %s\n", s.plan.Site, s.ID, holder(), s.Version, strings.Join(hosts, " "))
+	return out
 }

@@ -26,6 +26,7 @@ if [ -e "$R/closed" ]; then # a power failure may have brought the hook back
 	exit 0
 fi
 rm -f -- "$R/ballast" || exit 4
+[ -e "$R/audited" ] || { ec_audit committed "" && : >"$R/audited"; } || exit 4
 slug=${R##*/}
 slug=${slug#"$RUN".}
 

@@ -54,6 +54,9 @@ type RolledBack struct {
 	Conflicts bool     `json:"conflicts,omitempty"`
 	Err       string   `json:"error,omitempty"`   // why it is not complete
 	Command   string   `json:"command,omitempty"` // what finishes it, on the host
+	// Audit is the last line of the host's audit log after it; zero where it is
+	// not known.
+	Audit AuditHead `json:"audit,omitzero"`
 }
 
 // Committed says that a host's run is final.
@@ -61,6 +64,8 @@ type Committed struct {
 	Site string `json:"site"`
 	Host string `json:"host"`
 	Run  string `json:"run"`
+	// Audit is the last line of the host's audit log after it.
+	Audit AuditHead `json:"audit,omitzero"`
 }
 
 func (PhaseStarted) event() {}

@@ -248,11 +248,15 @@ ec_put() { cat >"$1.new" && chmod "$2" "$1.new" && ec_sync "$1.new" && mv -f -- 
 ec_release() { ec_boot_hook_off "$R" && ec_unlock; }
 
 # ec_forget DIR: of a run that is over nothing is left, neither its folder nor
-# the containers that it set aside.
+# the containers that it set aside; of one that was finished, only what it did to
+# files of others.
 ec_forget() {
-	if [ -e "$1/committed" ] && command -v docker >/dev/null; then
-		names=$(docker ps -a --format '{{.Names}}' 2>/dev/null) || return 1
-		printf '%s\n' "$names" | grep -F -- ".ecdeploy-$(cat "$1/run")" | while IFS= read -r c; do docker rm -f -- "$c" >/dev/null; done
+	if [ -e "$1/committed" ]; then
+		ec_origins "$1" || return 1
+		if command -v docker >/dev/null; then
+			names=$(docker ps -a --format '{{.Names}}' 2>/dev/null) || return 1
+			printf '%s\n' "$names" | grep -F -- ".ecdeploy-$(cat "$1/run")" | while IFS= read -r c; do docker rm -f -- "$c" >/dev/null; done
+		fi
 	fi
 	rm -rf -- "$1"
 }

@@ -18,7 +18,7 @@ import (
 )
 
 // Root is where ecdeploy keeps its journals on a host; only root may enter.
-const Root = "/var/lib/ecdeploy"
+const Root = steps.Root
 
 //go:embed rollback.sh
 var rollbackScript string
@@ -29,11 +29,18 @@ var commitScript string
 //go:embed watch.sh
 var watchScript string
 
+//go:embed host.sh
+var hostScript string
+
+//go:embed audit.sh
+var auditScript string
+
+//go:embed origins.sh
+var originsScript string
+
 // hostLib are the functions of the engine's scripts; on a host it follows
 // steps.Lib in the journal's lib.sh.
-//
-//go:embed host.sh
-var hostLib string
+var hostLib = hostScript + auditScript + originsScript
 
 // ballastKiB is allocated before a run and freed by its rollback, so that a
 // disk that filled up meanwhile can be led back.
@@ -55,6 +62,17 @@ type action struct {
 	change   steps.Change
 	resolved steps.Resolved
 	unproved bool // its validator could not look before the write
+}
+
+// String is the change as the audit log names it.
+func (a action) String() string {
+	s := a.change.Summary()
+	return s.Verb + " " + s.Title
+}
+
+// audited is sh text that adds a line to the host's audit log.
+func audited(event, text string) string {
+	return "ec_audit " + event + " " + shellescape.Quote(text)
 }
 
 // journal is a run's folder on one host.
@@ -149,15 +167,20 @@ const checkTime = 2 * time.Minute
 const exitNoOverlay = 95
 
 // arm says on the host that from now on the run leads back by rollback.sh, and,
-// with revertAfter, starts what does so when nobody feeds it any more. The
-// rename comes last: what is cut before has changed nothing.
-func (j journal) arm(ctx context.Context) error {
+// with revertAfter, starts what does so when nobody feeds it any more. What is cut
+// before the rename has changed nothing. about and kept, what was brought before
+// and stays in any case, go to the audit log.
+func (j journal) arm(ctx context.Context, about string, kept []action) error {
 	text := fmt.Sprintf(`head -c %d /dev/zero >"$R/ballast" && ec_remember >"$R/fence" && : >"$R/arming" || exit 1
 `, ballastKiB<<10)
 	if j.revertAfter > 0 {
 		text += fmt.Sprintf("ec_feed %d && ec_watch_on || exit 1\n", seconds(j.revertAfter))
 	}
-	text += `sync && mv -- "$R/arming" "$R/armed" && ec_sync "$R"`
+	text += `sync && mv -- "$R/arming" "$R/armed" && ec_sync "$R" || exit 1
+` + audited("begun", about+", ") + `"$(ec_whence)"`
+	for _, a := range kept {
+		text += " && " + audited("kept", a.String())
+	}
 	res, err := j.h.Run(ctx, j.frame(0, text, needLock), 0)
 	return failed("arm the rollback", res, err)
 }
@@ -189,8 +212,11 @@ func (j journal) do(ctx context.Context, a action) error {
 	if a.resolved.Activate != "" {
 		do += "\n: >\"$J/activated\" && ec_sync \"$J/activated\" \"$J\" || exit 1\n" + a.resolved.Activate
 	}
+	done := audited("done", a.String())
 	if a.resolved.Act != nil {
 		do += "\n: >\"$J/making\" && ec_sync \"$J/making\" \"$J\" || exit 1"
+	} else {
+		do = "(\n" + do + "\n) || exit\n" + done
 	}
 	text := "(\n:\n" + a.resolved.Save + "\n) || exit 1\nec_sync \"$J\"/* \"$J\"\n: >\"$J/touched\" && ec_sync \"$J/touched\" \"$J\" || exit 1\n" + do
 	res, err := j.h.Run(ctx, j.frame(a.n, text, needArmed), a.resolved.Timeout)
@@ -217,7 +243,7 @@ func (j journal) do(ctx context.Context, a action) error {
 	// Somebody else may have run rollback.sh meanwhile: then this was too late,
 	// and nobody but us would take it back.
 	res, err = j.h.Run(ctx, j.frame(a.n, `: >"$J/made"
-[ ! -e "$R/armed" ] || exit 0
+[ ! -e "$R/armed" ] || { `+done+`; exit; }
 docker ps -aq --filter label=`+steps.LabelRun+`="$RUN" | while read -r c; do docker rm -f "$c" >/dev/null; done
 echo 'the run was taken back meanwhile' >&2
 exit 1`, needNothing), actTime)
@@ -238,12 +264,13 @@ func plainCheck(c steps.Change) string {
 
 // commit makes the run final and releases the host; what the site's runs before
 // this one had set aside goes.
-func (j journal) commit(ctx context.Context) error {
-	res, err := j.h.Run(ctx, "exec sh "+shellescape.Quote(j.dir+"/commit.sh"), 2*time.Minute)
+func (j journal) commit(ctx context.Context) (AuditHead, error) {
+	res, err := j.h.Run(ctx, "sh "+shellescape.Quote(j.dir+"/commit.sh")+"\nrc=$?\nD="+Root+"\n"+auditScript+"\nec_audit_last\nexit $rc", 2*time.Minute)
+	head := lastAuditHead(res.Stdout)
 	if err == nil && res.Code == exitUntidy && j.revertAfter > 0 {
-		return nil // watch.sh goes on with it
+		return head, nil // watch.sh goes on with it
 	}
-	return failed("commit", res, err)
+	return head, failed("commit", res, err)
 }
 
 // exitUntidy is commit.sh's exit status where the run is final, but what is to be

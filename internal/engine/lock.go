@@ -42,9 +42,14 @@ func lock(ctx context.Context, h host.Host, site, run string) error {
 	return failed("lock "+h.Name(), res, err)
 }
 
-// holder says who runs this: one line each for the person, the laptop and the
+// holder says who runs this: one line each for the person on a laptop and the
 // time.
 func holder() string {
+	return fmt.Sprintf("by %s\nsince %s\n", laptop(), time.Now().UTC().Format(time.RFC3339))
+}
+
+// laptop is the person and the machine that run this, "who@machine".
+func laptop() string {
 	who, machine := "unknown", "unknown"
 	if u, err := user.Current(); err == nil {
 		who = u.Username
@@ -52,7 +57,7 @@ func holder() string {
 	if name, err := os.Hostname(); err == nil {
 		machine = name
 	}
-	return fmt.Sprintf("by %s@%s\nsince %s\n", who, machine, time.Now().UTC().Format(time.RFC3339))
+	return who + "@" + machine
 }
 
 func oneLine(b []byte) string {

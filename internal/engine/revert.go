@@ -24,7 +24,10 @@ case $(cd "$R" 2>/dev/null && echo armed reverting committed reverted | tr ' ' '
 committed) set -- --committed ;;
 '') ` + discardText + `; exit ;;
 esac
-exec sh "$R/rollback.sh" "$@"
+sh "$R/rollback.sh" "$@"
+rc=$?
+ec_audit_last | sed 's/^/audit /'
+exit $rc
 `
 
 // exitConflict is rollback.sh's exit status where it kept what somebody else
@@ -47,6 +50,10 @@ func (j journal) revert(ctx context.Context) RolledBack {
 		}
 	}
 	for line := range strings.Lines(string(res.Stdout)) {
+		if head, ok := strings.CutPrefix(line, "audit "); ok {
+			out.Audit = lastAuditHead([]byte(head))
+			continue
+		}
 		out.Report = append(out.Report, host.Clean(strings.TrimSpace(line)))
 	}
 	if out.Err == "" && !out.Conflicts {
@@ -152,22 +159,42 @@ func InDoubt(all []Past) []Past {
 // History lists the runs that a host remembers, oldest first: those of a site,
 // or of all sites for site "".
 func History(ctx context.Context, h host.Observer, site string) ([]Past, error) {
-	res, err := h.Query(ctx, host.Sh("D="+Root+"\n"+hostLib+"\nec_history"))
+	m, err := Recall(ctx, h, site, AuditHead{})
+	return m.Runs, err
+}
+
+// Memory is what a host remembers.
+type Memory struct {
+	Runs  []Past
+	Audit AuditHead // of its audit log
+	// Cut says that the log has no longer the line that the laptop saw last.
+	Cut bool
+}
+
+// Recall is History, and looks in the same question whether the host's audit log
+// still has the line that the laptop saw last.
+func Recall(ctx context.Context, h host.Observer, site string, seen AuditHead) (Memory, error) {
+	res, err := h.Query(ctx, host.Sh("D="+Root+"\n"+hostLib+"\necho \"audit $(ec_audit_state \"$1\")\"\nec_history", seen.Hash))
 	if err != nil {
-		return nil, err
+		return Memory{}, err
 	}
-	var out []Past
+	var out Memory
 	p := Past{Host: h.Name()}
 	for line := range strings.Lines(string(res[0].Stdout)) {
 		k, v, _ := strings.Cut(strings.TrimSpace(line), " ")
-		if k != "end" {
+		switch {
+		case k == "audit":
+			var state string
+			out.Audit, state = auditState(v)
+			out.Cut = !seen.IsZero() && state != "known"
+		case k != "end":
 			p.learn(k, host.Clean(v))
-			continue
+		default:
+			if site == "" || p.Site == site {
+				out.Runs = append(out.Runs, p)
+			}
+			p = Past{Host: h.Name()}
 		}
-		if site == "" || p.Site == site {
-			out = append(out, p)
-		}
-		p = Past{Host: h.Name()}
 	}
 	return out, nil
 }
@@ -211,7 +238,7 @@ func Prune(ctx context.Context, h host.Host, p Past) error {
 	text := `exec 8>>"$R/rollback.lock"
 flock -w 30 8 8>&8 || { echo 'the run is busy' >&2; exit 1; }
 [ ! -e "$R/armed" ] && [ ! -e "$R/reverting" ] || { echo 'the run is not over' >&2; exit 1; }
-ec_forget "$R" 8>&-`
+` + audited("pruned", "by "+laptop()+", ") + `"$(ec_whence)" && ec_forget "$R" 8>&-`
 	res, err := h.Run(ctx, j.frame(0, text, needNothing), rollbackTime)
 	return failed("forget run "+p.Run, res, err)
 }

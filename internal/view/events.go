@@ -49,6 +49,13 @@ func (t *Text) rolledBack(e engine.RolledBack) {
 	}
 }
 
+// Flaws shows what is wrong with something, a line each.
+func (t *Text) Flaws(flaws []string) {
+	for _, f := range flaws {
+		t.print("%s %s\n", t.paint(red, "not whole:"), clean(f))
+	}
+}
+
 // Row is one line of a table.
 type Row []string
 

@@ -1,0 +1,131 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/emdecloud/ecdeploy/internal/host"
+)
+
+// AuditLog is a host's audit log. audit.sh writes it and says what a line is.
+const AuditLog = Root + "/audit.log"
+
+// AuditHead is the last line of an audit log that somebody saw: its number, from
+// 1, and its hash, which stands for all lines up to it.
+type AuditHead struct {
+	N    int    `json:"n"`
+	Hash string `json:"hash"` // SHA-256 in hex
+}
+
+// IsZero reports whether nothing was seen.
+func (h AuditHead) IsZero() bool { return h.Hash == "" }
+
+// AuditEntry is one line of an audit log.
+type AuditEntry struct {
+	AuditHead
+	Time  time.Time `json:"time"` // by the host's clock
+	Run   string    `json:"run"`
+	Event string    `json:"event"` // "begun", "kept", "done", "committed", "taken-back", "undone", "not-undone", "rolled-back", "pruned"
+	Text  string    `json:"text"`
+}
+
+// Audit is what an audit log says, and what is wrong with it.
+type Audit struct {
+	Host    string       `json:"host"`
+	Entries []AuditEntry `json:"entries"`
+	Torn    int          `json:"torn,omitempty"` // lines that were cut while they were written
+	// Flaws say where the chain does not hold: somebody changed the log, or took
+	// lines out of it.
+	Flaws []string `json:"flaws,omitempty"`
+}
+
+var (
+	auditLine = regexp.MustCompile(`^(\d+) (\S+) (\S+) (\S+) (.*?) ?=([0-9a-f]{64})$`)
+	auditHead = regexp.MustCompile(`^(\d+) ([0-9a-f]{64})(?: (\w+))?$`)
+)
+
+// auditBytes is the most of a log that is read, from its end; some 30,000 lines.
+const auditBytes = 6 << 20
+
+// ReadAudit reads and checks a host's audit log. seen is the line that the
+// laptop saw last.
+func ReadAudit(ctx context.Context, h host.Observer, seen AuditHead) (Audit, error) {
+	res, err := h.Query(ctx, host.Sh(`[ ! -e "$1" ] || { wc -c <"$1" && tail -c "$2" "$1"; }`, AuditLog, strconv.Itoa(auditBytes)))
+	if err != nil {
+		return Audit{}, err
+	}
+	if err := failed("read "+AuditLog, res[0], nil); err != nil {
+		return Audit{}, err
+	}
+	size, text, _ := strings.Cut(string(res[0].Stdout), "\n")
+	whole := true
+	if n, _ := strconv.Atoi(strings.TrimSpace(size)); n > auditBytes {
+		_, text, _ = strings.Cut(text, "\n") // the first line may be a part of one
+		whole = false
+	}
+	a := checkAudit(text, seen, whole)
+	a.Host = h.Name()
+	return a, nil
+}
+
+// checkAudit follows the chain. A log that is not whole begins anywhere.
+func checkAudit(text string, seen AuditHead, whole bool) Audit {
+	var a Audit
+	var last AuditHead
+	found := seen.IsZero()
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		m := auditLine.FindStringSubmatch(line)
+		if m == nil {
+			if line != "" {
+				a.Torn++
+			}
+			continue
+		}
+		n, _ := strconv.Atoi(m[1]) // zero for a number that no log has
+		e := AuditEntry{AuditHead: AuditHead{n, m[6]}, Run: host.Clean(m[3]), Event: host.Clean(m[4]), Text: host.Clean(m[5])}
+		e.Time, _ = time.Parse(time.RFC3339, m[2]) // the hash says whether it was tampered with
+		body := strings.TrimSuffix(line, " ="+m[6])
+		switch first := len(a.Entries) == 0; {
+		case first && !whole:
+		case n != last.N+1:
+			a.Flaws = append(a.Flaws, fmt.Sprintf("line %d follows line %d: lines are missing", n, last.N))
+		case auditHash(last.Hash, body) != m[6]:
+			a.Flaws = append(a.Flaws, fmt.Sprintf("line %d is not what was written there, or does not follow what stands before it", n))
+		}
+		last = e.AuditHead
+		found = found || last == seen
+		a.Entries = append(a.Entries, e)
+	}
+	if !found && (whole || len(a.Entries) == 0 || seen.N >= a.Entries[0].N) {
+		a.Flaws = append(a.Flaws, fmt.Sprintf("line %d, which this laptop has seen, is not there any more: the log was cut or written anew", seen.N))
+	}
+	return a
+}
+
+func auditHash(before, body string) string {
+	sum := sha256.Sum256([]byte(before + " " + body))
+	return hex.EncodeToString(sum[:])
+}
+
+// lastAuditHead reads the last line of what ec_audit_last printed.
+func lastAuditHead(out []byte) AuditHead {
+	h, _ := auditState(lastLines(string(out), 1))
+	return h
+}
+
+// auditState reads what ec_audit_state printed.
+func auditState(line string) (AuditHead, string) {
+	m := auditHead.FindStringSubmatch(strings.TrimSpace(line))
+	if m == nil {
+		return AuditHead{}, ""
+	}
+	n, _ := strconv.Atoi(m[1]) // zero for a number that no log has
+	return AuditHead{n, m[2]}, m[3]
+}

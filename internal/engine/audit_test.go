@@ -1,0 +1,134 @@
+package engine
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// What the shells write, the laptop can check; what somebody does to it shows.
+func TestAudit(t *testing.T) {
+	for _, shell := range shells {
+		t.Run(shell[0], func(t *testing.T) {
+			d := newOnDisk(t, shell)
+			log := d.dir + "/audit.log"
+			write := func(event, text string) {
+				t.Helper()
+				if out, err := d.lib(audited(event, text)); err != nil {
+					t.Fatalf("%v\n%s", err, out)
+				}
+			}
+			write("begun", "it's $(touch /tmp/x) `x` =0000")
+			write("done", "two\nlines\x1b[31m")
+			write("committed", "")
+			whole := get(t, log)
+			a := checkAudit(whole, AuditHead{}, true)
+			if len(a.Flaws) > 0 || a.Torn > 0 || len(a.Entries) != 3 {
+				t.Fatalf("%+v\n%s", a, whole)
+			}
+			if e := a.Entries[0]; e.N != 1 || e.Run != "R" || e.Event != "begun" || e.Text != "it's $(touch /tmp/x) `x` =0000" || e.Time.IsZero() {
+				t.Errorf("%+v", e)
+			}
+			if e := a.Entries[1]; e.Text != "two lines [31m" {
+				t.Errorf("%q", e.Text)
+			}
+			if st, err := os.Stat(log); err != nil || st.Mode().Perm() != 0o600 {
+				t.Error(st.Mode(), err)
+			}
+			// Torn by a full disk; the next line is whole all the same.
+			put(t, log, whole+"4 2026-01-01T00:00:00Z R done + cont")
+			write("done", "after the torn one")
+			torn := get(t, log)
+			if b := checkAudit(torn, a.Entries[2].AuditHead, true); len(b.Flaws) > 0 || b.Torn != 1 || len(b.Entries) != 4 || b.Entries[3].N != 4 {
+				t.Errorf("%+v\n%s", b, torn)
+			}
+			head := checkAudit(torn, AuditHead{}, true).Entries[3].AuditHead
+			state := func(hash string) string {
+				out, err := d.lib("ec_audit_state '" + hash + "'")
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, state := auditState(out)
+				if got != head {
+					t.Errorf("%v is not %v: %s", got, head, out)
+				}
+				return state
+			}
+			if got := state(head.Hash) + " " + state(a.Entries[0].Hash) + " " + state(strings.Repeat("0", 64)) + " " + state(""); got != "known known unknown new" {
+				t.Error(got)
+			}
+			lines := strings.SplitAfter(torn, "\n")
+			for name, c := range map[string]struct {
+				text string
+				seen AuditHead
+				want string
+			}{
+				"changed":       {strings.Replace(torn, "begun", "ended", 1), AuditHead{}, "line 1 is not what was written"},
+				"one taken out": {lines[0] + strings.Join(lines[2:], ""), AuditHead{}, "line 3 follows line 1"},
+				"swapped":       {lines[1] + lines[0] + strings.Join(lines[2:], ""), AuditHead{}, "line 2 follows line 0"},
+				"end cut":       {strings.Join(lines[:3], ""), head, "line 4, which this laptop has seen, is not there"},
+				"beginning cut": {strings.Join(lines[1:], ""), AuditHead{}, "line 2 follows line 0"},
+				"gone":          {"", head, "line 4, which this laptop has seen, is not there"},
+				"written anew":  {strings.Replace(lines[0], "begun", "other", 1), head, "line 4, which this laptop has seen"},
+			} {
+				if got := strings.Join(checkAudit(c.text, c.seen, true).Flaws, "; "); !strings.Contains(got, c.want) {
+					t.Errorf("%s: %q", name, got)
+				}
+			}
+			// A part of a long log, from somewhere on.
+			if b := checkAudit(strings.Join(lines[1:], ""), AuditHead{N: 1, Hash: "older than the part"}, false); len(b.Flaws) > 0 {
+				t.Errorf("%+v", b)
+			}
+		})
+	}
+}
+
+// A rollback and a commit say so, each once, however often they are run.
+func TestAuditOfEndings(t *testing.T) {
+	events := func(t *testing.T, d *onDisk) string {
+		t.Helper()
+		a := checkAudit(get(t, d.dir+"/audit.log"), AuditHead{}, true)
+		if len(a.Flaws) > 0 || a.Torn > 0 {
+			t.Errorf("%+v", a)
+		}
+		var out []string
+		for _, e := range a.Entries {
+			text, _, _ := strings.Cut(e.Text, "by the host itself") // or, where an SSH login runs this test, from where
+			text, _, _ = strings.Cut(text, "from ")
+			out = append(out, strings.TrimSpace(e.Event+" "+text))
+		}
+		return strings.Join(out, "\n")
+	}
+	d := newOnDisk(t, shells[0])
+	d.placed(t, 1)
+	put(t, d.run+"/changes/0001/title", "nginx\n")
+	gate := t.TempDir() + "/gate"
+	undo := get(t, d.run+"/changes/0001/undo.sh")
+	put(t, d.run+"/changes/0001/undo.sh", "[ -e "+gate+" ] || exit 1\n"+undo)
+	for range 2 {
+		if _, code := d.rollback(t); code != 1 {
+			t.Fatal(code)
+		}
+	}
+	put(t, gate, "")
+	for range 2 {
+		if out, code := d.rollback(t); code != 0 {
+			t.Fatal(code, out)
+		}
+	}
+	if got := events(t, d); got != "taken-back\nnot-undone nginx, at the first try\nundone nginx\nrolled-back whole" {
+		t.Error(got)
+	}
+	d = newOnDisk(t, shells[0])
+	for range 2 {
+		if out, err := d.sh("sh " + d.run + "/commit.sh"); err != nil {
+			t.Fatal(err, out)
+		}
+	}
+	if _, code := d.rollback(t, "--committed"); code != 0 {
+		t.Fatal(code)
+	}
+	if got := events(t, d); got != "committed\ntaken-back after its end,\nrolled-back whole" {
+		t.Error(got)
+	}
+}

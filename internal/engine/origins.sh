@@ -1,0 +1,29 @@
+# shellcheck shell=sh
+# What runs did to files that somebody else wrote, kept until the site is taken
+# away again: D/origins/SITE/N.RUN.CHANGE.K holds "about" (which part of the site it
+# belongs to, and the path), "before" and "after". N counts the runs. The site's
+# last finished run has the same in its own folder, for it may yet be rolled back.
+
+# ec_origins DIR: of a finished run that is about to be forgotten.
+ec_origins() (
+	id=$(cat "$1/run") slug=${1##*/}
+	o=$D/origins/${slug#"$id".}
+	if [ -e "$1/destroys" ]; then # nothing of the site is left in those files
+		rm -rf -- "$o"
+		exit
+	fi
+	n=
+	for f in "$1"/changes/*/*.foreign; do
+		[ -e "$f" ] || continue
+		if [ -z "$n" ]; then
+			mkdir -p -- "$o" && chmod 0700 "$D/origins" "$o" || exit 1
+			n=$(for p in "$o"/*."$id".*; do [ ! -e "$p" ] || echo "${p##*/}"; done | sed -n '1s/^0*\([0-9]*\)\..*/\1/p')
+			[ -n "$n" ] || n=$(($(for p in "$o"/*; do echo "${p##*/}"; done | sed -n 's/^0*\([0-9]\{1,\}\)\..*/\1/p' | sort -n | tail -n 1) + 1))
+		fi
+		k=${f%.foreign} j=${f%/*}
+		to=$o/$(printf %06d "$n").$id.${j##*/}.${k##*/}
+		[ ! -d "$to" ] || continue
+		rm -rf -- "$o/.new" && mkdir "$o/.new" && cp -- "$f" "$o/.new/about" && cp -a -- "$k.old" "$o/.new/before" &&
+			cp -- "$k.new" "$o/.new/after" && ec_sync "$o/.new"/* "$o/.new" && mv -- "$o/.new" "$to" && ec_sync "$o" || exit 1
+	done
+)
