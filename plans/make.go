@@ -30,6 +30,11 @@ func Make(ctx context.Context, f *File, site Site, hosts map[string]host.Observe
 	if err != nil {
 		return SitePlan{}, err
 	}
+	return makePlan(ctx, site, all, hosts, keys)
+}
+
+// makePlan probes and decides.
+func makePlan(ctx context.Context, site Site, all []placed, hosts map[string]host.Observer, keys steps.Keys) (SitePlan, error) {
 	g, gctx := errgroup.WithContext(ctx)
 	for i := range all {
 		g.Go(func() error {

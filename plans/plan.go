@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/emdecloud/ecdeploy/steps"
 )
@@ -19,6 +20,9 @@ type Plan struct {
 type SitePlan struct {
 	Site  string     `json:"site"`
 	Hosts []HostPlan `json:"hosts"` // sorted by name
+	// Destroys says that the site is taken away: the stages come in their
+	// opposite order.
+	Destroys bool `json:"destroys,omitempty"`
 	// Keys are the site's credentials as they were found or given; zero when
 	// they are to be made. They are never written anywhere.
 	Keys steps.Keys `json:"-"`
@@ -94,6 +98,16 @@ const (
 // Stages lists all stages in their order.
 func Stages() []Stage {
 	return []Stage{StagePreflight, StageHost, StageSFU, StageAuth, StageProxy, StageSynapse, StageWellKnown}
+}
+
+// Stages are those of this plan in their order: what is announced to clients is
+// taken back before it ends.
+func (s SitePlan) Stages() []Stage {
+	all := Stages()
+	if s.Destroys {
+		slices.Reverse(all)
+	}
+	return all
 }
 
 // Empty reports whether the plan changes nothing.

@@ -32,6 +32,8 @@ type Container struct {
 	Replaces  string             `json:"replaces,omitempty"` // id of the container that goes aside
 	Why       []string           `json:"why,omitempty"`
 	Interrupt string             `json:"interrupt,omitempty"`
+	Gone      bool               `json:"gone,omitempty"`   // none comes in the place of the one that goes aside
+	Rmdirs    []string           `json:"rmdirs,omitempty"` // folders of ours that go where they are empty then, the inner ones first
 }
 
 // Kind implements Change.
@@ -43,7 +45,13 @@ func (c Container) Summary() Summary {
 	if c.Replaces != "" {
 		s.Verb = "~"
 	}
-	s.Details = append([]string{"image " + c.Spec.Image}, c.Why...)
+	if c.Gone {
+		s.Verb = "-"
+	}
+	if c.Spec.Image != "" {
+		s.Details = []string{"image " + c.Spec.Image}
+	}
+	s.Details = append(s.Details, c.Why...)
 	s.Details = append(s.Details, editDetails(c.Edits)...)
 	s.Diff = editDiffs(c.Edits)
 	return s
@@ -55,6 +63,10 @@ func (c Container) Resolve(ctx context.Context, env Env) (Resolved, error) {
 	if err != nil {
 		return Resolved{}, err
 	}
+	r := Resolved{Stage: staged, Check: c.Check, Timeout: 2 * time.Minute}
+	if c.Gone {
+		return c.resolveGone(env, r, sums), nil
+	}
 	sum, err := specDigest(c.Spec, c.Config, env.Keys)
 	if err != nil {
 		return Resolved{}, err
@@ -62,10 +74,8 @@ func (c Container) Resolve(ctx context.Context, env Env) (Resolved, error) {
 	spec := c.Spec
 	spec.Labels = map[string]string{LabelSite: c.Site, LabelRun: env.Run, LabelSpec: sum}
 	name := shellescape.Quote(spec.Name)
-	r := Resolved{Stage: staged, Check: c.Check, Timeout: 2 * time.Minute}
 	r.Save = joinSh("ec_save_container "+name+" || exit 1", saveEdits(c.Edits, sums))
-	r.Do = joinSh(fmt.Sprintf(`[ "$(cat "$J/container.id" 2>/dev/null)" = %s ] || { echo "another container is called" %s "now" >&2; exit 75; }`, shellescape.Quote(c.Replaces), name),
-		placeEdits(c.Dirs, c.Edits), fmt.Sprintf("ec_set_aside %s %s %d || exit 1", name, shellescape.Quote(AsideName(spec.Name, env.Run)), int(spec.StopTimeout.Seconds())))
+	r.Do = joinSh(c.stillThere(), placeEdits(c.Dirs, c.Edits), fmt.Sprintf("ec_set_aside %s %s %d || exit 1", name, shellescape.Quote(AsideName(spec.Name, env.Run)), int(spec.StopTimeout.Seconds())))
 	r.Undo = joinSh("ec_undo_container_ours "+name+" || exit 1", undoEdits(c.Edits), "ec_undo_container_old "+name+" || exit 1", "ec_undo_dirs")
 	r.Act = func(ctx context.Context, d host.Docker) error {
 		if _, err := d.Create(ctx, spec); err != nil {
@@ -74,6 +84,23 @@ func (c Container) Resolve(ctx context.Context, env Env) (Resolved, error) {
 		return d.Start(ctx, spec.Name)
 	}
 	return r, nil
+}
+
+// resolveGone sets the container aside before its files go, and gives the files
+// back before it starts again.
+func (c Container) resolveGone(env Env, r Resolved, sums []string) Resolved {
+	name := shellescape.Quote(c.Spec.Name)
+	r.Save = joinSh("ec_save_container "+name+" || exit 1", saveEdits(c.Edits, sums))
+	r.Do = joinSh(c.stillThere(), fmt.Sprintf("ec_set_aside %s %s %d || exit 1", name, shellescape.Quote(AsideName(c.Spec.Name, env.Run)), int(c.Spec.StopTimeout.Seconds())),
+		placeEdits(nil, c.Edits), rmdirs(c.Rmdirs))
+	r.Undo = joinSh("ec_undo_container_ours "+name+" || exit 1", undoRmdirs(c.Rmdirs), undoEdits(c.Edits), "ec_undo_container_old "+name+" || exit 1")
+	return r
+}
+
+// stillThere fails where the name belongs to another container by now.
+func (c Container) stillThere() string {
+	return fmt.Sprintf(`[ "$(cat "$J/container.id" 2>/dev/null)" = %s ] || { echo "another container is called" %s "now" >&2; exit 75; }`,
+		shellescape.Quote(c.Replaces), shellescape.Quote(c.Spec.Name))
 }
 
 // AsideName is what a container is called that a run has set aside.

@@ -22,11 +22,20 @@ import (
 //go:embed lib.sh
 var Lib string
 
+// Titles of the changes to files of others. The hosts remember them: by these a
+// site's edits are found again when it is taken away.
+const (
+	titleNginx     = "nginx"
+	titleSynapse   = "Synapse"
+	titleWellKnown = "well-known"
+)
+
 // Files is a set of files that are written, checked and made effective as one:
 // undoing it puts the bytes back and makes them effective again.
 type Files struct {
 	Title      string        `json:"title"` // "nginx", "Synapse"
 	Dirs       []Dir         `json:"dirs,omitempty"`
+	Rmdirs     []string      `json:"rmdirs,omitempty"` // folders of ours that go where they are empty then, the inner ones first
 	Edits      []FileEdit    `json:"edits"`
 	Overlay    []string      `json:"overlay,omitempty"`    // folders that Check sees with the staged files laid over
 	Check      string        `json:"check,omitempty"`      // validator, sh; run before anything changes
@@ -84,6 +93,11 @@ func (c Files) Resolve(ctx context.Context, env Env) (Resolved, error) {
 	if err != nil {
 		return Resolved{}, err
 	}
+	for i, e := range c.Edits {
+		if e.foreign() { // for the day on which the site is taken away again
+			staged = append(staged, StagedFile{Name: fmt.Sprintf("%d.foreign", i), Mode: 0o600, Data: []byte(c.Title + "\n" + e.Path + "\n")})
+		}
+	}
 	r := Resolved{Stage: staged, Timeout: c.Timeout}
 	r.Check = overlayCheck(c.Edits, c.Overlay, c.Check)
 	r.Save = saveEdits(c.Edits, sums)
@@ -93,13 +107,16 @@ func (c Files) Resolve(ctx context.Context, env Env) (Resolved, error) {
 		r.Save = joinSh("ec_save_unit "+unit, r.Save)
 		activate, reactivate = "ec_unit "+c.Action+" "+unit, "ec_undo_unit "+c.Action+" "+unit
 	}
-	r.Do, r.Activate = placeEdits(c.Dirs, c.Edits), activate
+	r.Do, r.Activate = joinSh(placeEdits(c.Dirs, c.Edits), rmdirs(c.Rmdirs)), activate
 	if reactivate != "" {
 		reactivate = "ec_took_effect || exit 0\n" + reactivate
 	}
-	r.Undo = joinSh(undoEdits(c.Edits), orFail(reactivate), "ec_undo_dirs")
+	r.Undo = joinSh(undoRmdirs(c.Rmdirs), undoEdits(c.Edits), orFail(reactivate), "ec_undo_dirs")
 	return r, nil
 }
+
+// foreign reports whether somebody else wrote the file.
+func (e FileEdit) foreign() bool { return len(e.Edits) > 0 }
 
 // editsVerb is "+", "-" or "~" for all edits alike, "" for a mixture.
 func editsVerb(edits []FileEdit) string {
@@ -229,6 +246,21 @@ func placeEdits(dirs []Dir, edits []FileEdit) string {
 	return strings.Join(lines, "\n")
 }
 
+func rmdirs(dirs []string) string {
+	var lines []string
+	for _, d := range dirs {
+		lines = append(lines, "ec_rmdir "+shellescape.Quote(d)+" || exit 1")
+	}
+	return strings.Join(lines, "\n")
+}
+
+func undoRmdirs(dirs []string) string {
+	if len(dirs) == 0 {
+		return ""
+	}
+	return "ec_undo_rmdirs || exit 1"
+}
+
 // undoEdits undoes all, or, where somebody else edited one of them, none.
 func undoEdits(edits []FileEdit) string {
 	if len(edits) == 0 {
@@ -253,15 +285,16 @@ func overlayCheck(edits []FileEdit, tops []string, check string) string {
 	}
 	var put []string
 	for i, e := range edits {
-		if e.Remove {
+		j := slices.IndexFunc(tops, func(top string) bool { return strings.HasPrefix(e.Path, top+"/") })
+		if j < 0 {
 			continue
 		}
-		for _, top := range tops {
-			if strings.HasPrefix(e.Path, top+"/") {
-				put = append(put, fmt.Sprintf("ec_overlay_put %d %s %s || exit 1", i, shellescape.Quote(e.Path), shellescape.Quote(top)))
-				break
-			}
+		at := shellescape.QuoteCommand([]string{e.Path, tops[j]})
+		if e.Remove {
+			put = append(put, "ec_overlay_hide "+at+" || exit 95")
+			continue
 		}
+		put = append(put, fmt.Sprintf("ec_overlay_put %d %s || exit 1", i, at))
 	}
 	var mounts []string
 	for _, top := range tops {

@@ -178,20 +178,44 @@ ec_undo_dirs() {
 	done
 }
 
-# ec_overlay_put K PATH TOP: the staged file in its place below J/root, with
-# the attributes of the file and folders that it stands for.
-ec_overlay_put() {
-	d=$3
+# ec_rmdir PATH: a folder of ours goes, where nothing is in it, and what it was like
+# is remembered.
+ec_rmdir() {
+	[ -d "$1" ] && [ ! -L "$1" ] && [ -z "$(ls -A -- "$1")" ] || return 0
+	printf '%s %s\n' "$(ec_attrs "$1")" "$1" >>"$J/gone" && ec_sync "$J/gone" "$J" && rmdir -- "$1" && ec_sync "$(dirname -- "$1")"
+}
+
+# ec_undo_rmdirs: those folders are there again.
+ec_undo_rmdirs() {
+	[ -e "$J/gone" ] || return 0
+	sort -u -k 4 "$J/gone" | while read -r mode uid gid d; do
+		[ -d "$d" ] || { mkdir -m 0700 -- "$d" && chown "$uid:$gid" "$d" && chmod "$mode" "$d"; } || exit 1
+	done
+}
+
+# ec_overlay_dirs PATH TOP: below J/root, the folders from TOP down to PATH, with the
+# attributes of those that they stand for.
+ec_overlay_dirs() {
+	d=$2
 	mkdir -p "$J/root$d" && ec_like "$d" "$J/root$d" || return 1
-	rest=${2#"$3"/}
+	rest=${1#"$2"/}
 	while case $rest in */*) : ;; *) false ;; esac; do
 		d=$d/${rest%%/*} rest=${rest#*/}
 		mkdir -p "$J/root$d" || return 1
 		[ ! -d "$d" ] || ec_like "$d" "$J/root$d" || return 1
 	done
-	cp -- "$J/$1.new" "$J/root$2" || return 1
+}
+
+# ec_overlay_put K PATH TOP: the staged file in its place there, with the
+# attributes of the file that it stands for.
+ec_overlay_put() {
+	ec_overlay_dirs "$2" "$3" && cp -- "$J/$1.new" "$J/root$2" || return 1
 	if [ -e "$2" ]; then ec_like "$2" "$J/root$2"; else chmod 0644 "$J/root$2"; fi
 }
+
+# ec_overlay_hide PATH TOP: there it is gone (Linux Documentation/filesystems/
+# overlayfs, "whiteouts").
+ec_overlay_hide() { ec_overlay_dirs "$1" "$2" && mknod "$J/root$1" c 0 0; }
 
 # ec_unit ACTION UNIT: reload or restart a service. Without systemd it descends
 # from this, and must not carry the run's mark.

@@ -16,6 +16,8 @@ import (
 const (
 	nginxDir  = "/etc/nginx"
 	nginxUnit = "nginx.service"
+	// nginxCheck is nginx's own, quiet where all is well.
+	nginxCheck = `out=$(nginx -t 2>&1) || { printf '%s\n' "$out" >&2; exit 1; }`
 )
 
 type nginxFacts struct {
@@ -145,8 +147,8 @@ func (f nginxFacts) decide(site Site, c ProxyNginx, routes []Route) (Decision, e
 	d.Findings = w.findings
 	if len(w.edits) > 0 && !slices.ContainsFunc(w.findings, func(x Finding) bool { return x.Severity == Error }) {
 		d.Changes = []Change{&Files{
-			Title: "nginx", Dirs: w.dirs, Edits: w.edits, Unit: nginxUnit, Action: "reload",
-			Overlay: overlayTops(nginxDir, w.edits), Check: `out=$(nginx -t 2>&1) || { printf '%s\n' "$out" >&2; exit 1; }`,
+			Title: titleNginx, Dirs: w.dirs, Edits: w.edits, Unit: nginxUnit, Action: "reload",
+			Overlay: overlayTops(nginxDir, w.edits), Check: nginxCheck,
 		}}
 	}
 	d.Checks = routeChecks(routes, f.tree.tlsAddr())

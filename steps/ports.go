@@ -32,28 +32,31 @@ type portsFacts struct {
 	reserved  []portRange
 	writable  bool
 	file      host.File
-	later     []sysctlSetting
+	others    []sysctlSetting
+	sites     []string // folders of sites on the host
 }
 
-// sysctlSetting is another file that sets the key and is read after ours.
+// sysctlSetting is another file that sets the key.
 type sysctlSetting struct {
 	path     string
 	reserved []portRange
+	later    bool // it is read after ours
 }
 
 // ReservedPorts keeps the kernel from giving LiveKit's ports to outgoing
 // connections, beside whatever is reserved already.
 func ReservedPorts(site Site) Step {
-	probe := func(ctx context.Context, o host.Observer) (portsFacts, error) {
-		files, all, res, err := look(ctx, o, append([]string{sysctlFile}, sysctlFiles...), host.Cmd{Argv: []string{"cat", procEphemeral, procReserved}}, host.Cmd{Argv: []string{"test", "-w", procReserved}})
-		if err != nil {
-			return portsFacts{}, err
-		}
-		f := portsFacts{file: files[sysctlFile], writable: res[1].OK(), later: laterSysctl(all)}
-		f.parseProc(string(res[0].Stdout))
-		return f, nil
+	return Define("reserved-ports", probePorts, nil, func(f portsFacts, _ Shared) (Decision, error) { return f.decide(site), nil })
+}
+
+func probePorts(ctx context.Context, o host.Observer) (portsFacts, error) {
+	files, all, res, err := look(ctx, o, append([]string{sysctlFile, "/etc/ecdeploy"}, sysctlFiles...), host.Cmd{Argv: []string{"cat", procEphemeral, procReserved}}, host.Cmd{Argv: []string{"test", "-w", procReserved}})
+	if err != nil {
+		return portsFacts{}, err
 	}
-	return Define("reserved-ports", probe, nil, func(f portsFacts, _ Shared) (Decision, error) { return f.decide(site), nil })
+	f := portsFacts{file: files[sysctlFile], writable: res[1].OK(), others: otherSysctl(all), sites: files["/etc/ecdeploy"].Names}
+	f.parseProc(string(res[0].Stdout))
+	return f, nil
 }
 
 // parseProc reads both files of /proc, one line each; the second is empty
@@ -66,22 +69,22 @@ func (f *portsFacts) parseProc(s string) {
 	f.reserved = parseRanges(lines[1])
 }
 
-// laterSysctl finds files that could take ports of ours back at boot.
-func laterSysctl(files []host.File) []sysctlSetting {
+// otherSysctl finds what other files reserve.
+func otherSysctl(files []host.File) []sysctlSetting {
 	var out []sysctlSetting
 	for _, f := range files {
 		base := path.Base(f.Path)
 		if f.Path == "/etc/sysctl.conf" {
 			base = "99-sysctl.conf" // as which it is read
 		}
-		if !f.Exists || f.Path == sysctlFile || base <= path.Base(sysctlFile) || slices.ContainsFunc(out, func(s sysctlSetting) bool { return s.path == f.Real }) {
+		if !f.Exists || f.Path == sysctlFile || slices.ContainsFunc(out, func(s sysctlSetting) bool { return s.path == f.Real }) {
 			continue
 		}
 		for line := range strings.Lines(string(f.Data)) {
 			k, v, ok := strings.Cut(line, "=")
 			k = strings.ReplaceAll(strings.TrimPrefix(strings.TrimSpace(k), "-"), "/", ".")
 			if ok && k == reservedKey {
-				out = append(out, sysctlSetting{f.Real, parseRanges(v)})
+				out = append(out, sysctlSetting{f.Real, parseRanges(v), base > path.Base(sysctlFile)})
 				break
 			}
 		}
@@ -91,37 +94,57 @@ func laterSysctl(files []host.File) []sysctlSetting {
 
 func (f portsFacts) decide(site Site) Decision {
 	var d Decision
-	p := site.SFU.Ports
-	first, last := p.udpRange()
-	ports := []portRange{{first, last}, {p.TCP, p.TCP}, {p.Signalling, p.Signalling}}
-	if site.Auth.Host == site.SFU.Host {
-		ports = append(ports, portRange{site.Auth.Port, site.Auth.Port})
-	}
-	ports = slices.DeleteFunc(ports, func(r portRange) bool { return r.last < f.ephemeral.first || r.first > f.ephemeral.last })
+	ports := slices.DeleteFunc(sitePorts(site), func(r portRange) bool { return r.last < f.ephemeral.first || r.first > f.ephemeral.last })
 	want := mergeRanges(slices.Concat(f.reserved, ports))
-	for _, l := range f.later {
+	for _, l := range f.others {
+		if !l.later {
+			continue
+		}
 		if all := mergeRanges(slices.Concat(l.reserved, ports)); !slices.Equal(all, mergeRanges(l.reserved)) {
 			d.Findings = append(d.Findings, Finding{Warning, l.path + " sets " + reservedKey + " too and wins at the next boot: what is reserved now is free again then",
 				"write there: " + reservedKey + " = " + formatRanges(all)})
 		}
 	}
 	kept := mergeRanges(append(slices.Clone(want), parseRanges(afterEquals(string(f.file.Data)))...))
-	text := Lit("# Ports that outgoing connections must not take. Written by ecdeploy.\nnet.ipv4.ip_local_reserved_ports = " + formatRanges(kept) + "\n")
+	text := reservedText(kept)
 	live := slices.Equal(want, mergeRanges(f.reserved))
 	edit, needed := ownFile(sysctlFile, f.file, text, 0o644, 0, Keys{})
 	if live && (!f.file.Exists || !needed) {
 		return d // reserved by ours or by somebody else
 	}
 	if !f.writable {
-		d.Findings = append(d.Findings, Finding{Warning, fmt.Sprintf("the kernel may give ports of %s to outgoing connections, and this host does not let root reserve them", p.UDP),
+		d.Findings = append(d.Findings, Finding{Warning, fmt.Sprintf("the kernel may give ports of %s to outgoing connections, and this host does not let root reserve them", site.SFU.Ports.UDP),
 			"reserve them on the machine that runs this container: sysctl net.ipv4.ip_local_reserved_ports=" + formatRanges(want)})
 		return d
 	}
-	set := func(r []portRange) string { return "printf '%s\\n' '" + formatRanges(r) + "' >" + procReserved }
-	d.Changes = []Change{&Files{Title: "reserved ports " + formatRanges(want), Edits: []FileEdit{edit}, Activate: set(want),
-		Reactivate: fmt.Sprintf("case $(cat %s) in '%s') %s ;; '%s') ;; *) ec_note 'other ports were reserved since; they stay' ;; esac",
-			procReserved, formatRanges(want), set(f.reserved), formatRanges(mergeRanges(f.reserved)))}}
+	d.Changes = []Change{&Files{Title: "reserved ports " + formatRanges(want), Edits: []FileEdit{edit}, Activate: setReserved(want), Reactivate: unsetReserved(want, f.reserved)}}
 	return d
+}
+
+// sitePorts are the ports that a site listens on, on the SFU's host.
+func sitePorts(site Site) []portRange {
+	p := site.SFU.Ports
+	first, last := p.udpRange()
+	ports := []portRange{{first, last}, {p.TCP, p.TCP}, {p.Signalling, p.Signalling}}
+	if site.Auth.Host == site.SFU.Host {
+		ports = append(ports, portRange{site.Auth.Port, site.Auth.Port})
+	}
+	return ports
+}
+
+func reservedText(r []portRange) Text {
+	return Lit("# Ports that outgoing connections must not take. Written by ecdeploy.\n" + reservedKey + " = " + formatRanges(r) + "\n")
+}
+
+// setReserved is sh text that makes the kernel reserve just these.
+func setReserved(r []portRange) string {
+	return "printf '%s\\n' '" + formatRanges(r) + "' >" + procReserved
+}
+
+// unsetReserved undoes setReserved(now), where nobody else reserved others since.
+func unsetReserved(now, before []portRange) string {
+	return fmt.Sprintf("case $(cat %s) in '%s') %s ;; '%s') ;; *) ec_note 'other ports were reserved since; they stay' ;; esac",
+		procReserved, formatRanges(now), setReserved(before), formatRanges(mergeRanges(before)))
 }
 
 func afterEquals(s string) string {

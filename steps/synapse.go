@@ -15,6 +15,8 @@ import (
 // synapseDir is where Debian's and matrix.org's packages keep the configuration.
 const synapseDir = "/etc/matrix-synapse"
 
+const interruptSynapse = "Synapse restarts: clients wait until it is up again"
+
 // configFile is one of the files that Synapse merges, in the order in which it
 // reads them.
 type configFile struct {
@@ -219,9 +221,9 @@ func (f synapseFacts) decide(site Site, c SynapseDebian) Decision {
 		return d
 	}
 	d.Changes = []Change{&Files{
-		Title: "Synapse", Edits: edits, Unit: c.Unit, Action: "restart", Timeout: c.StartTimeout,
+		Title: titleSynapse, Edits: edits, Unit: c.Unit, Action: "restart", Timeout: c.StartTimeout,
 		Overlay: overlayTops(synapseDir, edits), Check: f.checker(),
-		Interrupt: "Synapse restarts: clients wait until it is up again",
+		Interrupt: interruptSynapse,
 	}}
 	return d
 }

@@ -98,19 +98,6 @@ func (r ufwRule) contains(first, last int) bool {
 // Firewall opens what a site needs on one host. label is "ufw", "none", or ""
 // for whichever is there.
 func Firewall(site Site, label string) Step {
-	probe := func(ctx context.Context, o host.Observer) (ufwFacts, error) {
-		res, err := o.Query(ctx, host.Cmd{Argv: []string{"ufw", "status", "verbose"}},
-			host.Sh("systemctl -q is-active firewalld"),
-			host.Cmd{Argv: []string{"docker", "ps", "--format", "{{.Names}}\t{{.Ports}}"}})
-		if err != nil {
-			return ufwFacts{}, err
-		}
-		f := ufwFacts{name: o.Name(), installed: res[0].Code != 127, firewalld: res[1].OK(), published: parsePublished(string(res[2].Stdout))}
-		if res[0].OK() {
-			f.parseStatus(string(res[0].Stdout))
-		}
-		return f, nil
-	}
 	diff := func(f ufwFacts, s Shared) (Decision, error) {
 		open := openings(site, f.name, s)
 		if len(open) == 0 {
@@ -133,7 +120,21 @@ func Firewall(site Site, label string) Step {
 		}
 		return f.decide(site, open), nil
 	}
-	return Define("firewall", probe, nil, diff)
+	return Define("firewall", probeUFW, nil, diff)
+}
+
+func probeUFW(ctx context.Context, o host.Observer) (ufwFacts, error) {
+	res, err := o.Query(ctx, host.Cmd{Argv: []string{"ufw", "status", "verbose"}},
+		host.Sh("systemctl -q is-active firewalld"),
+		host.Cmd{Argv: []string{"docker", "ps", "--format", "{{.Names}}\t{{.Ports}}"}})
+	if err != nil {
+		return ufwFacts{}, err
+	}
+	f := ufwFacts{name: o.Name(), installed: res[0].Code != 127, firewalld: res[1].OK(), published: parsePublished(string(res[2].Stdout))}
+	if res[0].OK() {
+		f.parseStatus(string(res[0].Stdout))
+	}
+	return f, nil
 }
 
 func (f ufwFacts) decide(site Site, open []opening) Decision {

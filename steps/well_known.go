@@ -45,7 +45,7 @@ func WellKnownOnDisk(site Site, c WellKnownFile) Step {
 			if err != nil {
 				return d, err
 			}
-			d.Changes = []Change{&Files{Title: "well-known", Edits: []FileEdit{e}}}
+			d.Changes = []Change{&Files{Title: titleWellKnown, Edits: []FileEdit{e}}}
 		}
 		return d, nil
 	}

@@ -35,6 +35,7 @@ type app struct {
 	verbose    int
 	recover    bool // apply --recover
 	noRevert   bool // apply --no-revert
+	destroys   bool // the command is destroy
 }
 
 func (a *app) text() *view.Text { return view.NewText(a.out, a.colored()) }
@@ -117,7 +118,9 @@ type session struct {
 	hosts  map[string]host.Host
 	heads  heads
 	err    io.Writer // for warnings
-	cut    []string  // hosts whose audit log was cut
+	// destroys says that plans are made to take the sites away.
+	destroys bool
+	cut      []string // hosts whose audit log was cut
 }
 
 // names are the hosts' names, sorted.
@@ -181,7 +184,7 @@ func (a *app) connect(ctx context.Context, f *plans.File) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{file: f, dialer: d, hosts: map[string]host.Host{}, heads: newHeads(f), err: a.err}
+	s := &session{file: f, dialer: d, hosts: map[string]host.Host{}, heads: newHeads(f), err: a.err, destroys: a.destroys}
 	wanted := map[string]bool{}
 	for _, site := range f.Sites {
 		for _, name := range site.HostNames() {
@@ -296,6 +299,9 @@ func askSecret(ctx context.Context, prompt string) (host.Secret, error) {
 
 // plan makes the plan of one site.
 func (s *session) plan(ctx context.Context, site plans.Site) (plans.SitePlan, error) {
+	if s.destroys {
+		return plans.MakeRemoval(ctx, s.file, site, s.observers())
+	}
 	keys, err := site.GivenKeys(ctx)
 	if err != nil {
 		return plans.SitePlan{}, err

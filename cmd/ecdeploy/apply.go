@@ -35,10 +35,15 @@ func (a *app) applyCmd() *cobra.Command {
 			return a.apply(c.Context(), f, yes)
 		},
 	}
-	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	a.runFlags(c, &yes)
+	return c
+}
+
+// runFlags are the flags of commands that change hosts as apply does.
+func (a *app) runFlags(c *cobra.Command, yes *bool) {
+	c.Flags().BoolVarP(yes, "yes", "y", false, "do not ask")
 	c.Flags().BoolVar(&a.recover, "recover", false, "first take back, without asking, what a run that was cut has left")
 	c.Flags().BoolVar(&a.noRevert, "no-revert", false, "let no host take the run back by itself when this laptop is gone")
-	return c
 }
 
 func (a *app) apply(ctx context.Context, f *plans.File, yes bool) error {
@@ -67,7 +72,11 @@ func (a *app) apply(ctx context.Context, f *plans.File, yes bool) error {
 	case p.Empty():
 		return nil
 	}
-	if err := a.confirm(ctx, yes, "Apply this plan?"); err != nil {
+	question := "Apply this plan?"
+	if a.destroys {
+		question = "Take away what is listed? Nobody can call any more then."
+	}
+	if err := a.confirm(ctx, yes, question); err != nil {
 		return err
 	}
 	defer a.secondInterrupt(ctx)()
@@ -121,7 +130,7 @@ func (a *app) applyAll(ctx context.Context, s *session, p plans.Plan, yes bool) 
 				return nil
 			}
 			applied.Store(true)
-			rows[i] = view.Row{site.ServerName, "applied", time.Since(began).Round(100 * time.Millisecond).String()}
+			rows[i] = view.Row{site.ServerName, a.done(), time.Since(began).Round(100 * time.Millisecond).String()}
 			return nil
 		})
 	}
@@ -132,6 +141,14 @@ func (a *app) applyAll(ctx context.Context, s *session, p plans.Plan, yes bool) 
 		return partlyApplied{err}
 	}
 	return err
+}
+
+// done is what became of a site where all went well.
+func (a *app) done() string {
+	if a.destroys {
+		return "taken away"
+	}
+	return "applied"
 }
 
 // partlyApplied says that beside the site that failed others were applied and

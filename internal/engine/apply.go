@@ -182,7 +182,7 @@ func (s *siteRun) prepare(ctx context.Context) error {
 			return err
 		}
 		s.progress(h, "stages its changes")
-		if err := h.journal.stage(ctx, s.about(), h.actions); err != nil {
+		if err := h.journal.stage(ctx, s.about(), h.actions, s.plan.Destroys); err != nil {
 			return err
 		}
 		return s.validate(ctx, h)
@@ -271,14 +271,18 @@ func (s *siteRun) arm(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	about := fmt.Sprintf("site %s, hosts %s, version %s, plan %s, by %s", s.plan.Site, strings.Join(s.names(), " "), s.Version, hash, laptop())
+	what := "site "
+	if s.plan.Destroys {
+		what = "destroy site "
+	}
+	about := fmt.Sprintf("%s%s, hosts %s, version %s, plan %s, by %s", what, s.plan.Site, strings.Join(s.names(), " "), s.Version, hash, laptop())
 	return s.each(ctx, "arm", func(ctx context.Context, h *hostRun) error { return h.journal.arm(ctx, about, h.kept) })
 }
 
 // carryOut makes the changes stage by stage and looks after each whether it
 // works.
 func (s *siteRun) carryOut(ctx context.Context) error {
-	for _, stage := range plans.Stages() {
+	for _, stage := range s.plan.Stages() {
 		if !s.concerns(stage) {
 			continue
 		}
@@ -381,7 +385,7 @@ func (s *siteRun) commitOrder() []*hostRun {
 	rank := func(h *hostRun) int {
 		last := 0
 		for _, a := range h.actions {
-			last = max(last, slices.Index(plans.Stages(), a.stage))
+			last = max(last, slices.Index(s.plan.Stages(), a.stage))
 		}
 		return last
 	}

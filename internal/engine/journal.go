@@ -93,8 +93,9 @@ func newJournal(h host.Host, site, run string) journal {
 
 func (j journal) changeDir(n int) string { return fmt.Sprintf("%s/changes/%04d", j.dir, n) }
 
-// stage makes the folder and uploads everything that the run will need.
-func (j journal) stage(ctx context.Context, about string, actions []action) error {
+// stage makes the folder and uploads everything that the run will need. destroys
+// marks a run that takes the site away.
+func (j journal) stage(ctx context.Context, about string, actions []action, destroys bool) error {
 	dirs := []string{j.dir + "/changes"}
 	for _, a := range actions {
 		dirs = append(dirs, j.changeDir(a.n))
@@ -110,6 +111,9 @@ func (j journal) stage(ctx context.Context, about string, actions []action) erro
 		{Path: j.dir + "/lib.sh", Mode: 0o600, Data: []byte(steps.Lib + "\n" + hostLib)},
 		{Path: j.dir + "/run", Mode: 0o600, Data: []byte(j.run + "\n")},
 		{Path: j.dir + "/about", Mode: 0o600, Data: []byte(about)},
+	}
+	if destroys {
+		files = append(files, host.Upload{Path: j.dir + "/destroys", Mode: 0o600})
 	}
 	for _, a := range actions {
 		dir := j.changeDir(a.n)

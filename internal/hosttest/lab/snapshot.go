@@ -1,7 +1,9 @@
 package lab
 
 import (
+	"bytes"
 	_ "embed"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"os/exec"
@@ -72,12 +74,34 @@ func parseSnapshot(out string) Snapshot {
 			s[kind] += line + "\n"
 		default: // NAME, a tab, what it is like
 			name, value, _ := strings.Cut(line, "\t")
+			if kind == "container" {
+				value = sortMounts(value)
+			}
 			// The engine says "nothing" in several ways, and otherwise after its start.
 			value = nothing.ReplaceAllString(value, ":null")
 			s[kind+" "+name] = value
 		}
 	}
 	return s
+}
+
+// sortMounts puts the list of mounts at the end of what is told of a container in
+// order: the engine keeps it as a map, and tells it in any.
+func sortMounts(value string) string {
+	i := strings.LastIndex(value, " [")
+	if i < 0 {
+		return value
+	}
+	var mounts []json.RawMessage
+	if err := json.Unmarshal([]byte(value[i+1:]), &mounts); err != nil {
+		return value
+	}
+	slices.SortFunc(mounts, func(a, b json.RawMessage) int { return bytes.Compare(a, b) })
+	b, err := json.Marshal(mounts)
+	if err != nil {
+		return value
+	}
+	return value[:i+1] + string(b)
 }
 
 var nothing = regexp.MustCompile(`:(\[\]|\{\})`)

@@ -1,0 +1,98 @@
+package splice
+
+import (
+	"strings"
+
+	"github.com/aymanbagabas/go-udiff"
+)
+
+// TakeBack undoes in current what made after of before, and keeps what somebody
+// else changed since. Where somebody changed the very text that was put there, or
+// wrote where something would have to be put back, it leaves theirs and returns
+// in kept what was put there; where they took it out themselves there is nothing
+// left to do.
+//
+// It knows text, no language: the caller has the result looked at by whatever
+// reads the file.
+func TakeBack(before, after, current []byte) (edits []Edit, kept []string) {
+	ours := Between(after, before)
+	theirs := Between(after, current)
+	shift, next := 0, 0
+	for _, o := range ours {
+		for next < len(theirs) && theirs[next].Off+theirs[next].Len <= o.Off && !sameSpot(o, theirs[next]) {
+			shift += len(theirs[next].Text) - theirs[next].Len
+			next++
+		}
+		if next < len(theirs) {
+			t := theirs[next]
+			gone := o.Text == "" && t.Text == "" && t.Off <= o.Off && t.Off+t.Len >= o.Off+o.Len
+			switch {
+			case gone:
+				continue
+			case sameSpot(o, t), t.Off < o.Off+o.Len:
+				kept = append(kept, string(after[o.Off:o.Off+o.Len]))
+				continue
+			}
+		}
+		edits = append(edits, Edit{Off: o.Off + shift, Len: o.Len, Text: o.Text})
+	}
+	return edits, kept
+}
+
+// sameSpot reports whether both would put something at one and the same place:
+// nobody can tell what comes first.
+func sameSpot(o, t Edit) bool { return o.Len == 0 && t.Off <= o.Off && o.Off <= t.Off+t.Len }
+
+// Between are edits that make after of before: of whole lines, and of a change
+// within lines only the bytes that differ.
+func Between(before, after []byte) []Edit {
+	var out []Edit
+	for _, e := range udiff.Lines(string(before), string(after)) {
+		old, text, off := string(before[e.Start:e.End]), e.New, e.Start
+		if old != "" && text != "" {
+			head := commonPrefix(old, text)
+			old, text, off = old[head:], text[head:], off+head
+			tail := commonSuffix(old, text)
+			old, text = old[:len(old)-tail], text[:len(text)-tail]
+		}
+		if old != "" || text != "" {
+			out = append(out, Edit{Off: off, Len: len(old), Text: text})
+		}
+	}
+	return out
+}
+
+func commonPrefix(a, b string) int {
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	// Not within a character: an Edit's text is valid UTF-8.
+	for n > 0 && (n < len(a) && continues(a[n]) || n < len(b) && continues(b[n])) {
+		n--
+	}
+	return n
+}
+
+func commonSuffix(a, b string) int {
+	n := 0
+	for n < len(a) && n < len(b) && a[len(a)-1-n] == b[len(b)-1-n] {
+		n++
+	}
+	for n > 0 && continues(a[len(a)-n]) {
+		n--
+	}
+	return n
+}
+
+// continues reports whether c is not the first byte of a character in UTF-8.
+func continues(c byte) bool { return c&0xC0 == 0x80 }
+
+// Lines are the lines of texts, joined, for a person to look at.
+func Lines(texts []string) string {
+	var b strings.Builder
+	for _, t := range texts {
+		b.WriteString(strings.TrimRight(t, "\r\n") + "\n")
+	}
+	return b.String()
+}

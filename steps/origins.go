@@ -1,0 +1,138 @@
+package steps
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/splice"
+)
+
+// layer is what one run did to a file that somebody else wrote, as the host
+// remembers it (internal/engine/origins.sh).
+type layer struct {
+	Title  string // of the change: "nginx", "Synapse", "well-known"
+	Path   string // of the file
+	Before []byte
+	After  []byte
+}
+
+// queryOrigins lists the layers of a site, oldest first, in lines BEFORE AFTER
+// TITLE PATH parted by tabs; the first two are paths. What runs before the site was
+// last taken away did is none.
+func queryOrigins(site Site) host.Cmd {
+	return host.Sh(`cd "$1" 2>/dev/null || exit 0
+for r in runs/*."$2"; do
+	[ ! -e "$r/committed" ] || [ ! -e "$r/destroys" ] || exit 0
+done
+say() { # ABOUT BEFORE AFTER
+	{ IFS= read -r title && IFS= read -r path; } <"$1" && printf '%s\t%s\t%s\t%s\n' "$PWD/$2" "$PWD/$3" "$title" "$path"
+}
+for o in origins/"$2"/*; do
+	[ ! -e "$o/about" ] || say "$o/about" "$o/before" "$o/after"
+done
+for r in runs/*."$2"; do
+	[ -e "$r/committed" ] || continue
+	id=$(cat "$r/run")
+	for o in origins/"$2"/*."$id".*; do [ ! -e "$o" ] || continue 2; done
+	for f in "$r"/changes/*/*.foreign; do
+		[ ! -e "$f" ] || say "$f" "${f%.foreign}.old" "${f%.foreign}.new"
+	done
+done
+:`, Root, site.slug())
+}
+
+// foreignFacts are the files of others that hold something of a site.
+type foreignFacts struct {
+	layers []layer
+	files  map[string]host.File // as they are now, by the path in layers
+}
+
+// readForeign brings the layers that queryOrigins listed for changes of a title,
+// and the files as they are now.
+func readForeign(ctx context.Context, o host.Observer, listed host.Result, title string) (foreignFacts, error) {
+	f := foreignFacts{files: map[string]host.File{}}
+	var paths []string
+	for line := range strings.Lines(string(listed.Stdout)) {
+		p := strings.SplitN(strings.TrimRight(line, "\n"), "\t", 4)
+		if len(p) != 4 || p[2] != title {
+			continue
+		}
+		f.layers = append(f.layers, layer{Title: p[2], Path: p[3]})
+		paths = append(paths, p[0], p[1], p[3])
+	}
+	if len(paths) == 0 {
+		return f, nil
+	}
+	files, err := o.Read(ctx, paths...)
+	if err != nil {
+		return f, err
+	}
+	if len(files) != len(paths) {
+		return f, fmt.Errorf("read what earlier runs did: %d files for %d paths", len(files), len(paths))
+	}
+	for i := range f.layers {
+		before, after, now := files[3*i], files[3*i+1], files[3*i+2]
+		if !before.Exists || !after.Exists || before.Err != "" || after.Err != "" {
+			return f, fmt.Errorf("read what earlier runs did to %s: %s or %s cannot be read", now.Path, before.Path, after.Path)
+		}
+		f.layers[i].Before, f.layers[i].After = before.Data, after.Data
+		f.files[f.layers[i].Path] = now
+	}
+	return f, nil
+}
+
+// takeBack makes the edits that undo all layers, the newest first. What
+// somebody else changed since stays, and a finding says so.
+func (f foreignFacts) takeBack() (edits []FileEdit, findings []Finding, err error) {
+	var paths []string
+	for _, l := range f.layers {
+		if !slices.Contains(paths, l.Path) {
+			paths = append(paths, l.Path)
+		}
+	}
+	for _, p := range paths {
+		now := f.files[p]
+		switch {
+		case !now.Exists:
+			findings = append(findings, Finding{Note, p + " is not there any more: there is nothing to take back in it", ""})
+			continue
+		case now.Err != "" || !now.Mode.IsRegular():
+			findings = append(findings, Finding{Error, p + " cannot be read: " + orSelf(now.Err, "it is no regular file"), "see what became of it"})
+			continue
+		}
+		text := now.Data
+		var kept []string
+		for _, l := range slices.Backward(f.layers) {
+			if l.Path != p {
+				continue
+			}
+			back, k := splice.TakeBack(l.Before, l.After, text)
+			kept = append(kept, k...)
+			if text, err = splice.Apply(text, back); err != nil {
+				return nil, nil, fmt.Errorf("take back what was done to %s: %w", p, err)
+			}
+		}
+		if len(kept) > 0 {
+			findings = append(findings, Finding{Warning, "somebody else changed in " + p + " what ecdeploy had put there; theirs stays", "look for it, and take it out by hand if nothing needs it. It was:\n" + maskSecrets(splice.Lines(kept))})
+		}
+		if json.Valid(now.Data) && !json.Valid(text) {
+			findings = append(findings, Finding{Error, p + " would be no JSON any more without what ecdeploy put there", "take " + rtcFociName + " out by hand, then run ecdeploy again"})
+			continue
+		}
+		if back := splice.Between(now.Data, text); len(back) > 0 {
+			e, err := foreignFile(now.Real, now.Data, back)
+			if err != nil {
+				return nil, nil, err
+			}
+			edits = append(edits, e)
+		}
+	}
+	return edits, findings, nil
+}
+
+// rtcFociName is the key of the client well-known that announces back ends.
+const rtcFociName = "org.matrix.msc4143.rtc_foci"
