@@ -191,6 +191,8 @@ func (e FileEdit) result(f host.File, keys Keys) ([]byte, error) {
 		return nil, fmt.Errorf("read %s: %s", e.Path, f.Err)
 	}
 	switch {
+	case e.Before == "" && !f.Exists && f.Real != e.Path:
+		return nil, fmt.Errorf("%s is reached through a symlink and would be %s\nhint: ecdeploy writes its own files through no symlink; make the folder a real one, or a bind mount", e.Path, f.Real)
 	case f.Exists != (e.Before != ""), f.Exists && f.Real != e.Path, f.Exists && !e.is(f.Data, keys):
 		return nil, fmt.Errorf("%s: %w", e.Path, ErrDrift)
 	case e.Remove:
@@ -234,7 +236,7 @@ func placeEdits(dirs []Dir, edits []FileEdit) string {
 	for i, e := range edits {
 		p := shellescape.Quote(e.Path)
 		if e.Remove {
-			lines = append(lines, fmt.Sprintf("ec_unchanged %d %s || exit 75", i, p), fmt.Sprintf("rm -f -- %s && ec_sync %s || exit 1", p, shellescape.Quote(path.Dir(e.Path))))
+			lines = append(lines, fmt.Sprintf("ec_unchanged %d %s || exit 75", i, p), "ec_remove "+p+" || exit 1")
 			continue
 		}
 		own := ""

@@ -21,7 +21,7 @@ ec_note() {
 ec_conflict() { : >"$R/conflict"; ec_note "conflict: $*"; }
 
 # ec_same A B: both regular files, byte for byte alike.
-ec_same() { [ -f "$1" ] && [ -f "$2" ] && [ ! -L "$1" ] && cmp -s -- "$1" "$2"; }
+ec_same() { [ -f "$1" ] && [ -f "$2" ] && [ ! -L "$1" ] && [ ! -L "$2" ] && cmp -s -- "$1" "$2"; }
 
 # ec_save K PATH DIGEST: keep PATH, or that there is none, as before-image K. It
 # must still be what the change was made on: DIGEST, SHA-256 or "" for no file.
@@ -58,19 +58,38 @@ ec_unchanged() {
 	fi
 }
 
-# ec_private DIR: a new folder in DIR that only root can enter, and cd there.
-ec_private() {
-	T=$(mktemp -d "$1/.ecdeploy.XXXXXX") && cd -P -- "$T" && [ "$(pwd -P)" = "$T" ]
+# ec_enter DIR: cd to where DIR was when the plan was made, through no symlink.
+# Whoever else can write a folder on the way could have put one there.
+ec_enter() {
+	cd -P -- "$1" || return 1
+	[ "$(readlink /proc/self/cwd)" = "$1" ] || { echo "$1 is reached through a symlink now" >&2; return 1; }
 }
 
-# ec_install SRC DST: DST becomes a copy of SRC with all its attributes, by rename.
+# ec_within DIR: cd into a folder that ec_private made. Nobody else can put
+# anything into it or move it out of its parent, so .. stays what it was.
+ec_within() {
+	ec_enter "$1" && case $(stat -c '%u %a' .) in "$(id -u)"\ 700 | "$(id -u)"\ 2700) ;; *) return 1 ;; esac
+}
+
+# ec_private DIR: a new folder in DIR that only root can enter, and cd there.
+ec_private() { ec_enter "$1" && T=$(mktemp -d .ecdeploy.XXXXXX) && ec_within "${1%/}/$T"; }
+
+# ec_tidy: leave that folder and remove it. With rm -r somebody who can write
+# DIR could put a folder of theirs in its place.
+ec_tidy() { rm -f ./f && T=$(readlink /proc/self/cwd) && cd .. && rmdir -- "${T##*/}" && ec_sync .; }
+
+# ec_install SRC DST: DST becomes a copy of SRC with all its attributes, by
+# rename, and never what a symlink at DST points to.
 ec_install() (
 	ec_private "$(dirname -- "$2")" || exit 1
-	cp -a -- "$1" ./f && ec_sync ./f && mv -f -- ./f "$2"
+	cp -a -- "$1" ./f && ec_sync ./f && mv -fT -- ./f "../${2##*/}"
 	rc=$?
-	cd / && rm -rf -- "$T" && ec_sync "$(dirname -- "$2")"
+	ec_tidy
 	exit $rc
 )
+
+# ec_remove PATH: it goes.
+ec_remove() (ec_enter "$(dirname -- "$1")" && rm -f -- "./${1##*/}" && ec_sync .)
 
 # ec_place K PATH MODE UID GID [own]: put J/K.new at PATH. A file that is there
 # keeps its owner, mode and attributes; a new one, and one of our own, gets
@@ -87,8 +106,8 @@ ec_place() (
 			ec_like "$J/$1.old" ./f || rc=1
 		fi
 	fi
-	[ $rc = 0 ] && ec_sync ./f && mv -f -- ./f "$2" || rc=1
-	cd / && rm -rf -- "$T" && ec_sync "$(dirname -- "$2")"
+	[ $rc = 0 ] && ec_sync ./f && mv -fT -- ./f "../${2##*/}" || rc=1
+	ec_tidy
 	exit $rc
 )
 
@@ -104,6 +123,7 @@ ec_like() {
 # and owner, and what is remembered of it.
 ec_mkdir() {
 	if [ -d "$1" ]; then
+		[ ! -L "$1" ] || { echo "$1 is a symlink now" >&2; return 1; }
 		[ "$(ec_attrs "$1")" != "${2#0} $3 $4" ] || return 0
 		grep -qsxF -- "$1" "$J/dirs" || printf '%s %s\n' "$(ec_attrs "$1")" "$1" >>"$J/attrs" && ec_sync "$J/attrs" || return 1
 		chown "$3:$4" "$1" && chmod "$2" "$1"
@@ -129,7 +149,7 @@ ec_undo_files() {
 	for f; do
 		# What was cut before it could tidy up.
 		for d in "$(dirname -- "$f")"/.ecdeploy.??????; do
-			[ ! -e "$d" ] || rm -rf -- "$d" || return 1
+			[ ! -d "$d" ] || (! ec_within "$d" 2>/dev/null || ec_tidy) || return 1
 		done
 	done
 	ec_k=0
@@ -153,7 +173,7 @@ ec_undo_file() {
 	[ -e "$J/$1.saved" ] && ! ec_unchanged "$1" "$2" || return 0
 	: >"$J/restored" && ec_sync "$J/restored" "$J" || return 1
 	if [ -e "$J/$1.absent" ]; then
-		rm -f -- "$2" && ec_sync "$(dirname -- "$2")" && ec_note "removed $2"
+		ec_remove "$2" && ec_note "removed $2"
 	else
 		ec_install "$J/$1.old" "$2" && ec_note "restored $2"
 	fi
