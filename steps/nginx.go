@@ -373,6 +373,9 @@ func (w *nginxWriter) remove(path string) {
 // foreign adds the one line each to the server blocks of a file.
 func (w *nginxWriter) foreign(file nginxFile, steps []func([]byte) ([]splice.Edit, error)) {
 	edits, err := splice.Chain(file.data, steps...)
+	if err == nil && len(edits) > 0 && file.loose != "" {
+		err = looseLink(file.loose)
+	}
 	if err == nil && len(edits) > 0 {
 		var e FileEdit
 		if e, err = foreignFile(file.real, file.data, edits); err == nil {

@@ -21,6 +21,7 @@ type nginxTree struct {
 type nginxFile struct {
 	path   string
 	real   string
+	loose  string // as in host.File
 	data   []byte
 	err    string // why it could not be read
 	parsed []*splice.Directive
@@ -44,7 +45,7 @@ func (t *nginxTree) load(asked []string, files []host.File) {
 	t.asked = append(t.asked, asked...)
 	for _, f := range files {
 		if f.Exists && (f.Mode.IsRegular() || f.Err != "") {
-			t.files[f.Path] = nginxFile{path: f.Path, real: f.Real, data: f.Data, err: f.Err}
+			t.files[f.Path] = nginxFile{path: f.Path, real: f.Real, loose: f.Loose, data: f.Data, err: f.Err}
 		}
 	}
 	t.walk()

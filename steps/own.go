@@ -2,6 +2,7 @@ package steps
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"regexp"
 	"strings"
@@ -29,6 +30,12 @@ func look(ctx context.Context, o host.Observer, paths []string, cmds ...host.Cmd
 		files[f.Path] = f
 	}
 	return files, all, results, nil
+}
+
+// looseLink says why a file behind a symlink is not edited: who can turn the
+// symlink elsewhere would choose what root writes to.
+func looseLink(link string) error {
+	return fmt.Errorf("the symlink %s could be turned elsewhere by others than root; let it and its folder belong to root", link)
 }
 
 // ownFile is the edit that makes a file of our own say text; needed is false

@@ -20,8 +20,9 @@ const interruptSynapse = "Synapse restarts: clients wait until it is up again"
 // configFile is one of the files that Synapse merges, in the order in which it
 // reads them.
 type configFile struct {
-	Path string // symlinks resolved
-	Data []byte
+	Path  string // symlinks resolved
+	Data  []byte
+	Loose string // as in host.File
 }
 
 type synapseFacts struct {
@@ -110,7 +111,7 @@ func (f *synapseFacts) load(files []host.File) {
 		case file.Err != "":
 			f.problem = file.Path + ": " + file.Err
 		default:
-			f.files = append(f.files, configFile{file.Real, file.Data})
+			f.files = append(f.files, configFile{file.Real, file.Data, file.Loose})
 		}
 	}
 }

@@ -189,6 +189,9 @@ func (s settings) edit(files []configFile) ([]FileEdit, error) {
 		if len(todo[i]) == 0 {
 			continue
 		}
+		if file.Loose != "" {
+			return nil, fmt.Errorf("%s: %w", file.Path, looseLink(file.Loose))
+		}
 		edits, err := splice.Chain(file.Data, todo[i]...)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", file.Path, err)

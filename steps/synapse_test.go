@@ -42,7 +42,7 @@ func synapseFound(files ...string) synapseFacts {
 		if files[i] == "homeserver.yaml" {
 			p = hsPath
 		}
-		f.files = append(f.files, configFile{p, []byte(files[i+1])})
+		f.files = append(f.files, configFile{Path: p, Data: []byte(files[i+1])})
 	}
 	return f
 }
@@ -239,10 +239,10 @@ func TestSynapseRefuses(t *testing.T) {
 			f.files[0].Data = append(f.files[0].Data, "instance_map:\n  main: {host: localhost, port: 9093}\n  event_persister1: {host: localhost, port: 9094}\n"...)
 		}, "error: Synapse has workers on h (event_persister1)", "external"},
 		{"redis, which only workers need", func(f *synapseFacts) {
-			f.files = append(f.files, configFile{synapseDir + "/conf.d/redis.yaml", []byte("redis:\n  enabled: yes\n")})
+			f.files = append(f.files, configFile{Path: synapseDir + "/conf.d/redis.yaml", Data: []byte("redis:\n  enabled: yes\n")})
 		}, "error: Synapse has workers on h (redis is enabled", "external"},
 		{"another server name", func(f *synapseFacts) {
-			f.files = append(f.files, configFile{synapseDir + "/conf.d/server_name.yaml", []byte("server_name: matrix.other.org\n")})
+			f.files = append(f.files, configFile{Path: synapseDir + "/conf.d/server_name.yaml", Data: []byte("server_name: matrix.other.org\n")})
 		}, "error: Synapse on h is the homeserver of matrix.other.org, not of " + testSite().Name, `site "matrix.other.org"`},
 		{"mdad's unit", func(f *synapseFacts) {
 			f.unit.Configs = nil

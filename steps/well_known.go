@@ -41,6 +41,10 @@ func WellKnownOnDisk(site Site, c WellKnownFile) Step {
 			if len(edits) == 0 {
 				break
 			}
+			if f.Loose != "" {
+				d.Findings = []Finding{refusal(c.Path, looseLink(f.Loose))}
+				break
+			}
 			e, err := foreignFile(f.Real, f.Data, edits)
 			if err != nil {
 				return d, err

@@ -49,6 +49,7 @@ func (r Result) OK() bool { return r.Code == 0 }
 type File struct {
 	Path   string // as asked for; for a glob, the path that matched
 	Real   string // Path with all symlinks resolved; equal to Path where none is
+	Loose  string // first symlink on the way that others than root could turn elsewhere; "" for none
 	Exists bool
 	Mode   fs.FileMode // type and permission bits of Real
 	UID    int

@@ -28,7 +28,9 @@ f() {
 		r=$(readlink -f -- "$p" && echo /) || r=$p//
 		printf 'r '
 		r=${r%/}
-		b "${r%?}"
+		r=${r%?}
+		b "$r"
+		if [ "$r" != "$p" ]; then l "$p"; fi
 		if s=$(stat -L -c 's %f %u %g
 u %U
 g %G' -- "$p" 2>/dev/null); then
@@ -53,6 +55,34 @@ g %G' -- "$p" 2>/dev/null); then
 	done
 }
 b() { printf %s "$1" | base64 | tr -d '\n'; echo; }
+# l PATH: the first symlink on the way that somebody else could turn elsewhere,
+# theirs or in a folder that they can write.
+l() {
+	d='' n=0 left=$1
+	while [ -n "$left" ] && [ $n -lt 40 ]; do
+		c=${left%%/*}
+		case $left in */*) left=${left#*/} ;; *) left= ;; esac
+		case $c in '' | .) continue ;; ..) d=${d%/*} && continue ;; esac
+		if [ ! -L "$d/$c" ]; then
+			d=$d/$c
+			continue
+		fi
+		n=$((n + 1))
+		case $(stat -c %u -- "$d/$c" 2>/dev/null):$(stat -c '%u %g %a' -- "$d/" 2>/dev/null) in
+		$(id -u):$(id -u)\ *\ [1357]??? | $(id -u):$(id -u)\ *[0145][0145] | $(id -u):$(id -u)\ 0\ *[0145]) ;;
+		*)
+			printf 't '
+			b "$d/$c"
+			return
+			;;
+		esac
+		t=$(readlink -- "$d/$c" && echo /) || return
+		t=${t%/}
+		t=${t%?}
+		case $t in /*) d='' ;; esac
+		left=$t/$left
+	done
+}
 `
 
 // readRequest is the script that reads paths.
@@ -118,6 +148,8 @@ func parseFiles(out []byte) ([]File, error) {
 			f.Path, err = decode(value)
 		case "r":
 			f.Real, err = decode(value)
+		case "t":
+			f.Loose, err = decode(value)
 		case "s":
 			f.Exists = true
 			err = parseStat(value, &f)

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -252,6 +253,59 @@ func TestReadFiles(t *testing.T) {
 		}
 		if d := cmp.Diff(want, got); d != "" {
 			t.Error(d)
+		}
+	})
+}
+
+// The first symlink on the way that somebody else could turn elsewhere is named.
+func TestLooseSymlinks(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("makes files of other users")
+	}
+	const nobody = 65534
+	eachShell(t, func(t *testing.T, s *shell) {
+		dir := t.TempDir()
+		for name, mode := range map[string]os.FileMode{"ours": 0o755, "theirs": 0o755, "open": 0o777, "group": 0o775, "sticky": 0o777 | os.ModeSticky} {
+			if err := errors.Join(os.Mkdir(dir+"/"+name, mode), os.Chmod(dir+"/"+name, mode)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for link, to := range map[string]string{"ours/a": "b", "ours/b": "../ours/file", "ours/theirs": "file", "theirs/a": "../ours/file", "open/a": "../ours/file", "group/a": "../ours/file",
+			"sticky/a": "../ours/file", "sticky/theirs": "../ours/file", "ours/far": "../theirs/a", "ours/circle": "circle", "ours/dir": dir + "/theirs"} {
+			if err := os.Symlink(to, dir+"/"+link); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write(t, dir+"/ours/file", "x")
+		write(t, dir+"/theirs/file", "x")
+		for _, p := range []string{"/theirs", "/ours/theirs", "/sticky/theirs", "/theirs/file"} {
+			if err := os.Lchown(dir+p, nobody, nobody); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Lchown(dir+"/group", 0, nobody); err != nil {
+			t.Fatal(err)
+		}
+		want := map[string]string{"ours/file": "", "theirs/file": "", "ours/a": "", "ours/dir/file": "", "ours/../ours/./a": "", "sticky/a": "", "ours/circle": "",
+			"ours/theirs": "ours/theirs", "theirs/a": "theirs/a", "open/a": "open/a", "group/a": "group/a", "sticky/theirs": "sticky/theirs", "ours/far": "theirs/a", "ours/dir/a": "theirs/a"}
+		var paths []string
+		for p := range want {
+			paths = append(paths, dir+"/"+p)
+		}
+		files, err := readFiles(t.Context(), paths, func(ctx context.Context, r request) (Result, error) {
+			res, err := s.do(ctx, laneQuery, []request{r})
+			if err != nil {
+				return Result{}, err
+			}
+			return res[0], nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			if got := strings.TrimPrefix(f.Loose, dir+"/"); got != want[strings.TrimPrefix(f.Path, dir+"/")] {
+				t.Errorf("%s: loose is %q", f.Path, got)
+			}
 		}
 	})
 }
