@@ -297,6 +297,23 @@ ec_undo_ufw() {
 	rm -f -- "$J/ufw.undoing" && ec_note "ran: ufw $*"
 }
 
+# ec_undo_ufw_delete ARG...: likewise for a rule that was deleted, which ufw puts
+# behind all others again; the kernel gets them in the order of the rule files, as
+# ufw itself would load them.
+ec_undo_ufw_delete() {
+	if [ ! -e "$J/ufw.loading" ]; then
+		ec_unchanged user /etc/ufw/user.rules && ec_unchanged user6 /etc/ufw/user6.rules && return 0
+		: >"$J/ufw.loading" && ec_sync "$J/ufw.loading" "$J" || return 1
+	fi
+	ec_undo_ufw "$@" || return 1
+	# Each chain that the files name is emptied and filled anew, at once.
+	if ec_unchanged user /etc/ufw/user.rules && ec_unchanged user6 /etc/ufw/user6.rules; then
+		iptables-restore -n </etc/ufw/user.rules || return 1
+		! grep -qsi '^IPV6=yes' /etc/default/ufw || ip6tables-restore -n </etc/ufw/user6.rules || return 1
+	fi
+	rm -f -- "$J/ufw.loading"
+}
+
 # ec_container NAME FORMAT: one fact of a container; fails where there is none.
 ec_container() { docker container inspect --format "$2" -- "$1" 2>/dev/null; }
 

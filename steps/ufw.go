@@ -264,13 +264,13 @@ func ufwCommands(site Site, o opening) (add, del []string) {
 	return slices.Concat(rule, []string{"comment", ufwComment(site)}), slices.Concat([]string{"--force", "delete"}, rule)
 }
 
-// ufwChange runs ufw with do, and on an undo with back.
-func ufwChange(verb string, o opening, do, back []string) Change {
+// ufwChange runs ufw with do, and undo with back.
+func ufwChange(verb string, o opening, do []string, undo string, back []string) Change {
 	return &Exec{
 		Verb: verb, Title: "ufw allow " + o.String(),
 		SaveText: "ec_save_ufw",
 		DoText:   "ufw " + shellescape.QuoteCommand(do) + " >/dev/null && ec_keep_ufw",
-		UndoText: "ec_undo_ufw " + shellescape.QuoteCommand(back),
+		UndoText: undo + " " + shellescape.QuoteCommand(back),
 	}
 }
 
@@ -278,13 +278,13 @@ func ufwChange(verb string, o opening, do, back []string) Change {
 // there, so deleting it takes away nothing of anybody else's.
 func ufwAllow(site Site, o opening) Change {
 	add, del := ufwCommands(site, o)
-	return ufwChange("+", o, add, del)
+	return ufwChange("+", o, add, "ec_undo_ufw", del)
 }
 
 // ufwDelete takes away a rule of our own that nothing needs any more.
 func ufwDelete(site Site, o opening) Change {
 	add, del := ufwCommands(site, o)
-	return ufwChange("-", o, del, add)
+	return ufwChange("-", o, del, "ec_undo_ufw_delete", add)
 }
 
 // parseStatus reads `ufw status verbose`.

@@ -50,6 +50,7 @@ var scenarios = map[string]struct {
 	"update":        {ready: []string{"one"}, command: []string{"apply", "--yes"}, plan: "two", hosts: 1},
 	"failed update": {ready: []string{"one"}, command: []string{"apply", "--yes"}, plan: "two", fail: "confirm", hosts: 1},
 	"rollback":      {ready: []string{"one", "two"}, command: []string{"rollback", "--yes"}, plan: "two", hosts: 1},
+	"destroy":       {ready: []string{"one"}, command: []string{"destroy", "--yes"}, plan: "one", hosts: 1},
 	"two hosts":     {command: []string{"apply", "--yes"}, plan: "split", hosts: 2},
 }
 
