@@ -159,7 +159,9 @@ func (s SitePlan) SameChanges(t SitePlan) (bool, error) {
 	return bytes.Equal(a, b), nil
 }
 
-// Hash is the SHA-256, in hex, of all that the plan of the site would do.
+// Hash is the SHA-256, in hex, of what the plan would do on its hosts: two plans
+// of a site have the same one just where SameChanges holds. It is still the same
+// after the plan was written as JSON and read again, and tells no secret.
 func (s SitePlan) Hash() (string, error) {
 	b, err := s.changes()
 	if err != nil {
@@ -169,6 +171,7 @@ func (s SitePlan) Hash() (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
+// changes is the encoding by which plans of a site are compared.
 func (s SitePlan) changes() ([]byte, error) {
 	all := map[string]Changes{}
 	for _, h := range s.Hosts {

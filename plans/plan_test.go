@@ -1,0 +1,63 @@
+package plans
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/steps"
+)
+
+// somePlan changes a file and a container on one host.
+func somePlan() SitePlan {
+	return SitePlan{Site: "x.test", Hosts: []HostPlan{{Host: "h", Steps: []StepPlan{
+		{Stage: StageSFU, Step: "livekit", Changes: Changes{&steps.Container{
+			Site: "x.test", Spec: host.ContainerSpec{Name: "livekit-sfu", Image: "livekit:1"}, Why: []string{"not there yet"},
+			Edits: []steps.FileEdit{{Path: "/etc/ecdeploy/x.test/sfu/keys.yaml", Text: steps.Text{{Ref: steps.RefKey}, {Lit: ": "}, {Ref: steps.RefSecret}}, Own: true, Mode: 0o640}},
+		}}},
+		{Stage: StageProxy, Step: "nginx", Changes: Changes{&steps.Files{
+			Title: "nginx", Edits: []steps.FileEdit{{Path: "/etc/nginx/site", Before: "b", After: "a", Diff: "-\xfcber <uns> \\ufffd\n"}},
+		}}},
+	}}}}
+}
+
+// The hash is that of the changes alone, and the same after a plan was saved.
+func TestHash(t *testing.T) {
+	hash := func(s SitePlan) string {
+		t.Helper()
+		h, err := s.Hash()
+		if err != nil || len(h) != 64 {
+			t.Fatalf("hash %q, %v", h, err)
+		}
+		return h
+	}
+	want := hash(somePlan())
+	b, err := json.Marshal(somePlan())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var read SitePlan
+	if err := json.Unmarshal(b, &read); err != nil {
+		t.Fatal(err)
+	}
+	if same, err := somePlan().SameChanges(read); !same || err != nil || hash(read) != want {
+		t.Errorf("after JSON: the same changes: %v, %v; the same hash: %v", same, err, hash(read) == want)
+	}
+
+	other := somePlan()
+	other.Keys = steps.Keys{Key: host.NewSecret("k"), Secret: host.NewSecret("s")}
+	other.Hosts[0].Steps[1].Findings = []Finding{{Severity: steps.Note, Summary: "n"}}
+	other.Hosts[0].Steps[1].Checks = []steps.Check{{Name: "c"}}
+	if hash(other) != want {
+		t.Error("findings, checks or credentials count")
+	}
+	other.Hosts[0].Host = "i"
+	if hash(other) == want {
+		t.Error("the same changes on another host have the same hash")
+	}
+	other = somePlan()
+	other.Hosts[0].Steps[1].Changes = nil
+	if hash(other) == want {
+		t.Error("a change less makes no difference")
+	}
+}
