@@ -45,7 +45,14 @@ func Load(path string, opts LoadOptions) (*File, Mistakes) {
 	if err != nil {
 		return nil, Mistakes{{Severity: SeverityError, File: path, Summary: err.Error(), Detail: "give the path of a plan file"}}
 	}
-	return load(path, src, opts)
+	if IsSaved(src) {
+		return nil, Mistakes{savedMistake(path, src)}
+	}
+	f, mistakes := load(path, src, opts)
+	if f != nil {
+		f.Sum = sumOf(src)
+	}
+	return f, mistakes
 }
 
 func load(path string, src []byte, opts LoadOptions) (*File, Mistakes) {

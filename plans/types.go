@@ -17,6 +17,7 @@ type Pos struct {
 // File is a whole plan file, decoded, checked and with defaults filled in.
 type File struct {
 	Path  string
+	Sum   string // SHA-256 of the file as it was read, in hex
 	Hosts []Host // in the order of the file
 	Sites []Site
 }
