@@ -33,9 +33,10 @@ type app struct {
 	sshConfig  string
 	knownHosts []string
 	verbose    int
-	recover    bool // apply --recover
-	noRevert   bool // apply --no-revert
-	destroys   bool // the command is destroy
+	recover    bool       // apply --recover
+	noRevert   bool       // apply --no-revert
+	destroys   bool       // the command is destroy
+	saved      *savedPlan // what apply was given; nil for a plan file
 }
 
 func (a *app) text() *view.Text { return view.NewText(a.out, a.colored()) }

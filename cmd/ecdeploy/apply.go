@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,9 +25,9 @@ import (
 func (a *app) applyCmd() *cobra.Command {
 	var yes bool
 	c := &cobra.Command{
-		Use: "apply FILE", Short: "Make hosts what the plan file says, or leave them as they are", Args: cobra.ExactArgs(1),
+		Use: "apply FILE", Short: "Make hosts what a plan file or a saved plan says, or leave them as they are", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			f, err := a.load(args[0], false)
+			f, err := a.loadToApply(args[0])
 			if err != nil {
 				return err
 			}
@@ -63,6 +62,9 @@ func (a *app) apply(ctx context.Context, f *plans.File, yes bool) error {
 		return err
 	}
 	a.warnOfDoubt(past)
+	if err := a.checkDrift(p); err != nil {
+		return err
+	}
 	if err := a.show(p); err != nil {
 		return err
 	}
@@ -101,7 +103,7 @@ func (a *app) applyAll(ctx context.Context, s *session, p plans.Plan, yes bool) 
 			defer close(done[i])
 			again := false
 			for j, before := range sites[:i] {
-				if p.Sites[j].Empty() || !slices.ContainsFunc(site.HostNames(), func(h string) bool { return slices.Contains(before.HostNames(), h) }) {
+				if p.Sites[j].Empty() || !shareHost(site, before) {
 					continue
 				}
 				<-done[j]
@@ -168,6 +170,9 @@ func (a *app) planAgain(ctx context.Context, s *session, site plans.Site, p *pla
 	if err != nil || same {
 		return err
 	}
+	if err := a.checkAgain(site); err != nil {
+		return err
+	}
 	*p = again
 	if err := a.show(plans.Plan{Sites: []plans.SitePlan{again}}); err != nil {
 		return err
@@ -184,6 +189,8 @@ func outcome(err error) string {
 		return "failed; the rollback is not complete"
 	case errors.Is(err, engine.ErrRolledBack):
 		return "failed; every host is as before"
+	case errors.Is(err, errDrift):
+		return "not begun; to be planned again"
 	}
 	return "failed; nothing was changed"
 }

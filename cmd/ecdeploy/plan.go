@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -27,27 +29,14 @@ func (a *app) validateCmd() *cobra.Command {
 
 func (a *app) planCmd() *cobra.Command {
 	var detailed bool
+	var out string
 	c := &cobra.Command{
 		Use: "plan FILE", Short: "Show what apply would change", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			f, err := a.load(args[0], false)
-			if err != nil {
-				return err
-			}
-			s, err := a.connect(c.Context(), f)
-			if err != nil {
-				return err
-			}
-			defer s.Close()
-			p, past, err := s.planAll(c.Context())
-			if err != nil {
-				return err
-			}
-			a.warnOfDoubt(past)
-			if err := a.show(p); err != nil {
-				return err
-			}
+			p, err := a.plan(c.Context(), args[0], out)
 			switch {
+			case err != nil:
+				return err
 			case blocked(p):
 				return exitCode(exitError)
 			case detailed && !p.Empty():
@@ -57,7 +46,45 @@ func (a *app) planCmd() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit with 2 when there are changes")
+	c.Flags().StringVar(&out, "out", "", "save the plan to `FILE`, for apply to do this and nothing else")
 	return c
+}
+
+// plan makes and shows the plan of a plan file, and saves it where out is given.
+func (a *app) plan(ctx context.Context, path, out string) (plans.Plan, error) {
+	if out != "" {
+		if err := checkOut(out); err != nil {
+			return plans.Plan{}, err
+		}
+		// What a plan holds of the laptop's paths must mean the same wherever
+		// it is applied from.
+		abs, err := filepath.Abs(path)
+		if err != nil {
+			return plans.Plan{}, fmt.Errorf("find %s: %w", path, err)
+		}
+		path = abs
+	}
+	f, err := a.load(path, false)
+	if err != nil {
+		return plans.Plan{}, err
+	}
+	s, err := a.connect(ctx, f)
+	if err != nil {
+		return plans.Plan{}, err
+	}
+	defer s.Close()
+	p, past, err := s.planAll(ctx)
+	if err != nil {
+		return p, err
+	}
+	a.warnOfDoubt(past)
+	if err := a.show(p); err != nil {
+		return p, err
+	}
+	if out != "" {
+		err = a.save(out, f, p)
+	}
+	return p, err
 }
 
 func (a *app) show(p plans.Plan) error {

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/emdecloud/ecdeploy/plans"
 )
 
 func TestMain(m *testing.M) {
@@ -27,5 +29,23 @@ func TestScripts(t *testing.T) {
 			e.Setenv("HOME", e.WorkDir)
 			return os.WriteFile(e.Cd+"/hosts.example.hcl", reference, 0o600)
 		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"save-plan": savePlan},
 	})
+}
+
+// savePlan is `save-plan OUT FILE [NAME=VALUE] [LIMIT]`: a saved plan that
+// changes nothing, as `ecdeploy plan -out` writes it where there are hosts.
+func savePlan(ts *testscript.TestScript, _ bool, args []string) {
+	a := &app{out: ts.Stdout(), err: ts.Stderr()}
+	if len(args) > 2 && args[2] != "" {
+		a.vars = args[2:3]
+	}
+	a.limit = args[min(3, len(args)):]
+	f, err := a.load(ts.MkAbs(args[1]), false)
+	ts.Check(err)
+	var p plans.Plan
+	for _, s := range f.Sites {
+		p.Sites = append(p.Sites, plans.SitePlan{Site: s.ServerName})
+	}
+	ts.Check(a.save(ts.MkAbs(args[0]), f, p))
 }

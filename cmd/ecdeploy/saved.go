@@ -1,0 +1,250 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/view"
+	"github.com/emdecloud/ecdeploy/plans"
+)
+
+// errDrift says that what would be done is not what was saved. The caller does
+// not begin it.
+var errDrift = errors.New("what the plan was made on has changed, so it is not begun")
+
+// savedPlan is the saved plan that apply was given.
+type savedPlan struct {
+	*plans.Saved
+	path string
+}
+
+// checkOut refuses to overwrite what is no saved plan, before any host is asked.
+func checkOut(out string) error {
+	st, err := os.Stat(out)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("-out: %w", err)
+	}
+	if st.Mode().IsRegular() {
+		b, err := os.ReadFile(out)
+		if err != nil {
+			return fmt.Errorf("-out: %w", err)
+		}
+		if len(b) == 0 || plans.IsSaved(b) {
+			return nil
+		}
+	}
+	return fmt.Errorf("-out: %s is there already and is no saved plan\nhint: give a name that nothing has", out)
+}
+
+// save writes a plan to be applied later; one that is blocked cannot be.
+func (a *app) save(out string, f *plans.File, p plans.Plan) error {
+	if blocked(p) {
+		fmt.Fprintf(a.err, "not saved to %s: errors forbid to apply this plan\n", out)
+		return nil
+	}
+	s, err := plans.NewSaved(f, p)
+	if err != nil {
+		return err
+	}
+	s.Version, s.Made, s.By, s.Vars, s.Limit = version, now().UTC().Truncate(time.Second), madeBy(), a.varNames(), a.limit
+	b, err := s.Encode()
+	if err != nil {
+		return err
+	}
+	if err := replaceFile(out, b); err != nil {
+		return fmt.Errorf("save the plan: %w", err)
+	}
+	if !a.json {
+		fmt.Fprintf(a.out, "Saved to %s. This and nothing else: ecdeploy apply %s\n", out, out)
+	}
+	a.noteShared(f, p)
+	return nil
+}
+
+// noteShared names the sites whose plans are likely not the saved ones any more
+// once the site before them was applied.
+func (a *app) noteShared(f *plans.File, p plans.Plan) {
+	for i, site := range f.Sites {
+		for j, before := range f.Sites[:i] {
+			if !p.Sites[i].Empty() && !p.Sites[j].Empty() && shareHost(site, before) {
+				fmt.Fprintf(a.err, "note: %s shares a host with %s: if that one changes its plan, it is not begun and must be planned again\n", site.ServerName, before.ServerName)
+				break
+			}
+		}
+	}
+}
+
+// shareHost reports whether two sites have a host in common.
+func shareHost(a, b plans.Site) bool {
+	return slices.ContainsFunc(a.HostNames(), func(h string) bool { return slices.Contains(b.HostNames(), h) })
+}
+
+// varNames are the variables that -var gives, sorted, each once.
+func (a *app) varNames() []string {
+	names := map[string]bool{}
+	for _, v := range a.vars {
+		name, _, _ := strings.Cut(v, "=")
+		names[name] = true
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// madeBy is the person and the laptop.
+func madeBy() string {
+	who, machine := "unknown", "unknown"
+	if u, err := user.Current(); err == nil {
+		who = u.Username
+	}
+	if name, err := os.Hostname(); err == nil {
+		machine = name
+	}
+	return who + "@" + machine
+}
+
+// replaceFile puts a file that only its owner can read in the place of path.
+func replaceFile(path string, b []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // its mode is 0600
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name()) // the error that matters is said
+	}
+	return err
+}
+
+// loadToApply reads a plan file, or a saved plan and the plan file inside it.
+func (a *app) loadToApply(path string) (*plans.File, error) {
+	b, err := os.ReadFile(path)
+	if err != nil || !plans.IsSaved(b) {
+		return a.load(path, false) // which says what is wrong
+	}
+	s, err := plans.DecodeSaved(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	a.saved = &savedPlan{s, path}
+	if err := a.given(); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	changed := fmt.Errorf("%s: %s was changed since the plan was made of it\n%s", path, s.PlanFile, a.saved.again())
+	switch sum, err := plans.Sum(s.PlanFile); {
+	case err != nil:
+		return nil, fmt.Errorf("%s: the plan file that it was made of cannot be read: %w\n%s", path, err, a.saved.again())
+	case sum != s.Sum:
+		return nil, changed
+	}
+	f, err := a.load(s.PlanFile, false)
+	if err != nil {
+		return nil, err
+	}
+	if f.Sum != s.Sum { // between the two looks
+		return nil, changed
+	}
+	if moved := s.Elsewhere(f); len(moved) > 0 {
+		return nil, fmt.Errorf("%s: it was made for another address, port or jump of host %s\n%s", path, strings.Join(moved, ", "), a.saved.again())
+	}
+	if !a.json {
+		fmt.Fprintf(a.err, "saved plan of %s by %s, of %s\n", s.Made.Format(time.RFC3339), host.Clean(s.By), host.Clean(s.PlanFile))
+	}
+	return f, nil
+}
+
+// given takes --limit from the saved plan, and wants the variables that it was
+// made with: their values are not in it.
+func (a *app) given() error {
+	s := a.saved
+	if len(a.limit) > 0 && !slices.Equal(slices.Sorted(slices.Values(a.limit)), slices.Sorted(slices.Values(s.Limit))) {
+		with := "without --limit"
+		if len(s.Limit) > 0 {
+			with = "with --limit " + strings.Join(s.Limit, ",")
+		}
+		return fmt.Errorf("it was made %s, and is applied like that\nhint: leave --limit out, or make another plan: ecdeploy plan -out FILE --limit %s %s", with, strings.Join(a.limit, ","), s.PlanFile)
+	}
+	a.limit = s.Limit
+	names := a.varNames()
+	missing := slices.DeleteFunc(slices.Clone(s.Vars), func(name string) bool {
+		_, ok := os.LookupEnv("ECDEPLOY_VAR_" + name)
+		return ok || slices.Contains(names, name)
+	})
+	if len(missing) == 0 {
+		return nil
+	}
+	return fmt.Errorf("it was made with -var for %s, whose values are not in it\nhint: ecdeploy apply -var %s=VALUE %s", strings.Join(missing, ", "), strings.Join(missing, "=VALUE -var "), s.path)
+}
+
+// again is the hint that makes the plan anew, for these sites or all of it.
+func (s *savedPlan) again(sites ...string) string {
+	cmd := "ecdeploy plan -out " + s.path
+	for _, name := range s.Vars {
+		cmd += " -var " + name + "=VALUE"
+	}
+	if sites == nil {
+		sites = s.Limit
+	}
+	if len(sites) > 0 {
+		cmd += " --limit " + strings.Join(sites, ",")
+	}
+	return "hint: make the plan again: " + cmd + " " + s.PlanFile
+}
+
+// checkDrift compares the plan made now with the saved one, where there is one,
+// and names all that moved.
+func (a *app) checkDrift(p plans.Plan) error {
+	if a.saved == nil {
+		return nil
+	}
+	moved, err := a.saved.Drift(p)
+	if err != nil || len(moved) == 0 {
+		return err
+	}
+	if a.json {
+		if err := view.NewJSON(a.out).Write("drift", moved); err != nil {
+			return err
+		}
+	}
+	var b strings.Builder
+	for _, d := range moved {
+		b.WriteString("\n  " + d.Site)
+		for _, where := range []string{d.Host, d.Step} {
+			if where != "" {
+				b.WriteString(": " + where)
+			}
+		}
+		b.WriteString(": " + strings.ReplaceAll(host.Clean(d.What), "\n", "\n    "))
+	}
+	if a.saved.Version != version {
+		fmt.Fprintf(&b, "\nit was made by ecdeploy %s, and this is %s", host.Clean(a.saved.Version), version)
+	}
+	if p.Empty() && !blocked(p) {
+		b.WriteString("\nnothing is left to do: was it applied before?")
+	}
+	return fmt.Errorf("%w:%s\n%s", errDrift, &b, a.saved.again())
+}
+
+// checkAgain refuses a site of a saved plan that the site before it changed.
+func (a *app) checkAgain(site plans.Site) error {
+	if a.saved == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: the site before it changed its plan\n%s", errDrift, a.saved.again(site.ServerName))
+}
