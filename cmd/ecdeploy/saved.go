@@ -30,7 +30,10 @@ type savedPlan struct {
 func checkOut(out string) error {
 	st, err := os.Stat(out)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil
+		_, err = os.Stat(filepath.Dir(out))
+		if err == nil {
+			return nil
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("-out: %w", err)
@@ -66,7 +69,7 @@ func (a *app) save(out string, f *plans.File, p plans.Plan) error {
 		return fmt.Errorf("save the plan: %w", err)
 	}
 	if !a.json {
-		fmt.Fprintf(a.out, "Saved to %s. This and nothing else: ecdeploy apply %s\n", out, out)
+		fmt.Fprintf(a.out, "Saved to %s. To do this and nothing else: %s\n", out, applyCommand(out, s.Vars))
 	}
 	a.noteShared(f, p)
 	return nil
@@ -189,15 +192,25 @@ func (a *app) given() error {
 	if len(missing) == 0 {
 		return nil
 	}
-	return fmt.Errorf("it was made with -var for %s, whose values are not in it\nhint: ecdeploy apply -var %s=VALUE %s", strings.Join(missing, ", "), strings.Join(missing, "=VALUE -var "), s.path)
+	return fmt.Errorf("it was made with -var for %s, whose values are not in it\nhint: %s", strings.Join(missing, ", "), applyCommand(s.path, missing))
+}
+
+// applyCommand applies a saved plan, with values for these variables.
+func applyCommand(path string, vars []string) string {
+	return "ecdeploy apply" + varFlags(vars) + " " + path
+}
+
+func varFlags(names []string) string {
+	flags := ""
+	for _, name := range names {
+		flags += " -var " + name + "=VALUE"
+	}
+	return flags
 }
 
 // again is the hint that makes the plan anew, for these sites or all of it.
 func (s *savedPlan) again(sites ...string) string {
-	cmd := "ecdeploy plan -out " + s.path
-	for _, name := range s.Vars {
-		cmd += " -var " + name + "=VALUE"
-	}
+	cmd := "ecdeploy plan -out " + s.path + varFlags(s.Vars)
 	if sites == nil {
 		sites = s.Limit
 	}
