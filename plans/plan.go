@@ -183,5 +183,7 @@ func (s SitePlan) changes() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode plan: %w", err)
 	}
-	return b, nil
+	// A byte that is no UTF-8 (in a diff) is written as an escape, and, once
+	// read, as the character that the escape means.
+	return bytes.ReplaceAll(b, []byte(`\ufffd`), []byte("\ufffd")), nil
 }

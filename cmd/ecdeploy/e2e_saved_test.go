@@ -64,10 +64,25 @@ func TestE2ESavedPlan(t *testing.T) {
 	const key, secret = "CanaryKey", "CanarySecret0123456789CanarySecret0123456789"
 	t.Setenv("CANARY_KEY", key)
 	text := fmt.Sprintf("variable \"secret\" {}\nhost \"h\" {\n  address = %q\n  user = \"root\"\n  identity = %q\n}\n", h.IP, lab.Env(t, "KEY")) + lightSite(t, h, 1)
-	plan := planFile(t, text)
+	// Paths of the laptop that are relative, to the plan file and to where it is made.
+	archive := lab.Env(t, "LIVEKIT_ARCHIVE")
+	plan := planFile(t, text, archive, "livekit.tar")
+	if err := os.Symlink(archive, filepath.Join(filepath.Dir(plan), "livekit.tar")); err != nil {
+		t.Fatal(err)
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	relative, err := filepath.Rel(here, plan)
+	if err != nil {
+		t.Fatal(err)
+	}
 	saved := filepath.Join(t.TempDir(), "saved.plan")
 	refused := func(t *testing.T, args ...string) string {
 		t.Helper()
+		// What watches a run looks once a second whether it is over.
+		h.Exec(t, "timeout 30 sh -c 'while pgrep -f [w]atch.sh; do sleep 0.1; done' >/dev/null")
 		before := h.Snapshot(t)
 		out := c.run(t, exitError, append([]string{"apply", "--yes"}, args...)...)
 		same(t, "a refused plan", before, h.Snapshot(t))
@@ -83,7 +98,7 @@ func TestE2ESavedPlan(t *testing.T) {
 	}
 
 	before := h.Snapshot(t)
-	out := c.run(t, exitChanges, "plan", "-detailed-exitcode", "-out", saved, "-var", "secret="+secret, plan)
+	out := c.run(t, exitChanges, "plan", "-detailed-exitcode", "-out", saved, "-var", "secret="+secret, relative)
 	same(t, "plan -out", before, h.Snapshot(t))
 	wants(t, out, "+ container livekit-sfu1", "Saved to "+saved)
 	noCanaries(t, saved, key, secret)

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/user"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/emdecloud/ecdeploy/internal/engine"
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/view"
 	"github.com/emdecloud/ecdeploy/plans"
@@ -60,7 +60,7 @@ func (a *app) save(out string, f *plans.File, p plans.Plan) error {
 	if err != nil {
 		return err
 	}
-	s.Version, s.Made, s.By, s.Vars, s.Limit = version, now().UTC().Truncate(time.Second), madeBy(), a.varNames(), a.limit
+	s.Version, s.Made, s.By, s.Vars, s.Limit = version, now().UTC().Truncate(time.Second), engine.Laptop(), a.varNames(), a.limit
 	b, err := s.Encode()
 	if err != nil {
 		return err
@@ -103,18 +103,6 @@ func (a *app) varNames() []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-// madeBy is the person and the laptop.
-func madeBy() string {
-	who, machine := "unknown", "unknown"
-	if u, err := user.Current(); err == nil {
-		who = u.Username
-	}
-	if name, err := os.Hostname(); err == nil {
-		machine = name
-	}
-	return who + "@" + machine
-}
-
 // replaceFile puts a file that only its owner can read in the place of path.
 func replaceFile(path string, b []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // its mode is 0600
@@ -149,7 +137,7 @@ func (a *app) loadToApply(path string) (*plans.File, error) {
 	if err := a.given(); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	changed := fmt.Errorf("%s: %s was changed since the plan was made of it\n%s", path, s.PlanFile, a.saved.again())
+	changed := fmt.Errorf("%s: %s was changed since the plan was made of it\n%s", path, host.Clean(s.PlanFile), a.saved.again())
 	switch sum, err := plans.Sum(s.PlanFile); {
 	case err != nil:
 		return nil, fmt.Errorf("%s: the plan file that it was made of cannot be read: %w\n%s", path, err, a.saved.again())
@@ -217,7 +205,7 @@ func (s *savedPlan) again(sites ...string) string {
 	if len(sites) > 0 {
 		cmd += " --limit " + strings.Join(sites, ",")
 	}
-	return "hint: make the plan again: " + cmd + " " + s.PlanFile
+	return host.Clean("hint: make the plan again: " + cmd + " " + s.PlanFile)
 }
 
 // checkDrift compares the plan made now with the saved one, where there is one,

@@ -275,7 +275,7 @@ func (s *siteRun) arm(ctx context.Context) error {
 	if s.plan.Destroys {
 		what = "destroy site "
 	}
-	about := fmt.Sprintf("%s%s, hosts %s, version %s, plan %s, by %s", what, s.plan.Site, strings.Join(s.names(), " "), s.Version, hash, laptop())
+	about := fmt.Sprintf("%s%s, hosts %s, version %s, plan %s, by %s", what, s.plan.Site, strings.Join(s.names(), " "), s.Version, hash, Laptop())
 	return s.each(ctx, "arm", func(ctx context.Context, h *hostRun) error { return h.journal.arm(ctx, about, h.kept) })
 }
 

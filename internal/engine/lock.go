@@ -45,11 +45,11 @@ func lock(ctx context.Context, h host.Host, site, run string) error {
 // holder says who runs this: one line each for the person on a laptop and the
 // time.
 func holder() string {
-	return fmt.Sprintf("by %s\nsince %s\n", laptop(), time.Now().UTC().Format(time.RFC3339))
+	return fmt.Sprintf("by %s\nsince %s\n", Laptop(), time.Now().UTC().Format(time.RFC3339))
 }
 
-// laptop is the person and the machine that run this, "who@machine".
-func laptop() string {
+// Laptop is the person and the machine that run this, "who@machine".
+func Laptop() string {
 	who, machine := "unknown", "unknown"
 	if u, err := user.Current(); err == nil {
 		who = u.Username

@@ -238,7 +238,7 @@ func Prune(ctx context.Context, h host.Host, p Past) error {
 	text := `exec 8>>"$R/rollback.lock"
 flock -w 30 8 8>&8 || { echo 'the run is busy' >&2; exit 1; }
 [ ! -e "$R/armed" ] && [ ! -e "$R/reverting" ] || { echo 'the run is not over' >&2; exit 1; }
-` + audited("pruned", "by "+laptop()+", ") + `"$(ec_whence)" && ec_forget "$R" 8>&-`
+` + audited("pruned", "by "+Laptop()+", ") + `"$(ec_whence)" && ec_forget "$R" 8>&-`
 	res, err := h.Run(ctx, j.frame(0, text, needNothing), rollbackTime)
 	return failed("forget run "+p.Run, res, err)
 }
