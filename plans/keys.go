@@ -16,6 +16,64 @@ import (
 // password manager may ask its owner something meanwhile.
 const commandTimeout = 2 * time.Minute
 
+// Credentials choose those that a plan is made for: found are those that the
+// hosts hold, zero for none; a zero answer means that new ones are made.
+type Credentials func(found steps.Keys) (steps.Keys, error)
+
+// KeepKeys takes the credentials that the plan file gives, else those on the
+// hosts. An old pair stays as long as the pair in use does.
+func (s Site) KeepKeys(ctx context.Context) (Credentials, error) {
+	given, err := s.GivenKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return func(found steps.Keys) (steps.Keys, error) {
+		if given.IsZero() || given.Pair() == found.Pair() {
+			return found, nil
+		}
+		return given, nil
+	}, nil
+}
+
+// RotateKeys brings a new pair, the one that the plan file gives now or one
+// that is made here, once for all plans, and keeps the pair in use as the old one.
+func (s Site) RotateKeys(ctx context.Context) (Credentials, error) {
+	fresh, err := s.GivenKeys(ctx)
+	if err == nil && fresh.IsZero() {
+		fresh, err = steps.NewKeys()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return func(found steps.Keys) (steps.Keys, error) {
+		switch {
+		case found.IsZero():
+			return found, errors.New("there are no credentials on its hosts yet\nhint: ecdeploy apply makes them")
+		case !found.Old.IsZero():
+			return found, errors.New("LiveKit accepts the old LIVEKIT_KEY of a rotation before, too\nhint: end that one first: ecdeploy secrets rotate --finish")
+		case fresh.Pair() == found.Pair():
+			return found, errors.New("the plan file gives the credentials that its hosts have already\nhint: first change them where livekit_keys takes them from")
+		case fresh.Key == found.Key:
+			return found, errors.New("the plan file gives another LIVEKIT_SECRET for the LIVEKIT_KEY in use, and LiveKit accepts one secret for a key\nhint: change the key, too; or ecdeploy apply, which changes the secret at once, without overlap")
+		}
+		return steps.Keys{Key: fresh.Key, Secret: fresh.Secret, Old: found.Pair()}, nil
+	}, nil
+}
+
+// DropOldKeys ends a rotation: the pair in use stays, the old one goes.
+func (s Site) DropOldKeys(ctx context.Context) (Credentials, error) {
+	given, err := s.GivenKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return func(found steps.Keys) (steps.Keys, error) {
+		if !found.Old.IsZero() && !given.IsZero() && given.Pair() != found.Pair() {
+			return found, errors.New("the plan file gives other credentials than those in use\nhint: give those in use to end the rotation; or ecdeploy apply, which changes to the new ones at once and ends it, too")
+		}
+		return steps.Keys{Key: found.Key, Secret: found.Secret}, nil
+	}, nil
+}
+
 // GivenKeys are the credentials that the plan file gives for a site; zero
 // where ecdeploy is to make or find them.
 func (s Site) GivenKeys(ctx context.Context) (steps.Keys, error) {

@@ -1,9 +1,11 @@
 package plans
 
 import (
+	"context"
 	"strings"
 	"testing"
 
+	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
@@ -36,5 +38,94 @@ func TestKeysOfCommand(t *testing.T) {
 				t.Errorf("error %v, expected %q", err, c.wrong)
 			}
 		})
+	}
+}
+
+// keyed are credentials whose values are told apart by what begins them.
+func keyed(key, old string) steps.Keys {
+	value := func(s, end string) host.Secret { return host.NewSecret(s + strings.Repeat(end, 40)) }
+	k := steps.Keys{Key: value(key, "K"), Secret: value(key, "S")}
+	if old != "" {
+		k.Old = steps.Pair{Key: value(old, "K"), Secret: value(old, "S")}
+	}
+	return k
+}
+
+// Which credentials a plan is made for, by what the plan file gives and what
+// the hosts hold. No refusal holds one of them.
+func TestCredentials(t *testing.T) {
+	giving := func(k steps.Keys) Site {
+		return Site{ServerName: "x.test", Keys: &steps.LiveKitKeys{Key: k.Key.Reveal(), Secret: k.Secret.Reveal()}}
+	}
+	none, made := steps.Keys{}, Site{ServerName: "x.test"}
+	sameKey := keyed("a", "")
+	sameKey.Secret = keyed("b", "").Secret
+	for _, c := range []struct {
+		name    string
+		choose  func(Site, context.Context) (Credentials, error)
+		site    Site
+		found   steps.Keys
+		want    steps.Keys
+		refused string
+	}{
+		{"keep: a first deploy", Site.KeepKeys, made, none, none, ""},
+		{"keep: found", Site.KeepKeys, made, keyed("a", ""), keyed("a", ""), ""},
+		{"keep: in a rotation", Site.KeepKeys, made, keyed("b", "a"), keyed("b", "a"), ""},
+		{"keep: given, a first deploy", Site.KeepKeys, giving(keyed("a", "")), none, keyed("a", ""), ""},
+		{"keep: given, in a rotation", Site.KeepKeys, giving(keyed("b", "")), keyed("b", "a"), keyed("b", "a"), ""},
+		{"keep: given anew", Site.KeepKeys, giving(keyed("b", "")), keyed("a", ""), keyed("b", ""), ""},
+		{"keep: given anew, in a rotation", Site.KeepKeys, giving(keyed("c", "")), keyed("b", "a"), keyed("c", ""), ""},
+		{"keep: the old ones given", Site.KeepKeys, giving(keyed("a", "")), keyed("b", "a"), keyed("a", ""), ""},
+
+		{"rotate: given anew", Site.RotateKeys, giving(keyed("b", "")), keyed("a", ""), keyed("b", "a"), ""},
+		{"rotate: nothing there", Site.RotateKeys, made, none, none, "hint: ecdeploy apply makes them"},
+		{"rotate: in a rotation", Site.RotateKeys, made, keyed("b", "a"), none, "secrets rotate --finish"},
+		{"rotate: given, in a rotation", Site.RotateKeys, giving(keyed("c", "")), keyed("b", "a"), none, "secrets rotate --finish"},
+		{"rotate: given as before", Site.RotateKeys, giving(keyed("a", "")), keyed("a", ""), none, "first change them where livekit_keys takes them from"},
+		{"rotate: only the secret given anew", Site.RotateKeys, giving(sameKey), keyed("a", ""), none, "change the key, too"},
+
+		{"finish", Site.DropOldKeys, made, keyed("b", "a"), keyed("b", ""), ""},
+		{"finish: given", Site.DropOldKeys, giving(keyed("b", "")), keyed("b", "a"), keyed("b", ""), ""},
+		{"finish: nothing there", Site.DropOldKeys, made, none, none, ""},
+		{"finish: no rotation", Site.DropOldKeys, made, keyed("b", ""), keyed("b", ""), ""},
+		{"finish: no rotation, given anew", Site.DropOldKeys, giving(keyed("c", "")), keyed("b", ""), keyed("b", ""), ""},
+		{"finish: given anew", Site.DropOldKeys, giving(keyed("c", "")), keyed("b", "a"), none, "other credentials than those in use"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			choose, err := c.choose(c.site, t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := choose(c.found)
+			switch {
+			case c.refused == "" && (err != nil || got != c.want):
+				t.Errorf("%v; other credentials than wanted", err)
+			case c.refused == "":
+			case err == nil || !strings.Contains(err.Error(), c.refused) || !strings.Contains(err.Error(), "\nhint: "):
+				t.Errorf("%v", err)
+			case strings.Contains(err.Error(), "KKK") || strings.Contains(err.Error(), "SSS"):
+				t.Errorf("credentials in %v", err)
+			}
+		})
+	}
+	for _, choose := range []func(Site, context.Context) (Credentials, error){Site.KeepKeys, Site.RotateKeys, Site.DropOldKeys} {
+		if _, err := choose(Site{Keys: &steps.LiveKitKeys{Command: []string{"false"}}}, t.Context()); err == nil || !strings.Contains(err.Error(), "run false") {
+			t.Errorf("a command that fails: %v", err)
+		}
+	}
+}
+
+// New credentials are made once: the plan after the lock must be the same.
+func TestRotateMakesOnePair(t *testing.T) {
+	choose, err := Site{}.RotateKeys(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := choose(keyed("a", ""))
+	if err != nil || first.IsZero() || first.Old != keyed("a", "").Pair() || len(first.Secret.Reveal()) < 43 {
+		t.Fatalf("%v", err)
+	}
+	if second, err := choose(keyed("a", "")); err != nil || second != first {
+		t.Errorf("a second plan has other credentials, %v", err)
 	}
 }

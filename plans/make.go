@@ -21,20 +21,19 @@ type placed struct {
 	facts steps.Facts
 }
 
-// Make probes the hosts of site and decides what to do on them. keys are the
-// credentials that the plan file gives; zero means those on the hosts, or new
-// ones. The plan is not empty where something is to be done, and Blocked where
-// a finding forbids it.
-func Make(ctx context.Context, f *File, site Site, hosts map[string]host.Observer, keys steps.Keys) (SitePlan, error) {
+// Make probes the hosts of site and decides what to do on them, with the
+// credentials that choose names. The plan is not empty where something is to be
+// done, and Blocked where a finding forbids it.
+func Make(ctx context.Context, f *File, site Site, hosts map[string]host.Observer, choose Credentials) (SitePlan, error) {
 	all, err := place(f, site)
 	if err != nil {
 		return SitePlan{}, err
 	}
-	return makePlan(ctx, site, all, hosts, keys)
+	return makePlan(ctx, site, all, hosts, choose)
 }
 
 // makePlan probes and decides.
-func makePlan(ctx context.Context, site Site, all []placed, hosts map[string]host.Observer, keys steps.Keys) (SitePlan, error) {
+func makePlan(ctx context.Context, site Site, all []placed, hosts map[string]host.Observer, choose Credentials) (SitePlan, error) {
 	g, gctx := errgroup.WithContext(ctx)
 	for i := range all {
 		g.Go(func() error {
@@ -50,11 +49,18 @@ func makePlan(ctx context.Context, site Site, all []placed, hosts map[string]hos
 	if err := g.Wait(); err != nil {
 		return SitePlan{}, err
 	}
-	shared := steps.Shared{Keys: keys, Sources: map[string]string{}, HTTPS: map[string]string{}}
+	shared := steps.Shared{Sources: map[string]string{}, HTTPS: map[string]string{}}
 	for _, p := range all {
 		p.facts.Share(&shared)
 	}
-	return decide(site, all, shared)
+	found := shared.Keys
+	var err error
+	if shared.Keys, err = choose(found); err != nil {
+		return SitePlan{}, fmt.Errorf("%s: %w", site.ServerName, err)
+	}
+	p, err := decide(site, all, shared)
+	p.Found = found
+	return p, err
 }
 
 func decide(site Site, all []placed, shared steps.Shared) (SitePlan, error) {
@@ -142,7 +148,7 @@ func (f *File) firewall(name string) string {
 // siteContext is what the steps of a site may know.
 func siteContext(site Site) (steps.Site, error) {
 	s := steps.Site{
-		Name: site.ServerName, SFU: site.SFU, Auth: site.Auth, KeysGiven: site.Keys != nil,
+		Name: site.ServerName, SFU: site.SFU, Auth: site.Auth,
 		Fronts: map[string][]steps.Route{}, WellKnown: map[string]string{}, Reaches: map[string][]string{},
 	}
 	var err error

@@ -26,6 +26,8 @@ type SitePlan struct {
 	// Keys are the site's credentials as they were found or given; zero when
 	// they are to be made. They are never written anywhere.
 	Keys steps.Keys `json:"-"`
+	// Found are those that the hosts hold now; zero for none.
+	Found steps.Keys `json:"-"`
 }
 
 // HostPlan is what happens on one host, in the order of the stages.

@@ -37,9 +37,8 @@ func JWTService(site Site) Step {
 		return f, err
 	}
 	share := func(f authFacts, s *Shared) {
-		k := Keys{host.NewSecret(strings.TrimSpace(string(f.files[key].Data))), host.NewSecret(strings.TrimSpace(string(f.files[secret].Data)))}
-		if s.Keys.IsZero() && !k.IsZero() {
-			s.Keys = k
+		if s.Keys.IsZero() {
+			s.Keys = authKeys(f.files[key], f.files[secret])
 		}
 	}
 	diff := func(f authFacts, s Shared) (Decision, error) {
@@ -62,7 +61,7 @@ func JWTService(site Site) Step {
 				change.Edits = append(change.Edits, e)
 			}
 		}
-		change.planReplace(f.container, f.image, images, s.Keys)
+		change.planReplace(f.container, f.image, images, authKeys(f.files[key], f.files[secret]), s.Keys)
 		if f.container.Running {
 			change.Interrupt = "the JWT service restarts: joins fail for about a second"
 		}

@@ -44,7 +44,7 @@ func LiveKit(site Site) Step {
 		return f, err
 	}
 	share := func(f sfuFacts, s *Shared) {
-		if k := parseKeyFile(f.files[keys]); !k.IsZero() && !site.KeysGiven {
+		if k := parseKeyFile(f.files[keys]); !k.IsZero() {
 			s.Keys = k
 		}
 	}
@@ -62,12 +62,13 @@ func decideSFU(site Site, f sfuFacts, s Shared) (Decision, error) {
 	dir := site.Dir() + "/sfu"
 	config, keys := sfuFiles(site)
 	var d Decision
+	held := parseKeyFile(f.files[keys])
 	nodeIP, dev, findings := media(c, f)
-	d.Findings = append(findings, f.container.foreign(site, c.Container)...)
+	d.Findings = slices.Concat(findings, f.container.foreign(site, c.Container), keyFindings(held, s.Keys))
 	changes, more := planImage(c.Image, site.SFUFile, f.arch, f.image)
 	d.Changes, d.Findings = changes, append(d.Findings, more...)
 
-	texts := []Text{liveKitConfig(site, nodeIP, dev), keyFile()}
+	texts := []Text{liveKitConfig(site, nodeIP, dev), keyFile(s.Keys)}
 	spec := host.ContainerSpec{
 		Name: c.Container, Image: c.Image, Args: []string{"--config", "/config/livekit-config.yaml"},
 		User: fmt.Sprintf("%d:%d", c.UID, c.UID), Restart: "always", StopTimeout: sfuGrace,
@@ -83,7 +84,7 @@ func decideSFU(site Site, f sfuFacts, s Shared) (Decision, error) {
 		}
 	}
 	change.Check = dockerLint(spec, c.UID, lint, strings.ReplaceAll(c.Ports.UDP, " ", "")+" - ICE/UDP range", "--config", "/config/livekit-config.yaml", "ports")
-	change.planReplace(f.container, f.image, changes, s.Keys)
+	change.planReplace(f.container, f.image, changes, held, s.Keys)
 	if f.container.Running {
 		change.Interrupt = fmt.Sprintf("LiveKit restarts: calls on it reconnect, at most %s", sfuGrace)
 	}
@@ -94,12 +95,12 @@ func decideSFU(site Site, f sfuFacts, s Shared) (Decision, error) {
 	return d, nil
 }
 
-// planReplace says why the container must be made anew, or nothing.
-func (c *Container) planReplace(f containerFacts, image imageFacts, images []Change, keys Keys) {
+// planReplace says why the container must be made anew, or nothing. Its files
+// hold the credentials held.
+func (c *Container) planReplace(f containerFacts, image imageFacts, images []Change, held, keys Keys) {
+	c.Why = append(c.Why, whyKeys(held, keys)...)
 	sum := ""
-	if keys.IsZero() {
-		c.Why = append(c.Why, "credentials: LIVEKIT_KEY and LIVEKIT_SECRET are made new")
-	} else if s, err := specDigest(c.Spec, c.Config, keys); err == nil {
+	if s, err := specDigest(c.Spec, c.Config, keys); err == nil {
 		sum = s
 	}
 	c.Why = append(c.Why, f.whyReplace(c.Spec, sum, image.ID)...)
@@ -191,21 +192,13 @@ func webhookURL(site Site) string {
 	return site.Auth.URL + "/sfu_webhook"
 }
 
-// keyFile is LiveKit's key file, "KEY: SECRET".
-func keyFile() Text {
-	return Text{{Ref: RefKey}, {Lit: ": "}, {Ref: RefSecret}, {Lit: "\n"}}
-}
-
-func parseKeyFile(f host.File) Keys {
-	k, s, ok := strings.Cut(strings.TrimSpace(string(f.Data)), ": ")
-	if !ok || strings.ContainsAny(k+s, "\n \"':") {
-		return Keys{}
-	}
-	return Keys{host.NewSecret(k), host.NewSecret(s)}
+// LocalURL is where LiveKit answers on its own host, without a slash at its end.
+func (c SFU) LocalURL() string {
+	return "http://" + net.JoinHostPort(dialable(c.Bind), strconv.Itoa(c.Ports.Signalling))
 }
 
 func sfuChecks(c SFU) []Check {
-	url := "http://" + net.JoinHostPort(dialable(c.Bind), strconv.Itoa(c.Ports.Signalling)) + "/"
+	url := c.LocalURL() + "/"
 	logs := "docker:" + c.Container
 	return []Check{
 		{Name: "LiveKit answers", HTTP: &HTTPCheck{URL: url, Status: 200, Body: "OK"}, Timeout: 40 * time.Second, Logs: logs,

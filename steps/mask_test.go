@@ -58,7 +58,7 @@ func TestOwnDiffsShowNoSecrets(t *testing.T) {
 		}
 	}
 	// Old and new key files look alike: neither shows.
-	e, _ := ownFile("/k", host.File{Exists: true, Data: []byte("APIold: supersecret\n")}, keyFile(), 0o640, 7, testKeys())
+	e, _ := ownFile("/k", host.File{Exists: true, Data: []byte("APIold: supersecret\n")}, keyFile(testKeys()), 0o640, 7, testKeys())
 	if strings.Contains(e.Diff, "APIold") || strings.Contains(e.Diff, "supersecret") {
 		t.Errorf("got %s", e.Diff)
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/aymanbagabas/go-udiff"
@@ -90,11 +92,13 @@ func hideUnknown(old, masked string) string {
 	return b.String()
 }
 
-// maskKeys hides the site's credentials in what a host holds.
+// maskKeys hides the site's credentials in what a host holds, the longest
+// first: one may begin another.
 func maskKeys(s string, k Keys) string {
-	for _, v := range []string{k.Key.Reveal(), k.Secret.Reveal()} {
-		if v != "" {
-			s = strings.ReplaceAll(s, v, "***")
+	secrets := slices.SortedFunc(maps.Values(k.values()), func(a, b host.Secret) int { return len(b.Reveal()) - len(a.Reveal()) })
+	for _, v := range secrets {
+		if !v.IsZero() {
+			s = strings.ReplaceAll(s, v.Reveal(), "***")
 		}
 	}
 	return s

@@ -13,7 +13,6 @@ type Site struct {
 	Name      string // the Matrix server name
 	SFU       SFU
 	Auth      Auth
-	KeysGiven bool                // the plan file says where the credentials come from
 	SFUFile   *Archive            // the SFU's image, where it comes from the laptop
 	AuthFile  *Archive            // the JWT service's image, likewise
 	Fronts    map[string][]Route  // by host name: what the proxy there serves

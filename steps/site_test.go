@@ -27,19 +27,25 @@ func testSite() Site {
 }
 
 func testKeys() Keys {
-	return Keys{host.NewSecret(strings.Repeat("k", 48)), host.NewSecret(strings.Repeat("s", 48))}
+	return Keys{Key: host.NewSecret(strings.Repeat("k", 48)), Secret: host.NewSecret(strings.Repeat("s", 48))}
 }
 
 // sfuFound are the facts of a host on which everything is as the site wants
 // it, so that a test can spoil one thing at a time.
 func sfuFound(t *testing.T, site Site) sfuFacts {
 	t.Helper()
+	return sfuWith(t, site, testKeys())
+}
+
+// sfuWith is sfuFound with these credentials.
+func sfuWith(t *testing.T, site Site, keys Keys) sfuFacts {
+	t.Helper()
 	f := sfuFacts{
 		name: "h", arch: "amd64", image: imageFacts{Found: true, ID: "sha256:i"},
 		addrs: []hostAddr{{"lo", "127.0.0.1"}, {"eth0", "198.51.100.7"}, {"docker0", "172.17.0.1"}},
 		route: hostAddr{"eth0", "198.51.100.7"}, files: map[string]host.File{},
 	}
-	first, err := decideSFU(site, f, Shared{Keys: testKeys()})
+	first, err := decideSFU(site, f, Shared{Keys: keys})
 	if err != nil || len(first.Changes) != 1 {
 		t.Fatalf("first decision: %d changes, %v", len(first.Changes), err)
 	}
@@ -48,13 +54,13 @@ func sfuFound(t *testing.T, site Site) sfuFacts {
 		f.files[d.Path] = host.File{Path: d.Path, Exists: true}
 	}
 	for _, e := range c.Edits {
-		data, err := e.Text.Fill(testKeys())
+		data, err := e.Text.Fill(keys)
 		if err != nil {
 			t.Fatal(err)
 		}
 		f.files[e.Path] = host.File{Path: e.Path, Real: e.Path, Exists: true, Mode: e.Mode, GID: e.GID, Data: data}
 	}
-	sum, err := specDigest(c.Spec, c.Config, testKeys())
+	sum, err := specDigest(c.Spec, c.Config, keys)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,24 +10,46 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/host"
 )
 
+// Pair is a LIVEKIT_KEY and its LIVEKIT_SECRET.
+type Pair struct {
+	Key    host.Secret
+	Secret host.Secret
+}
+
+// IsZero reports whether one of both is missing.
+func (p Pair) IsZero() bool { return p.Key.IsZero() || p.Secret.IsZero() }
+
 // Keys are a site's LIVEKIT_KEY and LIVEKIT_SECRET; the zero value means that
 // they are still to be made.
 type Keys struct {
 	Key    host.Secret
 	Secret host.Secret
+	// Old is what LiveKit accepts beside them, between the two steps of a
+	// rotation.
+	Old Pair
 }
 
-// IsZero reports whether the credentials are still to be made.
-func (k Keys) IsZero() bool { return k.Key.IsZero() || k.Secret.IsZero() }
+// Pair are the credentials in use, without old ones.
+func (k Keys) Pair() Pair { return Pair{k.Key, k.Secret} }
 
-// Equal compares two pairs.
-func (k Keys) Equal(o Keys) bool { return k.Key.Equal(o.Key) && k.Secret.Equal(o.Secret) }
+// IsZero reports whether the credentials are still to be made.
+func (k Keys) IsZero() bool { return k.Pair().IsZero() }
+
+// Equal compares both pairs.
+func (k Keys) Equal(o Keys) bool { return k == o }
 
 // References to a site's credentials in a Text.
 const (
-	RefKey    = "secret:livekit/key"
-	RefSecret = "secret:livekit/secret"
+	RefKey       = "secret:livekit/key"
+	RefSecret    = "secret:livekit/secret"
+	RefOldKey    = "secret:livekit/old-key"
+	RefOldSecret = "secret:livekit/old-secret"
 )
+
+// values are the secrets by their references.
+func (k Keys) values() map[string]host.Secret {
+	return map[string]host.Secret{RefKey: k.Key, RefSecret: k.Secret, RefOldKey: k.Old.Key, RefOldSecret: k.Old.Secret}
+}
 
 // Text is bytes with holes in which secrets stand as references.
 type Text []Part
@@ -66,26 +88,25 @@ func (t Text) Masked() string {
 // Fill puts the secrets in their places.
 func (t Text) Fill(k Keys) ([]byte, error) {
 	var b strings.Builder
+	values := k.values()
 	for _, p := range t {
-		switch p.Ref {
-		case "":
+		v, known := values[p.Ref]
+		switch {
+		case p.Ref == "":
 			b.WriteString(p.Lit)
-		case RefKey:
-			b.WriteString(k.Key.Reveal())
-		case RefSecret:
-			b.WriteString(k.Secret.Reveal())
-		default:
+		case !known:
 			return nil, fmt.Errorf("fill text: unknown reference %q", p.Ref)
+		case v.IsZero():
+			return nil, fmt.Errorf("fill text: there is nothing yet for %s", p.Ref)
 		}
-	}
-	if t.HasSecret() && k.IsZero() {
-		return nil, fmt.Errorf("fill text: the credentials are not made yet")
+		b.WriteString(v.Reveal())
 	}
 	return []byte(b.String()), nil
 }
 
 // digest is the hash by which plans and labels know data: SHA-256 in hex, or
-// an HMAC under the site's secret where data may hold one.
+// an HMAC under the site's secret in use where data may hold one, be it that
+// secret, an old one or one that is about to go.
 func digest(data []byte, secret host.Secret) string {
 	if secret.IsZero() {
 		sum := sha256.Sum256(data)

@@ -122,6 +122,9 @@ type session struct {
 	// destroys says that plans are made to take the sites away.
 	destroys bool
 	cut      []string // hosts whose audit log was cut
+	// choose are the credentials of sites, by server name, whose own are not
+	// kept as they are.
+	choose map[string]plans.Credentials
 }
 
 // names are the hosts' names, sorted.
@@ -303,11 +306,14 @@ func (s *session) plan(ctx context.Context, site plans.Site) (plans.SitePlan, er
 	if s.destroys {
 		return plans.MakeRemoval(ctx, s.file, site, s.observers())
 	}
-	keys, err := site.GivenKeys(ctx)
-	if err != nil {
-		return plans.SitePlan{}, err
+	choose := s.choose[site.ServerName]
+	if choose == nil {
+		var err error
+		if choose, err = site.KeepKeys(ctx); err != nil {
+			return plans.SitePlan{}, err
+		}
 	}
-	return plans.Make(ctx, s.file, site, s.observers(), keys)
+	return plans.Make(ctx, s.file, site, s.observers(), choose)
 }
 
 // planAll makes the plans of all chosen sites at once, and tells what the hosts

@@ -1,0 +1,213 @@
+package steps
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/emdecloud/ecdeploy/internal/host"
+)
+
+// keyed are credentials whose values are told apart by what begins them.
+func keyed(key, old string) Keys {
+	k := Keys{Key: host.NewSecret(key + strings.Repeat("K", 47)), Secret: host.NewSecret(key + strings.Repeat("S", 47))}
+	if old != "" {
+		k.Old = keyed(old, "").Pair()
+	}
+	return k
+}
+
+func TestParseKeyFile(t *testing.T) {
+	one, two := Keys{Key: host.NewSecret("API1"), Secret: host.NewSecret("s/1+=")}, Keys{Key: host.NewSecret("API1"), Secret: host.NewSecret("s/1+=")}
+	two.Old = Pair{host.NewSecret("API2"), host.NewSecret("s2")}
+	for text, want := range map[string]Keys{
+		"API1: s/1+=\n":                            one,
+		"API1: s/1+=":                              one,
+		"API1: s/1+=\r\n":                          one,
+		"# by hand: x\n\nAPI1: s/1+=\n":            one,
+		"API1: s/1+=\nAPI2: s2\n":                  two,
+		"API1: s/1+=\r\n\r\n# old\r\nAPI2: s2\r\n": two,
+		"":                               {},
+		"# nothing\n":                    {},
+		"API1\n":                         {},
+		"API1:s1\n":                      {},
+		"API1: \n":                       {},
+		": s1\n":                         {},
+		"API1: s1 # mine\n":              {},
+		"API1: \"s1\"\n":                 {},
+		"'API1': s1\n":                   {},
+		"API1: s1: x\n":                  {},
+		"API1: s\t1\n":                   {},
+		"{API1: s1, API2: s2}\n":         {},
+		"keys:\n  API1: s1\n":            {},
+		"API1: s1\nAPI1: s2\n":           {}, // LiveKit holds one secret for a key
+		"API1: s1\nAPI2: s2\nAPI3: s3\n": {},
+		"API1: s1\nAPI2: s2\nx\n":        {},
+		"API1: s1\n---\nAPI2: s2\n":      {},
+		"API1: s1\rAPI2: s2\n":           {},
+		"\x00: \xff\xfe s\n":             {},
+		strings.Repeat("a", 1<<20) + ":" + strings.Repeat("b", 1<<20): {},
+	} {
+		if got := parseKeyFile(host.File{Exists: true, Data: []byte(text)}); got != want {
+			t.Errorf("%.40q: the keys %q, %q and %q, %q", text, got.Key.Reveal(), got.Secret.Reveal(), got.Old.Key.Reveal(), got.Old.Secret.Reveal())
+		}
+	}
+	for _, keys := range []Keys{keyed("a", ""), keyed("a", "b")} {
+		data, err := keyFile(keys).Fill(keys)
+		if err != nil || parseKeyFile(host.File{Data: data}) != keys {
+			t.Errorf("a file that we wrote is not read: %v\n%s", err, data)
+		}
+	}
+}
+
+// authFound are the facts of a host on which the JWT service is as it should be
+// with these credentials.
+func authFound(t *testing.T, site Site, keys Keys) authFacts {
+	t.Helper()
+	f := authFacts{arch: "amd64", image: imageFacts{Found: true, ID: "sha256:i"}, files: map[string]host.File{}}
+	c := only(t, decideAuth(t, site, f, keys)).(*Container)
+	for _, d := range c.Dirs {
+		f.files[d.Path] = host.File{Path: d.Path, Exists: true}
+	}
+	for _, e := range c.Edits {
+		data, err := e.Text.Fill(keys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.files[e.Path] = host.File{Path: e.Path, Real: e.Path, Exists: true, Mode: e.Mode, GID: e.GID, Data: data}
+	}
+	sum, err := specDigest(c.Spec, c.Config, keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.container = containerFacts{Found: true, ID: "c2", Image: "sha256:i", Running: true, Restart: "always", Labels: map[string]string{LabelSpec: sum}}
+	return f
+}
+
+func decideAuth(t *testing.T, site Site, f authFacts, keys Keys) []Change {
+	t.Helper()
+	d, err := JWTService(site).(step[authFacts]).diff(f, Shared{Keys: keys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d.Changes
+}
+
+func only(t *testing.T, changes []Change) Change {
+	t.Helper()
+	if len(changes) != 1 {
+		t.Fatalf("%d changes, want 1", len(changes))
+	}
+	return changes[0]
+}
+
+// A rotation from its first step to its last, and what else can happen to
+// credentials: what LiveKit's key file and the JWT service's secret hold after
+// it, and what a person is told before it.
+func TestRotation(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		held, keys Keys
+		sfu, auth  bool // whether they restart
+		why, says  string
+	}{
+		{"rotate", keyed("a", ""), keyed("b", "a"), true, true, "LIVEKIT_SECRET change", "note: LiveKit accepts the old LIVEKIT_KEY, too"},
+		{"apply in between", keyed("b", "a"), keyed("b", "a"), false, false, "", "note: LiveKit accepts the old LIVEKIT_KEY, too"},
+		{"finish", keyed("b", "a"), keyed("b", ""), true, false, "the old LIVEKIT_KEY goes", "warning: tokens made with the old LIVEKIT_KEY are refused"},
+		{"apply after it", keyed("b", ""), keyed("b", ""), false, false, "", ""},
+		{"others at once", keyed("a", ""), keyed("b", ""), true, true, "LIVEKIT_SECRET change", "warning: LIVEKIT_KEY and LIVEKIT_SECRET change at once"},
+		{"others at once, in between", keyed("b", "a"), keyed("c", ""), true, true, "LIVEKIT_SECRET change", "warning: LIVEKIT_KEY and LIVEKIT_SECRET change at once"},
+		{"back to the old ones at once", keyed("b", "a"), keyed("a", ""), true, true, "LIVEKIT_SECRET change", "warning: LIVEKIT_KEY and LIVEKIT_SECRET change at once"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			site := testSite()
+			sfu, auth := sfuWith(t, site, c.held), authFound(t, site, c.held)
+			var shared Shared
+			(facts[sfuFacts]{LiveKit(site).(step[sfuFacts]), sfu}).Share(&shared)
+			(facts[authFacts]{JWTService(site).(step[authFacts]), auth}).Share(&shared)
+			if shared.Keys != c.held {
+				t.Error("the credentials on the host were not found")
+			}
+			d, err := decideSFU(site, sfu, Shared{Keys: c.keys})
+			if err != nil {
+				t.Fatal(err)
+			}
+			authChanges := decideAuth(t, site, auth, c.keys)
+			if len(d.Changes) > 0 != c.sfu || len(authChanges) > 0 != c.auth {
+				t.Fatalf("%d changes of LiveKit, %d of the JWT service", len(d.Changes), len(authChanges))
+			}
+			if got := summaries(d.Findings); !strings.HasPrefix(got, c.says) || c.says == "" && got != "" {
+				t.Errorf("it says %q", got)
+			}
+			if c.sfu {
+				checkChange(t, only(t, d.Changes).(*Container), sfu.files, c.held, c.keys, c.why)
+			}
+			if c.auth {
+				checkChange(t, only(t, authChanges).(*Container), auth.files, c.held, c.keys, c.why)
+			}
+		})
+	}
+}
+
+// checkChange wants that c resolves on the host that it was made on, makes files
+// of these credentials and shows none of them.
+func checkChange(t *testing.T, c *Container, files map[string]host.File, held, keys Keys, why string) {
+	t.Helper()
+	if !strings.Contains(strings.Join(c.Why, "\n"), why) {
+		t.Errorf("%s changes because of %q", c.Spec.Name, c.Why)
+	}
+	for _, e := range c.Edits {
+		if files[e.Path].Exists && !strings.HasPrefix(e.Before, "hmac:") {
+			t.Errorf("%s, with secrets in it, is known by %s", e.Path, e.Before)
+		}
+	}
+	r, err := c.Resolve(t.Context(), Env{Host: onFiles(files), Run: "r", Keys: keys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf("%s: %s\n", keys.Key.Reveal(), keys.Secret.Reveal())
+	if !keys.Old.IsZero() {
+		want += fmt.Sprintf("%s: %s\n", keys.Old.Key.Reveal(), keys.Old.Secret.Reveal())
+	}
+	if c.Spec.Name == "element-call-jwt" {
+		want = keys.Secret.Reveal() + "\n"
+	}
+	if got := string(r.Stage[len(r.Stage)-1].Data); got != want {
+		t.Errorf("%s: %q, want %q", c.Edits[len(c.Edits)-1].Path, got, want)
+	}
+	if c.Spec.Name == "livekit-sfu" && held.Key != keys.Key && !strings.Contains(string(r.Stage[0].Data), `api_key: "`+keys.Key.Reveal()+`"`) {
+		t.Errorf("LiveKit signs its webhooks with another key:\n%s", r.Stage[0].Data)
+	}
+
+	spoiled := map[string]host.File{}
+	for p, f := range files {
+		f.Data = append([]byte("# "+held.Secret.Reveal()+"\n"), f.Data...)
+		spoiled[p] = f
+	}
+	_, drift := c.Resolve(t.Context(), Env{Host: onFiles(spoiled), Run: "r", Keys: keys})
+	if !errors.Is(drift, ErrDrift) {
+		t.Fatalf("on other files: %v", drift)
+	}
+	b, err := MarshalChange(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := fmt.Sprintf("%s\n%+v\n%v\n%+v", b, c.Summary(), drift, keys)
+	for _, k := range []Keys{held, keys} {
+		for ref, v := range k.values() {
+			if !v.IsZero() && strings.Contains(shown, v.Reveal()) {
+				t.Errorf("%s shows in\n%s", ref, shown)
+			}
+		}
+	}
+}
+
+// onFiles is a host with these files.
+func onFiles(files map[string]host.File) host.Observer {
+	text := map[string]string{}
+	for p, f := range files {
+		text[p] = string(f.Data)
+	}
+	return fakeObserver{files: text}
+}
