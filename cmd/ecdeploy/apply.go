@@ -34,12 +34,12 @@ func (a *app) applyCmd() *cobra.Command {
 			return a.apply(c.Context(), f, yes)
 		},
 	}
-	a.runFlags(c, &yes)
+	a.applyFlags(c, &yes)
 	return c
 }
 
-// runFlags are the flags of commands that change hosts as apply does.
-func (a *app) runFlags(c *cobra.Command, yes *bool) {
+// applyFlags are the flags of all commands that apply a plan.
+func (a *app) applyFlags(c *cobra.Command, yes *bool) {
 	c.Flags().BoolVarP(yes, "yes", "y", false, "do not ask")
 	c.Flags().BoolVar(&a.recover, "recover", false, "first take back, without asking, what a run that was cut has left")
 	c.Flags().BoolVar(&a.noRevert, "no-revert", false, "let no host take the run back by itself when this laptop is gone")
@@ -51,20 +51,34 @@ func (a *app) apply(ctx context.Context, f *plans.File, yes bool) error {
 		return err
 	}
 	defer s.Close()
-	p, past, err := s.planAll(ctx)
-	if errors.Is(err, engine.ErrUnfinished) {
-		if err := a.recoverCut(ctx, s, past, err); err != nil {
-			return err
-		}
-		p, past, err = s.planAll(ctx)
-	}
+	p, err := a.planToApply(ctx, s)
 	if err != nil {
 		return err
 	}
-	a.warnOfDoubt(past)
 	if err := a.checkDrift(p); err != nil {
 		return err
 	}
+	return a.applyPlan(ctx, s, p, yes)
+}
+
+// planToApply makes the plans of all sites, after what earlier runs have left
+// half-way was taken back.
+func (a *app) planToApply(ctx context.Context, s *session) (plans.Plan, error) {
+	p, past, err := s.planAll(ctx)
+	if errors.Is(err, engine.ErrUnfinished) {
+		if err := a.recoverCut(ctx, s, past, err); err != nil {
+			return plans.Plan{}, err
+		}
+		p, past, err = s.planAll(ctx)
+	}
+	if err == nil {
+		a.warnOfDoubt(past)
+	}
+	return p, err
+}
+
+// applyPlan shows a plan, asks and applies it.
+func (a *app) applyPlan(ctx context.Context, s *session, p plans.Plan, yes bool) error {
 	if err := a.show(p); err != nil {
 		return err
 	}
@@ -73,6 +87,9 @@ func (a *app) apply(ctx context.Context, f *plans.File, yes bool) error {
 		return exitCode(exitError)
 	case p.Empty():
 		return nil
+	}
+	for i, site := range s.file.Sites {
+		engine.CountCalls(ctx, s.hosts[site.SFU.Host], site, p.Sites[i], a.sink())
 	}
 	question := "Apply this plan?"
 	if a.destroys {

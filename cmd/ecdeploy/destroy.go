@@ -15,6 +15,6 @@ func (a *app) destroyCmd() *cobra.Command {
 			return a.apply(c.Context(), f, yes)
 		},
 	}
-	a.runFlags(c, &yes)
+	a.applyFlags(c, &yes)
 	return c
 }

@@ -68,9 +68,19 @@ type Committed struct {
 	Audit AuditHead `json:"audit,omitzero"`
 }
 
+// Calls says who is on a LiveKit that the run is about to restart.
+type Calls struct {
+	Site   string `json:"site"`
+	Host   string `json:"host"`
+	Rooms  int    `json:"rooms"` // those with somebody in them: calls
+	People int    `json:"people"`
+	Err    string `json:"error,omitempty"` // why neither is known
+}
+
 func (PhaseStarted) event() {}
 func (Progress) event()     {}
 func (Changed) event()      {}
 func (Checked) event()      {}
 func (RolledBack) event()   {}
 func (Committed) event()    {}
+func (Calls) event()        {}

@@ -22,6 +22,19 @@ func (t *Text) Event(e engine.Event) {
 		t.print("  %s %s run %s is final\n", t.host(e.Host), t.paint(green, "ok"), e.Run)
 	case engine.RolledBack:
 		t.rolledBack(e)
+	case engine.Calls:
+		t.calls(e)
+	}
+}
+
+func (t *Text) calls(e engine.Calls) {
+	switch {
+	case e.Err != "":
+		t.print("%s: LiveKit restarts, and how many calls that cuts now is not known:\n%s", e.Site, indented(clean(e.Err), "    "))
+	case e.Rooms == 0:
+		t.print("%s: LiveKit restarts, and nobody is on a call now\n", e.Site)
+	default:
+		t.print("%s: %s\n", e.Site, t.paint(yellow, "LiveKit restarts, which cuts "+plural(e.Rooms, "call")+" now, with "+plural(e.People, "participant")))
 	}
 }
 

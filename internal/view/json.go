@@ -100,6 +100,8 @@ func (j *JSON) Event(e engine.Event) {
 		name = "committed"
 	case engine.RolledBack:
 		name = "rolled_back"
+	case engine.Calls:
+		name = "calls"
 	}
 	_ = j.Write(name, e) // a closed pipe is no reason to stop half-way
 }

@@ -1,0 +1,125 @@
+package engine
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/livekit/protocol/auth"
+
+	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/plans"
+	"github.com/emdecloud/ecdeploy/steps"
+)
+
+// Who is on calls is asked with a token that LiveKit's own code takes, and only
+// where a plan restarts a LiveKit that runs. The answers are those of LiveKit
+// 1.13.5.
+func TestCountCalls(t *testing.T) {
+	keys := steps.Keys{Key: host.NewSecret("APIkey"), Secret: host.NewSecret(strings.Repeat("s", 48))}
+	other := keys
+	other.Secret = host.NewSecret(strings.Repeat("o", 48))
+	restart := plans.Changes{&steps.Container{Interrupt: "LiveKit restarts"}}
+	for _, c := range []struct {
+		name    string
+		changes plans.Changes
+		found   steps.Keys
+		status  int
+		body    string
+		want    *Calls // nil for nothing said
+	}{
+		{"two calls and an empty room", restart, keys, 200, `{"rooms":[{"sid":"RM_1","name":"a","num_participants":2},{"sid":"RM_2","name":"b","num_participants":3,"num_publishers":1},{"sid":"RM_3","name":"c","num_participants":0}]}`, &Calls{Rooms: 2, People: 5}},
+		{"no rooms", restart, keys, 200, `{"rooms":[]}`, &Calls{}},
+		{"other credentials in use", restart, other, 200, `{"rooms":[]}`, &Calls{Err: "answers 401, not 200"}},
+		{"no credentials known", restart, steps.Keys{}, 200, `{"rooms":[]}`, &Calls{Err: "answers 401, not 200"}},
+		{"it does not work", restart, keys, 503, ``, &Calls{Err: "answers 503, not 200"}},
+		{"somebody else's answer", restart, keys, 200, `<html>`, &Calls{Err: "read the answer of"}},
+		{"it does not run, or stays", plans.Changes{&steps.Container{}}, keys, 200, `{"rooms":[]}`, nil},
+		{"nothing to do", nil, keys, 200, `{"rooms":[]}`, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				v, err := auth.ParseAPIToken(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
+				if err != nil || r.Method != http.MethodPost || r.URL.Path != "/twirp/livekit.RoomService/ListRooms" || r.Header.Get("Content-Type") != "application/json" {
+					t.Errorf("%s %s, %v", r.Method, r.URL, err)
+					return
+				}
+				_, grants, err := v.Verify(keys.Secret.Reveal())
+				if v.APIKey() != keys.Key.Reveal() || err != nil {
+					w.WriteHeader(http.StatusUnauthorized)
+					return
+				}
+				if d := cmp.Diff(&auth.VideoGrant{RoomList: true}, grants.Video); d != "" {
+					t.Errorf("the token may do something else: %s", d)
+				}
+				w.WriteHeader(c.status)
+				_, _ = w.Write([]byte(c.body))
+			}))
+			defer srv.Close()
+			site := plans.Site{SFU: onServer(t, srv)}
+			p := plans.SitePlan{Site: "x.test", Found: c.found, Hosts: []plans.HostPlan{{Host: "h", Steps: []plans.StepPlan{
+				{Stage: plans.StageSFU, Changes: c.changes},
+				{Stage: plans.StageAuth, Changes: restart},
+			}}}}
+			var got []Event
+			CountCalls(t.Context(), reachable{}, site, p, func(e Event) { got = append(got, e) })
+			if c.want == nil {
+				if len(got) > 0 {
+					t.Errorf("it says %+v", got)
+				}
+				return
+			}
+			if len(got) != 1 {
+				t.Fatalf("%d events", len(got))
+			}
+			e := got[0].(Calls)
+			if !strings.Contains(e.Err, c.want.Err) || c.want.Err == "" && e.Err != "" || strings.Contains(e.Err, "APIkey") || strings.Contains(e.Err, "eyJ") {
+				t.Errorf("error %q", e.Err)
+			}
+			if e.Site != "x.test" || e.Host != "h" || e.Rooms != c.want.Rooms || e.People != c.want.People {
+				t.Errorf("%+v", e)
+			}
+		})
+	}
+}
+
+// A LiveKit that takes no connection, or never answers, is one of which nothing
+// is known, and holds nobody up.
+func TestCountCallsUnreachable(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	silent := make(chan struct{})
+	hangs := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-silent }))
+	defer hangs.Close()
+	defer close(silent)
+	closed := httptest.NewServer(nil)
+	closed.Close()
+	for name, srv := range map[string]*httptest.Server{"closed": closed, "silent": hangs} {
+		var got Calls
+		p := plans.SitePlan{Hosts: []plans.HostPlan{{Host: "h", Steps: []plans.StepPlan{{Stage: plans.StageSFU, Changes: plans.Changes{&steps.Container{Interrupt: "LiveKit restarts"}}}}}}}
+		CountCalls(ctx, reachable{}, plans.Site{SFU: onServer(t, srv)}, p, func(e Event) { got = e.(Calls) })
+		if got.Err == "" {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+// onServer is an SFU that listens where srv does.
+func onServer(t *testing.T, srv *httptest.Server) steps.SFU {
+	t.Helper()
+	u, err := url.Parse(srv.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := strconv.Atoi(u.Port())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return steps.SFU{Bind: u.Hostname(), Ports: &steps.Ports{Signalling: port}}
+}
