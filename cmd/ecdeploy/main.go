@@ -70,7 +70,9 @@ func longFlags(root *cobra.Command, args []string) []string {
 	long := func(name string) bool {
 		known := root.PersistentFlags().Lookup(name) != nil
 		for _, c := range root.Commands() {
-			known = known || c.Flags().Lookup(name) != nil
+			for _, c := range append(c.Commands(), c) {
+				known = known || c.Flags().Lookup(name) != nil
+			}
 		}
 		return known
 	}

@@ -127,6 +127,9 @@ func (a *app) showStatus(site plans.Site, st siteStatus, p plans.SitePlan) {
 		fmt.Fprintln(a.out, "drift: the hosts differ from the plan file")
 	default:
 		fmt.Fprintln(a.out, "no drift: the hosts are as the plan file says")
+		if !p.Found.Old.IsZero() {
+			fmt.Fprintln(a.out, "LiveKit accepts the old LIVEKIT_KEY of a rotation, too; ecdeploy secrets rotate --finish ends that")
+		}
 	}
 	if p.Blocked() || st.Drifted {
 		t.Plan(plans.Plan{Sites: []plans.SitePlan{p}})
