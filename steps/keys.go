@@ -92,15 +92,16 @@ func whyKeys(held, keys Keys) []string {
 	return nil
 }
 
-// keyFindings says what the credentials mean for people on calls. LiveKit
-// renews their tokens every five minutes with any one of its keys (livekit
-// v1.13.5, pkg/service/roommanager.go, getFirstKeyPair), so that some have one
-// of the old key for as long as there is one.
+// keyFindings says what the credentials mean for people on calls. Tokens of the
+// JWT service are good for an hour; but LiveKit renews those of people on calls
+// every five minutes, with any one of its keys (livekit v1.13.5,
+// pkg/service/roommanager.go, getFirstKeyPair), so that some have one of the old
+// key for as long as LiveKit has it.
 func keyFindings(held, keys Keys) []Finding {
 	switch {
 	case !keys.Old.IsZero():
 		return []Finding{{Note, "LiveKit accepts the old LIVEKIT_KEY, too, so that tokens made with it stay good",
-			"after an hour no new client has such a token: ecdeploy secrets rotate --finish, which restarts LiveKit once more"}}
+			"an hour later, while nobody is on a call: ecdeploy secrets rotate --finish, which restarts LiveKit once more"}}
 	case held.IsZero():
 		return nil
 	case held.Pair() != keys.Pair():

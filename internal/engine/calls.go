@@ -56,6 +56,7 @@ func restartsLiveKit(p plans.SitePlan) bool {
 
 // calls asks LiveKit for its rooms with somebody in them and the people there
 // (livekit/protocol livekit_room.proto, RoomService/ListRooms, as JSON over Twirp).
+// LiveKit counts them every five seconds.
 func calls(ctx context.Context, h host.Host, url string, keys steps.Pair) (rooms, people int, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/twirp/livekit.RoomService/ListRooms", strings.NewReader("{}"))
 	if err != nil {
