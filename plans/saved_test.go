@@ -110,11 +110,11 @@ func TestSavedHoldsNoSecret(t *testing.T) {
 			if f == nil {
 				t.Fatalf("%+v", mistakes)
 			}
-			keys, err := f.Sites[0].GivenKeys(t.Context())
+			choose, err := f.Sites[0].KeepKeys(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
-			p, err := Make(t.Context(), f, f.Sites[0], map[string]host.Observer{"x": secretive()}, keys)
+			p, err := Make(t.Context(), f, f.Sites[0], map[string]host.Observer{"x": secretive()}, choose)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -35,23 +35,11 @@ func (held) Query(_ context.Context, cmds ...host.Cmd) ([]host.Result, error) {
 	return out, nil
 }
 
-// Each step of a rotation, shown in every form: none of them holds credentials,
-// new or old.
-func TestRotationShowsNoSecrets(t *testing.T) {
-	const sfu, auth = "/etc/ecdeploy/x.test/sfu/", "/etc/ecdeploy/x.test/auth/"
-	pair := func(c string) string { return strings.Repeat(c, 40) + "KEY: " + strings.Repeat(c, 40) + "SECRET\n" }
-	files := func(c, old string) held {
-		h := held{sfu + "keys.yaml": pair(c), sfu + "livekit-config.yaml": "port: 7880\nwebhook:\n  api_key: \"" + strings.Repeat(c, 40) + "KEY\"\n",
-			auth + "key": strings.Repeat(c, 40) + "KEY\n", auth + "secret": strings.Repeat(c, 40) + "SECRET\n"}
-		if old != "" {
-			h[sfu+"keys.yaml"] += pair(old)
-		}
-		return h
-	}
+// planFile is one of a site on one host, with a block more.
+func planFile(t *testing.T, block string) *plans.File {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "hosts.hcl")
-	load := func(block string) *plans.File {
-		t.Helper()
-		text := `host "h" { address = "192.0.2.1" }
+	text := `host "h" { address = "192.0.2.1" }
 site "x.test" {
   sfu {
     host    = host.h
@@ -66,14 +54,28 @@ site "x.test" {
   proxy "external" {}
   well_known "external" {}
   ` + block + "\n}\n"
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, mistakes := plans.Load(path, plans.LoadOptions{Environ: os.LookupEnv})
+	if f == nil {
+		t.Fatalf("%+v", mistakes)
+	}
+	return f
+}
+
+// Each step of a rotation, shown in every form: none of them holds credentials,
+// new or old.
+func TestRotationShowsNoSecrets(t *testing.T) {
+	const sfu, auth = "/etc/ecdeploy/x.test/sfu/", "/etc/ecdeploy/x.test/auth/"
+	pair := func(c string) string { return strings.Repeat(c, 40) + "KEY: " + strings.Repeat(c, 40) + "SECRET\n" }
+	files := func(c, old string) held {
+		h := held{sfu + "keys.yaml": pair(c), sfu + "livekit-config.yaml": "port: 7880\nwebhook:\n  api_key: \"" + strings.Repeat(c, 40) + "KEY\"\n",
+			auth + "key": strings.Repeat(c, 40) + "KEY\n", auth + "secret": strings.Repeat(c, 40) + "SECRET\n"}
+		if old != "" {
+			h[sfu+"keys.yaml"] += pair(old)
 		}
-		f, mistakes := plans.Load(path, plans.LoadOptions{Environ: os.LookupEnv})
-		if f == nil {
-			t.Fatalf("%+v", mistakes)
-		}
-		return f
+		return h
 	}
 	given := "livekit_keys {\n    key = \"" + strings.Repeat("c", 40) + "KEY\"\n    secret = \"" + strings.Repeat("c", 40) + "SECRET\"\n  }"
 	for _, c := range []struct {
@@ -91,7 +93,7 @@ site "x.test" {
 		{"a key file edited by hand", plans.Site.KeepKeys, held{sfu + "keys.yaml": "# x\nkeys: {" + pair("a") + "}\n", auth + "key": files("b", "")[auth+"key"], auth + "secret": files("b", "")[auth+"secret"]}, "", "keys.yaml"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f := load(c.block)
+			f := planFile(t, c.block)
 			choose, err := c.choose(f.Sites[0], t.Context())
 			if err != nil {
 				t.Fatal(err)
