@@ -80,7 +80,8 @@ site "emdecloud.de" {
   revert_after = "3m"
 
   # LIVEKIT_KEY and LIVEKIT_SECRET; default: ecdeploy makes them and finds them
-  # again on the hosts. Either key and secret, or command.
+  # again on the hosts. Either key and secret, or command. Another pair than the
+  # one in use: apply changes to it at once, `ecdeploy secrets rotate` with overlap.
   livekit_keys {
     key    = env("LIVEKIT_KEY")
     secret = env("LIVEKIT_SECRET") # at least 32 characters

@@ -86,7 +86,7 @@ func decideSFU(site Site, f sfuFacts, s Shared) (Decision, error) {
 	change.Check = dockerLint(spec, c.UID, lint, strings.ReplaceAll(c.Ports.UDP, " ", "")+" - ICE/UDP range", "--config", "/config/livekit-config.yaml", "ports")
 	change.planReplace(f.container, f.image, changes, held, s.Keys)
 	if f.container.Running {
-		change.Interrupt = fmt.Sprintf("LiveKit restarts: calls on it reconnect, at most %s", sfuGrace)
+		change.Interrupt = fmt.Sprintf("LiveKit restarts, within %s: calls on it are cut", sfuGrace)
 	}
 	if len(change.Why) > 0 {
 		d.Changes = append(d.Changes, &change)

@@ -25,7 +25,7 @@ const callsTime = 10 * time.Second
 // room takes about one KiB.
 const maxRooms = 4 << 20
 
-// CountCalls emits who is on calls on a site's LiveKit, where p restarts it
+// CountCalls emits who is on calls on a site's LiveKit, where p restarts or ends it
 // while it runs. h is LiveKit's host.
 func CountCalls(ctx context.Context, h host.Host, site plans.Site, p plans.SitePlan, emit Sink) {
 	if !restartsLiveKit(p) {
@@ -33,7 +33,7 @@ func CountCalls(ctx context.Context, h host.Host, site plans.Site, p plans.SiteP
 	}
 	ctx, cancel := context.WithTimeout(ctx, callsTime)
 	defer cancel()
-	e := Calls{Site: p.Site, Host: h.Name()}
+	e := Calls{Site: p.Site, Host: h.Name(), Ends: p.Destroys}
 	var err error
 	if e.Rooms, e.People, err = calls(ctx, h, site.SFU.LocalURL(), p.Found.Pair()); err != nil {
 		e.Err = err.Error()

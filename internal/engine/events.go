@@ -68,12 +68,13 @@ type Committed struct {
 	Audit AuditHead `json:"audit,omitzero"`
 }
 
-// Calls says who is on a LiveKit that the run is about to restart.
+// Calls says who is on a LiveKit that the run is about to restart or to end.
 type Calls struct {
 	Site   string `json:"site"`
 	Host   string `json:"host"`
 	Rooms  int    `json:"rooms"` // those with somebody in them: calls
 	People int    `json:"people"`
+	Ends   bool   `json:"ends,omitempty"`  // LiveKit does not come again
 	Err    string `json:"error,omitempty"` // why neither is known
 }
 

@@ -86,4 +86,3 @@ func TestOriginsOutliveRuns(t *testing.T) {
 		})
 	}
 }
-

@@ -28,13 +28,17 @@ func (t *Text) Event(e engine.Event) {
 }
 
 func (t *Text) calls(e engine.Calls) {
+	does := "LiveKit restarts"
+	if e.Ends {
+		does = "LiveKit ends"
+	}
 	switch {
 	case e.Err != "":
-		t.print("%s: LiveKit restarts, and how many calls that cuts now is not known:\n%s", e.Site, indented(clean(e.Err), "    "))
+		t.print("%s: %s, and how many calls that cuts now is not known:\n%s", e.Site, does, indented(clean(e.Err), "    "))
 	case e.Rooms == 0:
-		t.print("%s: LiveKit restarts, and nobody is on a call now\n", e.Site)
+		t.print("%s: %s, and nobody is on a call now\n", e.Site, does)
 	default:
-		t.print("%s: %s\n", e.Site, t.paint(yellow, "LiveKit restarts, which cuts "+plural(e.Rooms, "call")+" now, with "+plural(e.People, "participant")))
+		t.print("%s: %s\n", e.Site, t.paint(yellow, does+", which cuts "+plural(e.Rooms, "call")+" now, with "+plural(e.People, "participant")))
 	}
 }
 
