@@ -99,7 +99,34 @@ func keySigners(ctx context.Context, h hop, held []ssh.Signer, ask func(context.
 			add(s, "agent")
 		}
 	}
-	return out, nil
+	return withCertificates(h, out, held, offered)
+}
+
+// withCertificates puts the certificates that ssh_config names (CertificateFile)
+// before the keys; each belongs to one of them or to one that the agent holds.
+func withCertificates(h hop, keys, held []ssh.Signer, offered *[]string) ([]ssh.Signer, error) {
+	var out []ssh.Signer
+	for _, file := range h.certificates {
+		cert, err := readCertificate(file)
+		if err != nil {
+			return nil, err
+		}
+		all := slices.Concat(keys, held)
+		i := slices.IndexFunc(all, func(s ssh.Signer) bool {
+			return cert != nil && string(s.PublicKey().Marshal()) == string(cert.Key.Marshal())
+		})
+		if i < 0 {
+			*offered = append(*offered, "no certificate at "+file+", or no key for it")
+			continue
+		}
+		s, err := ssh.NewCertSigner(cert, all[i])
+		if err != nil {
+			return nil, fmt.Errorf("certificate %s: %w", file, err)
+		}
+		out = append(out, s)
+		*offered = append(*offered, fmt.Sprintf("%s %s (%s)", s.PublicKey().Type(), ssh.FingerprintSHA256(cert.Key), file))
+	}
+	return append(out, keys...), nil
 }
 
 func fileSigner(ctx context.Context, file string, held []ssh.Signer, ask func(context.Context, string) (Secret, error)) (ssh.Signer, error) {
@@ -138,7 +165,21 @@ func fileSigner(ctx context.Context, file string, held []ssh.Signer, ask func(co
 
 // certSigner is the signer of FILE-cert.pub; nil where there is none.
 func certSigner(file string, signer ssh.Signer) (ssh.Signer, error) {
-	b, err := os.ReadFile(file + "-cert.pub")
+	file += "-cert.pub"
+	cert, err := readCertificate(file)
+	if cert == nil || err != nil {
+		return nil, err
+	}
+	s, err := ssh.NewCertSigner(cert, signer)
+	if err != nil {
+		return nil, fmt.Errorf("certificate %s: %w", file, err)
+	}
+	return s, nil
+}
+
+// readCertificate is the certificate in a file; nil where there is no file.
+func readCertificate(file string) (*ssh.Certificate, error) {
+	b, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -147,17 +188,13 @@ func certSigner(file string, signer ssh.Signer) (ssh.Signer, error) {
 	}
 	pub, _, _, _, err := ssh.ParseAuthorizedKey(b)
 	if err != nil {
-		return nil, fmt.Errorf("certificate %s-cert.pub: %w", file, err)
+		return nil, fmt.Errorf("certificate %s: %w", file, err)
 	}
 	cert, ok := pub.(*ssh.Certificate)
 	if !ok {
-		return nil, fmt.Errorf("%s-cert.pub holds no certificate", file)
+		return nil, fmt.Errorf("%s holds no certificate", file)
 	}
-	s, err := ssh.NewCertSigner(cert, signer)
-	if err != nil {
-		return nil, fmt.Errorf("certificate %s-cert.pub: %w", file, err)
-	}
-	return s, nil
+	return cert, nil
 }
 
 // authFailed says what was offered, where the server took none of it.

@@ -318,8 +318,22 @@ func TestLogins(t *testing.T) {
 		c := startServer(t, "TrustedUserCAKeys "+dir+"/ca.pub")
 		target := c.target()
 		target.Identity = dir + "/id"
-		if err := login(t, Options{KnownHosts: []string{write(t, c.path("known_hosts"), c.known(t, "ed25519"))}}, target); err != nil {
+		o := Options{KnownHosts: []string{write(t, c.path("known_hosts"), c.known(t, "ed25519"))}}
+		if err := login(t, o, target); err != nil {
 			t.Error(err)
+		}
+		if err := os.Rename(dir+"/id-cert.pub", dir+"/elsewhere.pub"); err != nil {
+			t.Fatal(err)
+		}
+		wantError(t, login(t, o, target), "does not let")
+		o.SSHConfig = write(t, dir+"/config", "Host 127.0.0.1\n  CertificateFile "+dir+"/elsewhere.pub\n")
+		if err := login(t, o, target); err != nil {
+			t.Errorf("the certificate that ssh_config names: %v", err)
+		}
+		t.Setenv("SSH_AUTH_SOCK", startAgent(t, dir+"/id"))
+		target.Identity = ""
+		if err := login(t, o, target); err != nil {
+			t.Errorf("the certificate of a key that the agent holds: %v", err)
 		}
 	})
 	t.Run("nobody listens", func(t *testing.T) {

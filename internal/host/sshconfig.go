@@ -70,17 +70,18 @@ func (s sshSettings) all(alias, key string) ([]string, error) {
 
 // hop is one machine on the way, everything decided.
 type hop struct {
-	alias      string // as it was named
-	host       string
-	port       int
-	user       string
-	identities []string // private key files, in the order to try
-	named      bool     // the identities were named by somebody: missing ones are errors or worth a word
-	only       bool     // no keys of the agent but these
-	agent      string   // the agent's socket; "" for none
-	knownHosts []string
-	keyAlias   string // the name to look for in known_hosts; "" for host
-	jump       string
+	alias        string // as it was named
+	host         string
+	port         int
+	user         string
+	identities   []string // private key files, in the order to try
+	certificates []string // of keys, beside the FILE-cert.pub of each identity
+	named        bool     // the identities were named by somebody: missing ones are errors or worth a word
+	only         bool     // no keys of the agent but these
+	agent        string   // the agent's socket; "" for none
+	knownHosts   []string
+	keyAlias     string // the name to look for in known_hosts; "" for host
+	jump         string
 }
 
 func (h hop) addr() string { return netJoin(h.host, h.port) }
@@ -138,6 +139,13 @@ func (s sshSettings) resolve(alias, username string, port int, identity string) 
 	}
 	for _, f := range strings.Fields(get("GlobalKnownHostsFile")) {
 		h.knownHosts = append(h.knownHosts, h.expand(f))
+	}
+	certs, err := s.all(alias, "CertificateFile")
+	firstErr = errors.Join(firstErr, err)
+	for _, f := range certs {
+		if !strings.EqualFold(f, "none") {
+			h.certificates = append(h.certificates, h.expand(f))
+		}
 	}
 	ids, err := s.all(alias, "IdentityFile")
 	if err = errors.Join(firstErr, err); err != nil {
