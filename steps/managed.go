@@ -22,7 +22,7 @@ type runningContainer struct {
 
 var queryNeighbours = host.Sh(`[ ! -d /matrix/synapse ] || echo 'manager	matrix-docker-ansible-deploy (/matrix/synapse)'
 for d in /var/lib/rancher/k3s /etc/kubernetes/manifests /var/snap/microk8s; do
-	[ ! -d $d ] || printf 'manager	a Kubernetes cluster (%s), as ess-helm uses\n' $d
+	[ ! -d $d ] || printf 'manager	a Kubernetes cluster as for ess-helm (%s)\n' $d
 done
 docker ps --format 'container	{{.Names}}	{{.Image}}	{{.Ports}}' 2>/dev/null
 true`)

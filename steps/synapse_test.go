@@ -250,7 +250,7 @@ func TestSynapseRefuses(t *testing.T) {
 		}, "error: Synapse on h belongs to matrix-docker-ansible-deploy (/matrix/synapse)", `synapse "external"`},
 		{"ess-helm", func(f *synapseFacts) {
 			f.unit = unitFacts{}
-			f.others.managers = []string{"a Kubernetes cluster (/var/lib/rancher/k3s), as ess-helm uses"}
+			f.others.managers = []string{"a Kubernetes cluster as for ess-helm (/var/lib/rancher/k3s)"}
 		}, "error: Synapse on h belongs to a Kubernetes cluster", `synapse "external"`},
 		{"in a container", func(f *synapseFacts) {
 			f.unit = unitFacts{}

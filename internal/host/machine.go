@@ -96,6 +96,9 @@ func (m *machine) explainEnd(err error, st *stream) error {
 	case st.prompts.again():
 		return fmt.Errorf("sudo does not take the password of %s", user)
 	case strings.Contains(low, "a password is required"), strings.Contains(low, "a terminal is required to read the password"):
+		if some := m.someCommands(); some != "" {
+			return fmt.Errorf("sudoers allows %s only some commands without a password; ecdeploy needs `sh` as root: %s\nhint: add to sudoers: %s ALL=(root) NOPASSWD: ALL; or, where %s has a password for all, sudo_password { ask = true } to the host block", user, some, user, user)
+		}
 		return fmt.Errorf("sudo wants a password of %s\nhint: add sudo_password { ask = true } to the host block", user)
 	case strings.Contains(low, "must have a tty"), strings.Contains(low, "you must have a terminal"):
 		return fmt.Errorf("sudo on the host wants a terminal (requiretty)\nhint: add to sudoers: Defaults:%s !requiretty", user)
@@ -115,6 +118,29 @@ func (m *machine) explainEnd(err error, st *stream) error {
 		return fmt.Errorf("%w (%v)", errChannelLost, err)
 	}
 	return fmt.Errorf("%w; the host said: %s", errChannelLost, said)
+}
+
+// someCommands are the rules of sudoers that let the user run something without
+// a password; "" for none. sudo wants one for all else, whether or not that is
+// allowed.
+func (m *machine) someCommands() string {
+	session, err := m.client.NewSession()
+	if err != nil {
+		return ""
+	}
+	defer session.Close()
+	defer time.AfterFunc(DefaultTimeout, func() { _ = session.Close() }).Stop()
+	out, err := session.Output(sudo + "-n -l")
+	if err != nil {
+		return ""
+	}
+	var rules []string
+	for line := range strings.Lines(Clean(string(out))) {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, "(") {
+			rules = append(rules, line)
+		}
+	}
+	return strings.Join(rules, "; ")
 }
 
 func (m *machine) trace(format string, args ...any) {

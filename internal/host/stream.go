@@ -31,6 +31,9 @@ func (s *stream) said() string {
 	return strings.TrimSpace(Clean(text))
 }
 
+// sudo complains in words that explainEnd knows, not in the host's language.
+const sudo = "env LC_ALL=C sudo "
+
 // start runs command, which every shell must read alike, as root.
 func (m *machine) start(ctx context.Context, client *ssh.Client, command string) (*stream, error) {
 	session, err := client.NewSession()
@@ -51,7 +54,7 @@ func (m *machine) start(ctx context.Context, client *ssh.Client, command string)
 		_ = session.Close() // never used
 		return nil, fmt.Errorf("logged in as %s, who is not root\nhint: set become = \"sudo\" in the host block, or user = \"root\"", client.User())
 	case m.target.SudoPassword == nil:
-		command = "sudo -n -- " + command
+		command = sudo + "-n -- " + command
 	default:
 		secret, err := m.sudoPassword(ctx)
 		if err != nil {
@@ -66,7 +69,7 @@ func (m *machine) start(ctx context.Context, client *ssh.Client, command string)
 			_, _ = io.WriteString(st.in, secret.Reveal()+"\n") // a failure shows as the session's end
 		}}
 		session.Stderr = st.prompts
-		command = fmt.Sprintf("sudo -k -S -p '%s' -- %s", st.prompts.prompt, command)
+		command = fmt.Sprintf("%s-k -S -p '%s' -- %s", sudo, st.prompts.prompt, command)
 	}
 	if err := session.Start(command); err != nil {
 		_ = session.Close() // the error says more

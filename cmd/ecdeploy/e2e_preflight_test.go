@@ -1,0 +1,113 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/emdecloud/ecdeploy/internal/hosttest/lab"
+)
+
+// All that is wrong with a real host is said at once, with a way out, and
+// nothing is touched.
+func TestE2EPreflight(t *testing.T) {
+	lab.Require(t)
+	h := lab.Up(t, lab.Light, "doctor")[0]
+	c := newCLI(t)
+	plan := planFile(t, fmt.Sprintf(`host "doctor" {
+  address  = %q
+  user     = "deploy"
+  identity = %q
+}
+site "doctor.test" {
+  sfu {
+    host    = host.doctor
+    url     = "https://matrix-rtc-sfu.nowhere.test"
+    node_ip = %q
+  }
+  auth {
+    host = host.doctor
+    url  = "https://matrix-rtc-jwt.doctor.test"
+  }
+  synapse "debian" { host = host.doctor }
+  proxy "nginx" { host = host.doctor }
+  well_known "external" {}
+}
+`, h.IP, lab.Env(t, "KEY"), h.IP))
+	for _, sh := range []string{
+		// coturn, as far as preflight looks at it: its process and its file.
+		"cp /usr/bin/sleep /usr/local/bin/turnserver && printf 'listening-port=3478\nmin-port=50000\nmax-port=50150\n' >/etc/turnserver.conf && (setsid turnserver 3600 >/dev/null 2>&1 &)",
+		"(setsid busybox httpd -f -h /run -p 127.0.0.1:8080 >/dev/null 2>&1 &)",
+		"printf '#!/bin/sh\n[ \"$*\" = +%%s ] || exec /usr/bin/date \"$@\"\necho $(($(/usr/bin/date +%%s) + 3620))\n' >/usr/local/sbin/date && chmod 755 /usr/local/sbin/date",
+		"echo 'Defaults log_input' >/etc/sudoers.d/zz-doctor",
+		"mkdir -p /matrix/synapse /var/lib/rancher/k3s",
+	} {
+		h.Exec(t, sh)
+	}
+	before := h.Snapshot(t)
+	out := c.run(t, exitError, "apply", "--yes", plan)
+	for _, want := range []string{
+		"coturn on doctor relays on 50000-50150/udp, which overlaps with 50100-50200", "set min-port and max-port in /etc/turnserver.conf",
+		"port 8080/tcp on doctor is taken by busybox",
+		"the clocks of doctor and of this machine differ by 1h0m", "timedatectl set-ntp true",
+		"sudo on doctor records its input (log_input)",
+		"no certificate for matrix-rtc-sfu.nowhere.test on doctor", "certbot certonly --nginx -d matrix-rtc-sfu.nowhere.test",
+		"matrix-rtc-sfu.nowhere.test does not resolve on doctor",
+		"Synapse on doctor belongs to matrix-docker-ansible-deploy (/matrix/synapse), a Kubernetes cluster as for ess-helm (/var/lib/rancher/k3s)", `synapse "external"`,
+		"matrix-docker-ansible-deploy (/matrix/synapse) is on doctor: it would overwrite edits of nginx", `proxy "external"`,
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the plan does not say %q", want)
+		}
+	}
+	if t.Failed() {
+		t.Log(out)
+	}
+	same(t, "a plan that is blocked", before, h.Snapshot(t))
+}
+
+// What keeps sudo from making root is told apart, on a real sudo.
+func TestE2ESudoers(t *testing.T) {
+	lab.Require(t)
+	h := lab.Up(t, lab.Light, "doctor")[0]
+	c := newCLI(t)
+	plan := func(user, more string) string {
+		return planFile(t, fmt.Sprintf(`host "doctor" {
+  address  = %q
+  user     = %q
+  identity = %q
+  become   = "sudo"
+  %s
+}
+site "doctor.test" {
+  sfu {
+    host = host.doctor
+    url  = "https://matrix-rtc-sfu.doctor.test"
+  }
+  auth {
+    host = host.doctor
+    url  = "https://matrix-rtc-jwt.doctor.test"
+  }
+  synapse "external" { url = "https://matrix.doctor.test" }
+  proxy "external" {}
+  well_known "external" {}
+}
+`, h.IP, user, lab.Env(t, "KEY"), more))
+	}
+	password := fmt.Sprintf("sudo_password { file = %q }", lab.Env(t, "DEPLOYPW"))
+	for _, f := range []struct{ name, sudoers, user, more, says, hint string }{
+		{"a terminal", "Defaults requiretty\nALL ALL=(ALL) NOPASSWD: ALL", "deploy", "", "sudo on the host wants a terminal (requiretty)", "Defaults:deploy !requiretty"},
+		{"some commands", "deploy ALL=(root) NOPASSWD: /usr/bin/apt", "deploy", "", "sudoers allows deploy only some commands without a password; ecdeploy needs `sh` as root: (root) NOPASSWD: /usr/bin/apt", "NOPASSWD: ALL"},
+		{"some commands, with a password", "deploypw ALL=(root) /usr/bin/apt", "deploypw", password, "sudoers allows deploypw only some commands; ecdeploy needs `sh` as root", ""},
+		{"a password", "deploy ALL=(root) ALL", "deploy", "", "sudo wants a password of deploy\n", "sudo_password { ask = true }"},
+		{"no rule", "root ALL=(ALL) ALL", "deploypw", password, "deploypw may not use sudo", ""},
+	} {
+		t.Run(f.name, func(t *testing.T) {
+			h.Exec(t, "printf '%s\n' '"+f.sudoers+"' >/etc/sudoers && rm -f /etc/sudoers.d/* && visudo -cq")
+			out := c.run(t, exitError, "plan", plan(f.user, f.more))
+			if !strings.Contains(out, f.says) || !strings.Contains(out, f.hint) {
+				t.Errorf("it says\n%s\nwant %q, hint %q", out, f.says, f.hint)
+			}
+		})
+	}
+}
