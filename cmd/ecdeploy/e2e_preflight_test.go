@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -71,29 +74,6 @@ func TestE2ESudoers(t *testing.T) {
 	lab.Require(t)
 	h := lab.Up(t, lab.Light, "doctor")[0]
 	c := newCLI(t)
-	plan := func(user, more string) string {
-		return planFile(t, fmt.Sprintf(`host "doctor" {
-  address  = %q
-  user     = %q
-  identity = %q
-  become   = "sudo"
-  %s
-}
-site "doctor.test" {
-  sfu {
-    host = host.doctor
-    url  = "https://matrix-rtc-sfu.doctor.test"
-  }
-  auth {
-    host = host.doctor
-    url  = "https://matrix-rtc-jwt.doctor.test"
-  }
-  synapse "external" { url = "https://matrix.doctor.test" }
-  proxy "external" {}
-  well_known "external" {}
-}
-`, h.IP, user, lab.Env(t, "KEY"), more))
-	}
 	password := fmt.Sprintf("sudo_password { file = %q }", lab.Env(t, "DEPLOYPW"))
 	for _, f := range []struct{ name, sudoers, user, more, says, hint string }{
 		{"a terminal", "Defaults requiretty\nALL ALL=(ALL) NOPASSWD: ALL", "deploy", "", "sudo on the host wants a terminal (requiretty)", "Defaults:deploy !requiretty"},
@@ -104,10 +84,94 @@ site "doctor.test" {
 	} {
 		t.Run(f.name, func(t *testing.T) {
 			h.Exec(t, "printf '%s\n' '"+f.sudoers+"' >/etc/sudoers && rm -f /etc/sudoers.d/* && visudo -cq")
-			out := c.run(t, exitError, "plan", plan(f.user, f.more))
+			out := c.run(t, exitError, "plan", lightPlan(t, h, fmt.Sprintf("user = %q\n  %s", f.user, f.more)))
 			if !strings.Contains(out, f.says) || !strings.Contains(out, f.hint) {
 				t.Errorf("it says\n%s\nwant %q, hint %q", out, f.says, f.hint)
 			}
 		})
 	}
+}
+
+// lightPlan is a plan file for a host without Synapse; how is its login.
+func lightPlan(t *testing.T, h *lab.Host, how string) string {
+	t.Helper()
+	return planFile(t, fmt.Sprintf(`host %[1]q {
+  address  = %[2]q
+  identity = %[3]q
+  %[4]s
+}
+site "%[1]s.test" {
+  sfu {
+    host    = host.%[1]s
+    url     = "https://matrix-rtc-sfu.%[1]s.test"
+    image   = %[5]q
+    archive = %[6]q
+    node_ip = %[2]q
+  }
+  auth {
+    host    = host.%[1]s
+    url     = "https://matrix-rtc-jwt.%[1]s.test"
+    image   = %[7]q
+    archive = %[8]q
+  }
+  synapse "external" { url = "https://matrix.%[1]s.test" }
+  proxy "external" {}
+  well_known "external" {}
+  verify { level = "none" }
+}
+`, h.Name, h.IP, lab.Env(t, "KEY"), how, lab.Env(t, "LIVEKIT_IMAGE"), lab.Env(t, "LIVEKIT_ARCHIVE"), lab.Env(t, "JWT_IMAGE"), lab.Env(t, "JWT_ARCHIVE")))
+}
+
+// A second Ctrl-C ends ecdeploy at once: it says what it leaves and how that is
+// led back, and it is.
+func TestE2ESecondInterrupt(t *testing.T) {
+	lab.Require(t)
+	h := lab.Up(t, lab.Light, "doctor")[0]
+	c := newCLI(t)
+	plan := lightPlan(t, h, `user = "root"`)
+	before := h.Snapshot(t)
+	cmd := exec.Command(c.bin, "apply", "--yes", "--known-hosts", c.known, plan)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	errs, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	said := make(chan string, 1)
+	go func() {
+		var all strings.Builder
+		for lines := bufio.NewScanner(errs); lines.Scan(); {
+			fmt.Fprintln(&all, lines.Text())
+			if strings.HasPrefix(lines.Text(), "interrupted: ") {
+				cmd.Process.Signal(os.Interrupt)
+			}
+		}
+		said <- all.String()
+	}()
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if strings.HasSuffix(lines.Text(), "] container livekit-sfu") { // it begins
+			cmd.Process.Signal(os.Interrupt)
+		}
+	}
+	text := <-said
+	_ = cmd.Wait() // the exit code says it
+	if got := cmd.ProcessState.ExitCode(); got != exitInDoubt {
+		t.Errorf("exit code %d, want %d", got, exitInDoubt)
+	}
+	for _, want := range []string{"a second Ctrl-C leaves hosts half-way", "ecdeploy rollback FILE", "sudo sh /var/lib/ecdeploy/runs/RUN/rollback.sh"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("it does not say %q:\n%s", want, text)
+		}
+	}
+	// The host may have finished alone what was under way there.
+	back := exec.Command(c.bin, "rollback", "--yes", "--force", "--known-hosts", c.known, plan)
+	if out, err := back.CombinedOutput(); err != nil && !strings.Contains(string(out), "there is no run to take back") {
+		t.Errorf("rollback: %v\n%s", err, out)
+	}
+	same(t, "after the rollback", before, h.Snapshot(t))
 }
