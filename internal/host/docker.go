@@ -40,6 +40,17 @@ func (m *machine) Docker(ctx context.Context) (Docker, error) {
 	if m.docker != nil {
 		return m.docker, nil
 	}
+	e, err := newEngine(ctx, m.Name(), m.dialDocker)
+	if err != nil {
+		return nil, err
+	}
+	m.docker = e
+	return e, nil
+}
+
+// newEngine speaks with the engine at the end of dial, in the newest API that
+// both know.
+func newEngine(ctx context.Context, of string, dial func(context.Context) (net.Conn, error)) (*engine, error) {
 	// A transport of our own: the client's would go through the laptop's proxy
 	// and show its password to the engine.
 	transport := &http.Transport{}
@@ -52,21 +63,20 @@ func (m *machine) Docker(ctx context.Context) (Docker, error) {
 		return nil, fmt.Errorf("make a Docker client: %w", err)
 	}
 	transport.Proxy = nil // WithHost had set the environment's
-	transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return m.dialDocker(ctx) }
+	transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) }
 	pingCtx, cancel := context.WithTimeout(ctx, DefaultTimeout)
 	defer cancel()
 	ping, err := api.Ping(pingCtx)
 	if err != nil {
 		_ = api.Close() // the error says more
-		return nil, fmt.Errorf("reach the Docker engine of %s: %w", m.Name(), err)
+		return nil, fmt.Errorf("reach the Docker engine of %s: %w", of, err)
 	}
 	api.NegotiateAPIVersionPing(ping)
 	if v := api.ClientVersion(); versions.LessThan(v, minDockerAPI) {
 		_ = api.Close() // never used
-		return nil, fmt.Errorf("the Docker engine of %s speaks API %s, and %s is needed (Docker 20.10)", m.Name(), v, minDockerAPI)
+		return nil, fmt.Errorf("the Docker engine of %s speaks API %s, and %s is needed (Docker 20.10)", of, v, minDockerAPI)
 	}
-	m.docker = &engine{api}
-	return m.docker, nil
+	return &engine{api}, nil
 }
 
 // dialDocker opens a stream to the engine: its socket where sshd forwards
