@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
@@ -26,7 +27,8 @@ type Image struct {
 	Why      string   `json:"why"`
 }
 
-// Archive is an image in a file on the laptop, as `docker save` writes it.
+// Archive is an image in a file on the laptop, as `docker save` writes it, or an
+// OCI archive.
 type Archive struct {
 	Path   string   `json:"path"`
 	Size   int64    `json:"size"`   // bytes
@@ -43,44 +45,59 @@ func OpenArchive(path, ref string) (*Archive, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read image archive: %w", err)
 	}
-	open := func() (io.ReadCloser, error) { return os.Open(path) }
-	m, err := tarball.LoadManifest(open)
+	fail := func(err error) (*Archive, error) { return nil, fmt.Errorf("read image archive %s: %w", path, err) }
+	o, err := openImageFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("read image archive %s: %w\nhint: make it with `docker save IMAGE -o FILE`", path, err)
+		return fail(fmt.Errorf("%w\nhint: make it with `docker save IMAGE -o FILE`", err))
 	}
-	i := 0
-	if len(m) != 1 {
-		i = slices.IndexFunc(m, func(d tarball.Descriptor) bool { return slices.Contains(d.RepoTags, ref) })
-		if i < 0 {
-			return nil, fmt.Errorf("read image archive %s: it holds %d images and none is called %s", path, len(m), ref)
-		}
+	defer o.f.Close()
+	var img v1.Image
+	a := &Archive{Path: path, Size: st.Size()}
+	if o.saved() {
+		img, a.Tags, err = savedImage(path, ref)
+	} else {
+		img, err = o.image()
 	}
-	var tag *name.Tag
-	if len(m) != 1 {
-		t, err := name.NewTag(ref)
-		if err != nil {
-			return nil, fmt.Errorf("read image name: %w", err)
-		}
-		tag = &t
-	}
-	img, err := tarball.Image(open, tag)
 	if err != nil {
-		return nil, fmt.Errorf("read image archive %s: %w", path, err)
+		return fail(err)
 	}
-	a := &Archive{Path: path, Size: st.Size(), Tags: m[i].RepoTags}
 	config, err := img.ConfigName()
 	if err != nil {
-		return nil, fmt.Errorf("read image archive %s: %w", path, err)
+		return fail(err)
 	}
 	cfg, err := img.ConfigFile()
 	if err != nil {
-		return nil, fmt.Errorf("read image archive %s: %w", path, err)
+		return fail(err)
 	}
 	a.Config, a.Arch = config.String(), cfg.Architecture
 	for _, l := range cfg.RootFS.DiffIDs {
 		a.Layers = append(a.Layers, l.String())
 	}
 	return a, nil
+}
+
+// savedImage is the image called ref of a file that `docker save` wrote, or its
+// only one, and what that is called.
+func savedImage(path, ref string) (v1.Image, []string, error) {
+	open := func() (io.ReadCloser, error) { return os.Open(path) }
+	m, err := tarball.LoadManifest(open)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(m) == 1 {
+		img, err := tarball.Image(open, nil)
+		return img, m[0].RepoTags, err
+	}
+	i := slices.IndexFunc(m, func(d tarball.Descriptor) bool { return slices.Contains(d.RepoTags, ref) })
+	if i < 0 {
+		return nil, nil, fmt.Errorf("it holds %d images and none is called %s", len(m), ref)
+	}
+	tag, err := name.NewTag(ref)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read image name: %w", err)
+	}
+	img, err := tarball.Image(open, &tag)
+	return img, m[i].RepoTags, err
 }
 
 // Kind implements Change.
@@ -110,13 +127,19 @@ func (c Image) prepare(ctx context.Context, h host.Host, progress func(string)) 
 		progress("pulls " + c.Ref)
 		return d.Pull(ctx, c.Ref, c.Platform, progress)
 	}
-	f, err := os.Open(c.Archive.Path)
+	o, err := openImageFile(c.Archive.Path)
 	if err != nil {
-		return fmt.Errorf("read image archive: %w", err)
+		return fmt.Errorf("read image archive %s: %w", c.Archive.Path, err)
 	}
-	defer f.Close()
+	defer o.f.Close()
 	progress(fmt.Sprintf("sends %s (%d MiB)", c.Ref, c.Archive.Size>>20))
-	if err := d.Load(ctx, f); err != nil {
+	if !o.saved() {
+		return o.load(ctx, d, c.Ref)
+	}
+	if _, err := o.f.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("read image archive %s: %w", c.Archive.Path, err)
+	}
+	if err := d.Load(ctx, o.f); err != nil {
 		return err
 	}
 	if slices.Contains(c.Archive.Tags, c.Ref) {
