@@ -79,3 +79,13 @@ func (s Site) HostNames() []string {
 	delete(seen, "")
 	return sortedKeys(seen)
 }
+
+// SynapseUnit is the service of a Synapse from a package; false for one that
+// somebody else configures.
+func (s Site) SynapseUnit() (unit string, packaged bool) {
+	c, ok := s.Synapse.Config.(*steps.SynapseDebian)
+	if !ok {
+		return "", false
+	}
+	return c.Unit, true
+}

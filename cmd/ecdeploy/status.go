@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/emdecloud/ecdeploy/internal/engine"
+	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/view"
 	"github.com/emdecloud/ecdeploy/plans"
 )
@@ -43,12 +45,60 @@ func (a *app) statusCmd() *cobra.Command {
 
 // siteStatus is what status says of a site.
 type siteStatus struct {
-	Site   string           `json:"site"`
-	Runs   []engine.Past    `json:"runs"`
-	Checks []engine.Checked `json:"checks"`
+	Site     string           `json:"site"`
+	Deployed []deployed       `json:"deployed"`
+	Runs     []engine.Past    `json:"runs"`
+	Checks   []engine.Checked `json:"checks"`
 	// Findings are what the steps saw that a person should know.
 	Findings []plans.Finding `json:"findings"`
 	Drifted  bool            `json:"drifted"`
+}
+
+// deployed is a component as a host has it, whatever the plan file says.
+type deployed struct {
+	Component string `json:"component"`
+	Host      string `json:"host"`
+	What      string `json:"what"`  // "livekit-sfu  livekit/livekit-server:v1.13.9", "Synapse 1.160.0"
+	State     string `json:"state"` // as Docker or systemd words it; "" where it is not there
+}
+
+// deployedText prints WHAT, a tab and STATE for the containers $1 and $2, for
+// Synapse, whose unit is $3, and for nginx.
+const deployedText = `for c in "$1" "$2"; do
+	docker ps -a --no-trunc --filter "name=^/?$c$" --format '{{.Names}}  {{.Image}}	{{.Status}}' 2>/dev/null | head -n 1 | grep . || printf '%s\t\n' "$c"
+done
+v=$(dpkg-query -W -f '${db:Status-Status} ${Version}\n' matrix-synapse-py3 matrix-synapse 2>/dev/null | sed -n 's/^installed //p' | head -n 1)
+printf 'Synapse %s\t%s\n' "$v" "$([ -z "$v" ] || systemctl is-active "$3" 2>/dev/null)"
+v=$(nginx -v 2>&1 | sed -n 's,.*nginx/,,p')
+printf 'nginx %s\t%s\n' "$v" "$([ -z "$v" ] || systemctl is-active nginx 2>/dev/null)"`
+
+// deployedOn asks the hosts of a site what is on them.
+func deployedOn(ctx context.Context, s *session, site plans.Site) ([]deployed, error) {
+	at := map[string][]string{"sfu": {site.SFU.Host}, "auth": {site.Auth.Host}}
+	unit, packaged := site.SynapseUnit()
+	if packaged {
+		at["synapse"] = []string{site.Synapse.Host}
+	}
+	for _, p := range site.Proxies {
+		if p.Label == "nginx" {
+			at["proxy"] = append(at["proxy"], p.Host)
+		}
+	}
+	var out []deployed
+	for _, name := range site.HostNames() {
+		res, err := s.hosts[name].Query(ctx, host.Sh(deployedText, site.SFU.Container, site.Auth.Container, unit))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		lines := strings.Split(host.Clean(string(res[0].Stdout)), "\n")
+		for i, component := range []string{"sfu", "auth", "synapse", "proxy"} {
+			if slices.Contains(at[component], name) && i < len(lines) {
+				what, state, _ := strings.Cut(lines[i], "\t")
+				out = append(out, deployed{component, name, strings.TrimSpace(what), state})
+			}
+		}
+	}
+	return out, nil
 }
 
 func (a *app) statusSite(ctx context.Context, s *session, site plans.Site) (int, error) {
@@ -61,6 +111,9 @@ func (a *app) statusSite(ctx context.Context, s *session, site plans.Site) (int,
 		return exitError, err
 	}
 	st := siteStatus{Site: site.ServerName, Drifted: !p.Empty()}
+	if st.Deployed, err = deployedOn(ctx, s, site); err != nil {
+		return exitError, err
+	}
 	code := exitOK
 	if st.Drifted {
 		code = exitChanges
@@ -98,9 +151,13 @@ func (a *app) statusSite(ctx context.Context, s *session, site plans.Site) (int,
 
 func (a *app) showStatus(site plans.Site, st siteStatus, p plans.SitePlan) {
 	t := a.text()
-	rows := []view.Row{{"COMPONENT", "HOST", "WHAT"},
-		{"sfu", site.SFU.Host, site.SFU.Container + "  " + site.SFU.Image + "  " + site.SFU.URL},
-		{"auth", site.Auth.Host, site.Auth.Container + "  " + site.Auth.Image + "  " + site.Auth.URL}}
+	rows := []view.Row{{"COMPONENT", "HOST", "WHAT", "STATE"}}
+	for _, d := range st.Deployed {
+		if d.State == "" {
+			d.State = "not there"
+		}
+		rows = append(rows, view.Row{d.Component, d.Host, d.What, d.State})
+	}
 	fmt.Fprintf(a.out, "site %s\n", site.ServerName)
 	t.Table(rows)
 	rows = []view.Row{{"RUN", "HOST", "STATE", "BY"}}
