@@ -51,8 +51,16 @@ func TestE2EMainJob(t *testing.T) {
 		}
 	})
 	t.Run("status", func(t *testing.T) {
-		if out := c.run(t, exitOK, "status", plan); !strings.Contains(out, "no drift") {
-			t.Error(out)
+		out := c.run(t, exitOK, "status", plan)
+		for _, want := range []string{"no drift", "livekit-sfu  " + lab.Env(t, "LIVEKIT_IMAGE"), "element-call-jwt  " + lab.Env(t, "JWT_IMAGE"), "  Synapse 1.", "  nginx 1.", "  Up ", "  active\n"} {
+			if !strings.Contains(out, want) {
+				t.Errorf("status does not say %q:\n%s", want, out)
+			}
+		}
+		// What is there is shown, not what the plan file wants.
+		drifted := planFile(t, text, lab.Env(t, "JWT_IMAGE"), "ecdeploy-lab/other:1", lab.Env(t, "JWT_ARCHIVE"), lab.Env(t, "LIVEKIT_ARCHIVE"))
+		if out := c.run(t, exitChanges, "status", drifted); !strings.Contains(out, "drift: the hosts differ") || !strings.Contains(out, "element-call-jwt  "+lab.Env(t, "JWT_IMAGE")) {
+			t.Errorf("status of a host that differs:\n%s", out)
 		}
 	})
 	t.Run("round trips", func(t *testing.T) { roundTrips(t, c, h, text) })
@@ -125,6 +133,9 @@ func afterAChange(t *testing.T, c *cli, h *lab.Host, text string) {
 	}
 	sfu, jwt := started("livekit-sfu"), started("element-call-jwt")
 	nginx := h.Exec(t, "stat -c %y /etc/nginx/*/*ecdeploy*")
+	// What neither a port nor a name of LiveKit concerns.
+	const matrix = "stat -c '%n %y' /etc/matrix-synapse/*.yaml /etc/matrix-synapse/conf.d/* /var/www/*/.well-known/matrix/client; systemctl show -p ActiveEnterTimestamp matrix-synapse"
+	synapse := h.Exec(t, matrix)
 	port := planFile(t, text, "node_ip =", "ports {\n      tcp = 7899\n    }\n    node_ip =")
 	c.run(t, exitOK, "apply", "--yes", port)
 	if started("livekit-sfu") == sfu {
@@ -137,6 +148,19 @@ func afterAChange(t *testing.T, c *cli, h *lab.Host, text string) {
 		t.Error("a port of LiveKit touched the JWT service or nginx")
 	}
 	sfu = started("livekit-sfu")
+	h.Exec(t, "echo "+h.IP+" rtc-sfu."+h.Domain+" >>/etc/hosts")
+	c.run(t, exitOK, "apply", "--yes", planFile(t, text, "node_ip =", "ports {\n      tcp = 7899\n    }\n    node_ip =", "matrix-rtc-sfu."+h.Domain, "rtc-sfu."+h.Domain))
+	if started("element-call-jwt") == jwt || h.Exec(t, "stat -c %y /etc/nginx/*/*ecdeploy*") == nginx {
+		t.Error("the JWT service or nginx does not follow LiveKit's name")
+	}
+	if started("livekit-sfu") != sfu {
+		t.Error("LiveKit's own name is none of its settings, and it was restarted")
+	}
+	if d := lab.LineDiff(t, synapse, h.Exec(t, matrix)); len(d) > 0 {
+		t.Errorf("a port and a name of LiveKit touched\n%s", strings.Join(d, "\n"))
+	}
+	c.run(t, exitOK, "apply", "--yes", port)
+	jwt = started("element-call-jwt")
 	c.run(t, exitOK, "apply", "--yes", planFile(t, text, "node_ip =", "ports {\n      tcp = 7899\n    }\n    node_ip =", "matrix-rtc-jwt."+h.Domain, "rtc-jwt."+h.Domain))
 	if started("element-call-jwt") != jwt {
 		t.Error("the JWT service's own name is none of its settings, and it was restarted")
@@ -215,13 +239,19 @@ func noLeak(t *testing.T, c *cli, h *lab.Host, plan string) {
 	if len(needles) != 2 {
 		t.Fatalf("secrets show prints %d credentials of at least 43 characters, want 2", len(needles))
 	}
-	all := []string{"canary-registration-secret-" + h.Name}
-	for _, n := range needles {
-		all = append(all, n[1])
+	type needle struct{ what, text, fine string } // fine: where it may be found
+	// LIVEKIT_KEY is the issuer of every token and no secret of itself.
+	all := []needle{{"LIVEKIT_KEY", needles[0][1], "logs"}, {"LIVEKIT_SECRET", needles[1][1], ""}}
+	for _, of := range []string{"registration-secret", "macaroon-secret", "form-secret", "nginx"} {
+		canary := "canary-" + of + "-" + h.Name
+		if !strings.Contains(h.Exec(t, "cat /etc/matrix-synapse/homeserver.yaml /etc/nginx/sites-available/*"), canary) {
+			t.Fatalf("%s is not planted", canary)
+		}
+		all = append(all, needle{canary, canary, ""})
 	}
 	// What any local user can read, and what the engine tells of containers.
-	// Debian's homeserver.yaml is world-readable by itself.
-	readable := h.Exec(t, `runuser -u nobody -- sh -c 'find /etc /var /run /tmp /usr/local /opt -xdev -type f -readable -size -2M -not -path "/etc/matrix-synapse/homeserver.yaml" -exec cat {} + 2>/dev/null | tr -d "\0"; :'`)
+	// Where the canaries are planted is world-readable by itself.
+	readable := h.Exec(t, `runuser -u nobody -- sh -c 'find /etc /var /run /tmp /usr/local /opt -xdev -type f -readable -size -2M -not -path "/etc/matrix-synapse/homeserver.yaml" -not -path "/etc/nginx/sites-available/*.test" -exec cat {} + 2>/dev/null | tr -d "\0"; :'`)
 	if !strings.Contains(readable, "nobody:x:") {
 		t.Fatal("the search for readable files found nothing")
 	}
@@ -231,13 +261,10 @@ func noLeak(t *testing.T, c *cli, h *lab.Host, plan string) {
 		t.Error("the processes of the deployment were not seen")
 	}
 	logs := h.Exec(t, "docker logs livekit-sfu 2>&1; docker logs element-call-jwt 2>&1; journalctl -q --no-pager; cat /var/log/nginx/*.log")
-	for i, n := range all {
+	for _, n := range all {
 		for name, text := range map[string]string{"output": printed, "world-readable files": readable, "docker inspect": inspect, "processes": processes, "logs": logs} {
-			if i == 1 && name == "logs" {
-				continue // LIVEKIT_KEY is the issuer of every token and no secret of itself
-			}
-			if strings.Contains(text, n) {
-				t.Errorf("secret %d is in %s", i, name)
+			if name != n.fine && strings.Contains(text, n.text) {
+				t.Errorf("%s is in %s", n.what, name)
 			}
 		}
 	}
