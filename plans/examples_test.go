@@ -5,8 +5,11 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 
@@ -94,6 +97,55 @@ func wantAll(t *testing.T, path string, body *hclsyntax.Body, typ reflect.Type) 
 			continue
 		}
 		wantAll(t, at, b, blockType(typ.FieldByIndex(f.index).Type, f.name))
+	}
+}
+
+// ownDefault finds a setting of which the reference says that its value is the
+// default.
+var ownDefault = regexp.MustCompile(`(?m)^ *(\w+) *= (.*?) +#.*(?:\bdefault ([^ :;]+)|this is the default)$`)
+
+// What the reference calls a default is the value beside it, and leaving the
+// line out changes nothing.
+func TestReferenceKnowsDefaults(t *testing.T) {
+	src, err := os.ReadFile(reference)
+	if err != nil {
+		t.Fatal(err)
+	}
+	load := func(text string) *File {
+		f, mistakes := load(reference, []byte(text), LoadOptions{Validate: true, Environ: environ})
+		if f == nil {
+			t.Fatalf("%+v", mistakes)
+		}
+		return f
+	}
+	// Where things stand, and a text beside what it means, are no settings.
+	settings := cmp.Options{cmpopts.IgnoreTypes(Pos{}), cmpopts.IgnoreFields(steps.SynapseDebian{}, "StartText")}
+	whole := load(string(src))
+	found := ownDefault.FindAllStringSubmatch(string(src), -1)
+	if len(found) < 19 {
+		t.Errorf("%d defaults found, there were 19", len(found))
+	}
+	for _, m := range found {
+		if said := strings.Trim(m[3], `"`); said != "" && said != strings.Trim(m[2], `"`) {
+			t.Errorf("%s = %s, and its default is said to be %s", m[1], m[2], said)
+		}
+		if d := cmp.Diff(whole, load(strings.Replace(string(src), m[0], "", 1)), settings); d != "" {
+			t.Errorf("%s = %s is not the default:\n%s", m[1], m[2], d)
+		}
+	}
+}
+
+// The reference names every function.
+func TestReferenceNamesFunctions(t *testing.T) {
+	src, err := os.ReadFile(reference)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, _, _ := strings.Cut(string(src), "\nvariable ")
+	for name := range (&loader{}).functions() {
+		if !regexp.MustCompile(`\b` + name + `\b`).MatchString(head) {
+			t.Errorf("function %s is not in %s", name, reference)
+		}
 	}
 }
 
