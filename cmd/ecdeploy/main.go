@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -17,8 +18,22 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/engine"
 )
 
-// version is set by the build: -ldflags "-X main.version=v1.2.3".
-var version = "dev"
+// release may be set by a build: -ldflags "-X main.release=v1.2.3".
+var release string
+
+// version is the release, else what Go knows of the build: the module's version
+// after `go install ...@VERSION`, the commit after a build in a checkout.
+var version = versionOf(release)
+
+func versionOf(release string) string {
+	if release != "" {
+		return release
+	}
+	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" && b.Main.Version != "(devel)" {
+		return b.Main.Version
+	}
+	return "dev"
+}
 
 // The exit codes, which README lists.
 const (
