@@ -58,7 +58,8 @@ type ufwFacts struct {
 	name      string
 	installed bool
 	active    bool
-	allowAll  bool // the default for incoming is allow
+	problem   string // why it does not tell its state
+	allowAll  bool   // the default for incoming is allow
 	rules     []ufwRule
 	firewalld bool
 	published []publishedPort // which Docker opens past ufw
@@ -113,6 +114,8 @@ func Firewall(site Site, label string) Step {
 			return Decision{Findings: []Finding{{Note, "the firewall of " + f.name + " is left alone, as the plan file says: " + all + " must be open", ""}}}, nil
 		case label == "ufw" && !f.installed:
 			return Decision{Findings: []Finding{{Error, "ufw is not installed on " + f.name, `say firewall "none" {} in the host block, or install ufw`}}}, nil
+		case f.problem != "":
+			return Decision{Findings: []Finding{{Error, "ufw on " + f.name + " does not tell its state: " + f.problem, `see what "ufw status" says there; firewall "none" {} in the host block leaves it alone`}}}, nil
 		case f.firewalld:
 			return Decision{Findings: []Finding{{Warning, "firewalld runs on " + f.name + " and is not supported yet: " + all + " must be open", `open them yourself, then say firewall "none" {} in the host block`}}}, nil
 		case !f.active:
@@ -133,8 +136,16 @@ func probeUFW(ctx context.Context, o host.Observer) (ufwFacts, error) {
 	f := ufwFacts{name: o.Name(), installed: res[0].Code != 127, firewalld: res[1].OK(), published: parsePublished(string(res[2].Stdout))}
 	if res[0].OK() {
 		f.parseStatus(string(res[0].Stdout))
+	} else if f.installed {
+		f.problem = lastLine(host.Clean(string(res[0].Stderr) + string(res[0].Stdout)))
 	}
 	return f, nil
+}
+
+// lastLine is where a program says what went wrong.
+func lastLine(s string) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return orSelf(lines[len(lines)-1], "it says nothing")
 }
 
 func (f ufwFacts) decide(site Site, open []opening) Decision {

@@ -100,6 +100,8 @@ func ufwDecision(t *testing.T, site Site, label, status string, installed bool, 
 	}
 	o := fakeObserver{answer: func(argv string) host.Result {
 		switch {
+		case strings.HasPrefix(status, "ERROR") && strings.HasPrefix(argv, "ufw"):
+			return host.Result{Code: 1, Stderr: []byte(status)}
 		case strings.HasPrefix(argv, "ufw status verbose"):
 			return host.Result{Code: code(installed, 127), Stdout: []byte(status)}
 		case strings.Contains(argv, "firewalld"):
@@ -130,6 +132,8 @@ func TestFirewallSays(t *testing.T) {
 		{"inactive", "ufw", "Status: inactive\n", true, false, "note: ufw is not active on h"},
 		{"not installed, found by itself", "", "", false, false, "note: ufw is not active on h"},
 		{"not installed, asked for", "ufw", "", false, false, "error: ufw is not installed on h"},
+		{"broken", "", "ERROR: problem running iptables: no permission\n", true, false, "error: ufw on h does not tell its state: ERROR: problem running iptables: no permission"},
+		{"broken, and left alone", "none", "ERROR: problem running iptables\n", true, false, "note: the firewall of h is left alone"},
 		{"firewalld", "", "", false, true, "warning: firewalld runs on h"},
 		{"none", "none", ufwStatus, true, false, "note: the firewall of h is left alone"},
 		{"closed by the admin", "", "Status: active\nDefault: deny (incoming)\n7881/tcp DENY IN Anywhere\n50100:50200/udp ALLOW IN Anywhere\n", true, false, "error: a rule of ufw on h closes 7881/tcp: 7881/tcp DENY from anywhere"},
