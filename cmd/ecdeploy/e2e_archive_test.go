@@ -51,12 +51,8 @@ func TestE2EOCIArchive(t *testing.T) {
 	h := lab.Up(t, lab.Light, "doctor")[0]
 	c := newCLI(t)
 	saved := lightPlan(t, h, `user = "root"`)
-	text, err := os.ReadFile(saved)
-	if err != nil {
-		t.Fatal(err)
-	}
 	livekit, jwt := lab.Env(t, "LIVEKIT_ARCHIVE"), lab.Env(t, "JWT_ARCHIVE")
-	oci := planFile(t, string(text), livekit, asOCI(t, livekit), jwt, asOCI(t, jwt))
+	oci := planFile(t, readAll(t, saved), livekit, asOCI(t, livekit), jwt, asOCI(t, jwt))
 	c.run(t, exitOK, "apply", "--yes", oci)
 	if got := h.Exec(t, "docker inspect -f '{{.State.Running}} {{.Config.Image}}' livekit-sfu element-call-jwt"); got != "true "+lab.Env(t, "LIVEKIT_IMAGE")+"\ntrue "+lab.Env(t, "JWT_IMAGE")+"\n" {
 		t.Errorf("containers run: %q", got)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -67,6 +68,42 @@ site "doctor.test" {
 		t.Log(out)
 	}
 	same(t, "a plan that is blocked", before, h.Snapshot(t))
+}
+
+// What probes find is the same where nothing can be written, temporary files
+// included: they only look. The locks of others lie in /run.
+func TestE2EProbesWriteNothing(t *testing.T) {
+	lab.Require(t)
+	h := lab.Up(t, lab.Light, "doctor")[0]
+	c := newCLI(t)
+	text := readAll(t, lightPlan(t, h, `user = "root"`))
+	live := "/etc/letsencrypt/live/" + h.Domain
+	plan := planFile(t, text, `proxy "external" {}`, fmt.Sprintf("proxy \"nginx\" {\n    host = host.doctor\n    certificate = \"%s/fullchain.pem\"\n    key = \"%s/privkey.pem\"\n  }", live, live))
+	frozen := planFile(t, readAll(t, plan), `user = "root"`, "user = \"root\"\n  port = 2222")
+	h.Exec(t, `ufw allow 2222/tcp >/dev/null && unshare -m sh -c '
+for d in /bin /boot /etc /home /opt /root /srv /tmp /usr /var; do
+	[ ! -d $d ] || [ -L $d ] || { mount --rbind $d $d && mount -o remount,bind,ro $d; } || exit 1
+done
+! touch /tmp/x /etc/x /var/lib/x 2>/dev/null && exec /usr/sbin/sshd -o Port=2222 -o PidFile=none'`)
+	config := filepath.Join(t.TempDir(), "config")
+	if err := os.WriteFile(config, []byte("Host "+h.IP+"\n  HostKeyAlias "+h.IP+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	findings := func(out string) string { return out[strings.Index(out, "site doctor.test"):] }
+	want := findings(c.run(t, exitOK, "plan", plan))
+	got := findings(c.run(t, exitOK, "plan", "--ssh-config", config, frozen))
+	if d := lab.LineDiff(t, want, got); len(d) > 0 || !strings.Contains(want, "+ nginx") || !strings.Contains(want, "+ ufw allow") {
+		t.Errorf("the plan differs where nothing can be written:\n%s\nit was\n%s", strings.Join(d, "\n"), want)
+	}
+}
+
+func readAll(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
 
 // What keeps sudo from making root is told apart, on a real sudo.
