@@ -30,13 +30,13 @@ func binary(t *testing.T) string {
 type cli struct {
 	bin   string
 	known string
-	state string // where it remembers audit logs
 	all   bytes.Buffer
 }
 
 func newCLI(t *testing.T) *cli {
 	t.Helper()
-	return &cli{bin: binary(t), known: lab.Env(t, "KNOWN_HOSTS"), state: t.TempDir()}
+	t.Setenv("XDG_STATE_HOME", t.TempDir()) // the next host at an address is another one
+	return &cli{bin: binary(t), known: lab.Env(t, "KNOWN_HOSTS")}
 }
 
 // run returns what ecdeploy printed and fails the test if it exits otherwise
@@ -44,7 +44,6 @@ func newCLI(t *testing.T) *cli {
 func (c *cli) run(t *testing.T, want int, args ...string) string {
 	t.Helper()
 	cmd := exec.Command(c.bin, append(args, "--known-hosts", c.known)...)
-	cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+c.state)
 	out, err := cmd.CombinedOutput()
 	c.all.Write(out)
 	if got := cmd.ProcessState.ExitCode(); got != want {
