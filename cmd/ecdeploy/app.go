@@ -226,6 +226,21 @@ func (a *app) connect(ctx context.Context, f *plans.File) (*session, error) {
 	return s, nil
 }
 
+// onHosts loads a plan file, connects to the hosts of the chosen sites, and does
+// something with them.
+func (a *app) onHosts(ctx context.Context, path string, do func(*session) error) error {
+	f, err := a.load(path, false)
+	if err != nil {
+		return err
+	}
+	s, err := a.connect(ctx, f)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return do(s)
+}
+
 func target(h plans.Host, ask func(context.Context) (host.Secret, error)) host.Target {
 	t := host.Target{Name: h.Name, Address: h.Address, User: h.User, Port: h.Port, Identity: h.Identity, Jump: h.Jump, Become: h.Become, ConnectTimeout: h.ConnectTimeout}
 	p := h.SudoPassword

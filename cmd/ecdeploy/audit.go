@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,46 +25,41 @@ func (a *app) auditCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use: "audit FILE", Short: "Show what was done on each host, by whom, and whether that log is whole", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			f, err := a.load(args[0], false)
-			if err != nil {
-				return err
-			}
-			s, err := a.connect(c.Context(), f)
-			if err != nil {
-				return err
-			}
-			defer s.Close()
-			whole := true
-			for _, h := range s.names() {
-				log, err := engine.ReadAudit(c.Context(), s.hosts[h], s.heads.get(h))
-				if err != nil {
-					return fmt.Errorf("%s: %w", h, err)
-				}
-				if err := a.showAudit(log); err != nil {
-					return err
-				}
-				if len(log.Flaws) > 0 && !accept {
-					whole = false
-					continue
-				}
-				if n := len(log.Entries); n > 0 {
-					err = s.heads.put(h, log.Entries[n-1].AuditHead)
-				} else if accept {
-					err = s.heads.forget(h)
-				}
-				if err != nil {
-					return err
-				}
-			}
-			if !whole {
-				fmt.Fprintln(a.err, "hint: after a host was set up anew, `ecdeploy audit --accept` takes its log as it is now")
-				return exitCode(exitUnhealthy)
-			}
-			return nil
+			return a.onHosts(c.Context(), args[0], func(s *session) error { return a.audit(c.Context(), s, accept) })
 		},
 	}
 	c.Flags().BoolVar(&accept, "accept", false, "remember the logs as they are now, whatever was seen before")
 	return c
+}
+
+func (a *app) audit(ctx context.Context, s *session, accept bool) error {
+	whole := true
+	for _, h := range s.names() {
+		log, err := engine.ReadAudit(ctx, s.hosts[h], s.heads.get(h))
+		if err != nil {
+			return fmt.Errorf("%s: %w", h, err)
+		}
+		if err := a.showAudit(log); err != nil {
+			return err
+		}
+		if len(log.Flaws) > 0 && !accept {
+			whole = false
+			continue
+		}
+		if n := len(log.Entries); n > 0 {
+			err = s.heads.put(h, log.Entries[n-1].AuditHead)
+		} else if accept {
+			err = s.heads.forget(h)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if !whole {
+		fmt.Fprintln(a.err, "hint: after a host was set up anew, `ecdeploy audit --accept` takes its log as it is now")
+		return exitCode(exitUnhealthy)
+	}
+	return nil
 }
 
 func (a *app) showAudit(log engine.Audit) error {

@@ -17,16 +17,7 @@ func (a *app) rollbackCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use: "rollback FILE", Short: "Take back a run that was cut, or the last one that was finished", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			f, err := a.load(args[0], false)
-			if err != nil {
-				return err
-			}
-			s, err := a.connect(c.Context(), f)
-			if err != nil {
-				return err
-			}
-			defer s.Close()
-			return a.rollback(c.Context(), s, f.Sites, yes, force)
+			return a.onHosts(c.Context(), args[0], func(s *session) error { return a.rollback(c.Context(), s, s.file.Sites, yes, force) })
 		},
 	}
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")

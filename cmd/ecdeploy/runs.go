@@ -22,20 +22,13 @@ func (a *app) runsCmd() *cobra.Command {
 
 // remembered hands what the hosts remember of the chosen sites to do.
 func (a *app) remembered(ctx context.Context, path string, do func(*session, []engine.Past) error) error {
-	f, err := a.load(path, false)
-	if err != nil {
-		return err
-	}
-	s, err := a.connect(ctx, f)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	past, err := s.histories(ctx)
-	if err != nil {
-		return err
-	}
-	return do(s, inSites(past, f.Sites))
+	return a.onHosts(ctx, path, func(s *session) error {
+		past, err := s.histories(ctx)
+		if err != nil {
+			return err
+		}
+		return do(s, inSites(past, s.file.Sites))
+	})
 }
 
 func (a *app) showRuns(past []engine.Past) error {

@@ -21,32 +21,27 @@ func (a *app) secretsShowCmd() *cobra.Command {
 	return &cobra.Command{
 		Use: "show FILE", Short: "Print LIVEKIT_KEY and LIVEKIT_SECRET of each site to standard output", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			f, err := a.load(args[0], false)
-			if err != nil {
-				return err
-			}
-			s, err := a.connect(c.Context(), f)
-			if err != nil {
-				return err
-			}
-			defer s.Close()
-			for _, site := range f.Sites {
-				p, err := s.plan(c.Context(), site)
-				if err != nil {
-					return err
-				}
-				if p.Keys.IsZero() {
-					return errors.New(site.ServerName + ": no credentials are on its hosts yet\nhint: ecdeploy apply makes them")
-				}
-				fmt.Fprintf(a.out, "# %s\n", site.ServerName)
-				if !p.Keys.Old.IsZero() {
-					fmt.Fprintln(a.out, "# LiveKit accepts an old pair, too; ecdeploy secrets rotate --finish ends that")
-				}
-				fmt.Fprintf(a.out, "LIVEKIT_KEY=%s\nLIVEKIT_SECRET=%s\n", p.Keys.Key.Reveal(), p.Keys.Secret.Reveal())
-			}
-			return nil
+			return a.onHosts(c.Context(), args[0], func(s *session) error { return a.showSecrets(c.Context(), s) })
 		},
 	}
+}
+
+func (a *app) showSecrets(ctx context.Context, s *session) error {
+	for _, site := range s.file.Sites {
+		p, err := s.plan(ctx, site)
+		if err != nil {
+			return err
+		}
+		if p.Keys.IsZero() {
+			return errors.New(site.ServerName + ": no credentials are on its hosts yet\nhint: ecdeploy apply makes them")
+		}
+		fmt.Fprintf(a.out, "# %s\n", site.ServerName)
+		if !p.Keys.Old.IsZero() {
+			fmt.Fprintln(a.out, "# LiveKit accepts an old pair, too; ecdeploy secrets rotate --finish ends that")
+		}
+		fmt.Fprintf(a.out, "LIVEKIT_KEY=%s\nLIVEKIT_SECRET=%s\n", p.Keys.Key.Reveal(), p.Keys.Secret.Reveal())
+	}
+	return nil
 }
 
 func (a *app) secretsRotateCmd() *cobra.Command {

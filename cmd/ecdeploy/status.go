@@ -18,29 +18,28 @@ func (a *app) statusCmd() *cobra.Command {
 	return &cobra.Command{
 		Use: "status FILE", Short: "Show what is deployed, whether it works and what drifted", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			f, err := a.load(args[0], false)
-			if err != nil {
-				return err
-			}
-			s, err := a.connect(c.Context(), f)
-			if err != nil {
-				return err
-			}
-			defer s.Close()
-			code := exitOK
-			for _, site := range f.Sites {
-				got, err := a.statusSite(c.Context(), s, site)
-				if err != nil {
-					return fmt.Errorf("%s: %w", site.ServerName, err)
-				}
-				code = max(code, got)
-			}
-			if code != exitOK {
-				return exitCode(code)
-			}
-			return nil
+			return a.onHosts(c.Context(), args[0], func(s *session) error { return a.status(c.Context(), s) })
 		},
 	}
+}
+
+func (a *app) status(ctx context.Context, s *session) error {
+	past, err := s.histories(ctx)
+	if err != nil {
+		return err
+	}
+	code := exitOK
+	for _, site := range s.file.Sites {
+		got, err := a.statusSite(ctx, s, site, inSites(past, []plans.Site{site}))
+		if err != nil {
+			return fmt.Errorf("%s: %w", site.ServerName, err)
+		}
+		code = max(code, got)
+	}
+	if code != exitOK {
+		return exitCode(code)
+	}
+	return nil
 }
 
 // siteStatus is what status says of a site.
@@ -101,7 +100,7 @@ func deployedOn(ctx context.Context, s *session, site plans.Site) ([]deployed, e
 	return out, nil
 }
 
-func (a *app) statusSite(ctx context.Context, s *session, site plans.Site) (int, error) {
+func (a *app) statusSite(ctx context.Context, s *session, site plans.Site, past []engine.Past) (int, error) {
 	p, err := s.plan(ctx, site)
 	if err != nil {
 		return exitError, err
@@ -110,7 +109,7 @@ func (a *app) statusSite(ctx context.Context, s *session, site plans.Site) (int,
 	if err != nil {
 		return exitError, err
 	}
-	st := siteStatus{Site: site.ServerName, Drifted: !p.Empty()}
+	st := siteStatus{Site: site.ServerName, Runs: past, Drifted: !p.Empty()}
 	if st.Deployed, err = deployedOn(ctx, s, site); err != nil {
 		return exitError, err
 	}
@@ -118,18 +117,10 @@ func (a *app) statusSite(ctx context.Context, s *session, site plans.Site) (int,
 	if st.Drifted {
 		code = exitChanges
 	}
-	if p.Blocked() {
+	if p.Blocked() || slices.ContainsFunc(past, engine.Past.Unfinished) {
 		code = exitUnhealthy
 	}
 	for _, h := range p.Hosts {
-		past, err := engine.History(ctx, s.hosts[h.Host], site.ServerName)
-		if err != nil {
-			return exitError, err
-		}
-		st.Runs = append(st.Runs, past...)
-		if slices.ContainsFunc(past, engine.Past.Unfinished) {
-			code = exitUnhealthy
-		}
 		for _, step := range h.Steps {
 			st.Findings = append(st.Findings, step.Findings...)
 			for _, c := range step.Checks {
