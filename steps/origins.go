@@ -22,7 +22,8 @@ type layer struct {
 
 // queryOrigins lists the layers of a site, oldest first, in lines BEFORE AFTER
 // TITLE PATH parted by tabs; the first two are paths. What runs before the site was
-// last taken away did is none.
+// last taken away did is none; of a run that was taken back it is one where somebody
+// had edited the file and all stayed as it was.
 func queryOrigins(site Site) host.Cmd {
 	return host.Sh(`cd "$1" 2>/dev/null || exit 0
 for r in runs/*."$2"; do
@@ -35,11 +36,11 @@ for o in origins/"$2"/*; do
 	[ ! -e "$o/about" ] || say "$o/about" "$o/before" "$o/after"
 done
 for r in runs/*."$2"; do
-	[ -e "$r/committed" ] || continue
+	[ -e "$r/committed" ] || [ -e "$r/conflict" ] || continue
 	id=$(cat "$r/run")
 	for o in origins/"$2"/*."$id".*; do [ ! -e "$o" ] || continue 2; done
 	for f in "$r"/changes/*/*.foreign; do
-		[ ! -e "$f" ] || say "$f" "${f%.foreign}.old" "${f%.foreign}.new"
+		[ ! -e "$f" ] || [ -e "${f%/*}/restored" ] || say "$f" "${f%.foreign}.old" "${f%.foreign}.new"
 	done
 done
 :`, Root, site.slug())
