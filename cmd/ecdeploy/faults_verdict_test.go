@@ -108,6 +108,17 @@ func (h *faultHost) busy() string {
 	return h.name + ": " + strings.Join(out, ", ") + " "
 }
 
+// audit looks at the hosts' logs over the relays, by which runs have seen them. A
+// host whose power failed takes logins only a moment after its start.
+func (l *lane) audit(plan string) (out string, code int) {
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(500 * time.Millisecond) {
+		out, code = l.quietly("audit", "--known-hosts", l.knownHosts(), l.plan(plan, true))
+		if code != exitError || time.Now().After(end) {
+			return out, code
+		}
+	}
+}
+
 func (l *lane) look() ([]lab.Snapshot, error) {
 	var out []lab.Snapshot
 	for _, h := range l.hosts {
@@ -159,8 +170,7 @@ func (l *lane) judge(r *faultResult, b *breakage) {
 		lost("ecdeploy did not end within 100 s")
 		return
 	}
-	// Over the relays, by which the run has seen the hosts.
-	if out, code := l.quietly("audit", "--known-hosts", l.knownHosts(), l.plan(scenarios[r.Scenario].plan, true)); code != 0 {
+	if out, code := l.audit(scenarios[r.Scenario].plan); code != 0 {
 		lost("the audit log is not whole: exit code %d\n%s", code, out)
 		return
 	}
