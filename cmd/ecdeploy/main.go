@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/emdecloud/ecdeploy/internal/engine"
+	"github.com/emdecloud/ecdeploy/internal/host"
 )
 
 // release may be set by a build: -ldflags "-X main.release=v1.2.3".
@@ -65,7 +66,7 @@ func run(args []string) int {
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintf(os.Stderr, "error: %v\n", err)
+	fmt.Fprintf(os.Stderr, "error: %s\n", host.Clean(err.Error())) // it may hold what a host said
 	_, partly := errors.AsType[partlyApplied](err)
 	if partly {
 		fmt.Fprintln(os.Stderr, "the other sites stay applied")

@@ -27,6 +27,7 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("ESC", "\x1b")
 			return os.WriteFile(e.Cd+"/hosts.example.hcl", reference, 0o600)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"save-plan": savePlan},
