@@ -65,7 +65,7 @@ site "emdecloud.de" {
   auth {
     host        = host.matrix
     url         = "https://matrix-rtc-jwt.${var.domain}"   # https://NAME[/PREFIX], no slash at the end
-    image       = "ghcr.io/element-hq/lk-jwt-service:0.9.0" # 0.8.0 or newer; this is the default
+    image       = "ghcr.io/element-hq/lk-jwt-service:0.8.0" # 0.8.0 or newer; this is the default
     # archive    = "images/jwt.tar"                         # image from the laptop; default: the host pulls it
     container   = "element-call-jwt"                        # default element-call-jwt
     port        = 8080                                      # TCP, behind the proxy; default 8080

@@ -1,7 +1,7 @@
 # A host that reaches no registry: the images come from this laptop over SSH,
 # only where the host lacks them. Made by
 #   docker save livekit/livekit-server:v1.13.9 -o images/livekit.tar
-#   docker save ghcr.io/element-hq/lk-jwt-service:0.9.0 -o images/jwt.tar
+#   docker save ghcr.io/element-hq/lk-jwt-service:0.8.0 -o images/jwt.tar
 
 host "matrix" {
   address = "203.0.113.10"
@@ -17,7 +17,7 @@ site "example.org" {
   auth {
     host    = host.matrix
     url     = "https://matrix-rtc-jwt.example.org"
-    image   = "ghcr.io/element-hq/lk-jwt-service:0.9.0"
+    image   = "ghcr.io/element-hq/lk-jwt-service:0.8.0"
     archive = "images/jwt.tar"
   }
   synapse "debian" { host = host.matrix }
