@@ -163,7 +163,7 @@ func wrongKey(key string) (wrong, mend string) {
 		return "devkey is the key of LiveKit's development mode, which everybody knows", "remove livekit_keys {}: ecdeploy then makes good credentials"
 	case key == "":
 		return "key is empty", "write letters and digits"
-	case !plainText.MatchString(key):
+	case !steps.PlainKey.MatchString(key):
 		return "key " + notPlain, "use letters and digits"
 	}
 	return "", ""
@@ -174,15 +174,11 @@ func wrongSecret(secret string) (wrong, mend string) {
 	switch {
 	case len(secret) < least:
 		return fmt.Sprintf("secret is shorter than %d characters", least), "remove livekit_keys {}: ecdeploy then makes good credentials; or `openssl rand -hex 32`"
-	case !plainText.MatchString(secret):
+	case !steps.PlainKey.MatchString(secret):
 		return "secret " + notPlain, "use letters and digits, like `openssl rand -hex 32` prints them"
 	}
 	return "", ""
 }
-
-// plainText is what survives YAML without quotes, an environment file and a
-// header.
-var plainText = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._~+/=-]*$`)
 
 const notPlain = "must begin with a letter or a digit and hold nothing else but those and . _ ~ + / = -"
 

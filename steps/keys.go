@@ -2,6 +2,7 @@ package steps
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/sethvargo/go-password/password"
@@ -13,6 +14,10 @@ import (
 // only, since colons, quotes and # break one or another of the files that
 // carry them. 48 of 62 characters are 285 bits.
 const keyLength = 48
+
+// PlainKey is what a LIVEKIT_KEY and a LIVEKIT_SECRET must look like: what
+// survives YAML without quotes, an environment file and a header.
+var PlainKey = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._~+/=-]*$`)
 
 // NewKeys makes a site's LIVEKIT_KEY and LIVEKIT_SECRET.
 func NewKeys() (Keys, error) {
@@ -67,10 +72,9 @@ func authKeys(key, secret host.File) Keys {
 	return Keys{Key: p.Key, Secret: p.Secret}
 }
 
-// plainPair is zero where one of both would not stand as it is in a line of
-// YAML.
+// plainPair is zero where one of both is not what a credential of ours looks like.
 func plainPair(key, secret string) Pair {
-	if key == "" || secret == "" || strings.ContainsAny(key+secret, " \t\r\n\"':") {
+	if !PlainKey.MatchString(key) || !PlainKey.MatchString(secret) {
 		return Pair{}
 	}
 	return Pair{host.NewSecret(key), host.NewSecret(secret)}

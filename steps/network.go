@@ -51,7 +51,11 @@ func parseRoute(r host.Result) hostAddr {
 		case "dev":
 			a.Dev = f[i+1]
 		case "src":
-			a.IP = f[i+1]
+			// It may go into the firewall of another host: an address, and no
+			// word like "any".
+			if ip, err := netip.ParseAddr(f[i+1]); err == nil && !ip.IsUnspecified() && ip.Zone() == "" {
+				a.IP = ip.String()
+			}
 		}
 	}
 	return a

@@ -367,7 +367,7 @@ func (w *nginxWriter) stale(kept map[string]bool) []string {
 
 func (w *nginxWriter) remove(path string) {
 	f := w.facts.own[path]
-	w.edits = append(w.edits, FileEdit{Path: path, Before: digest(f.Data, host.Secret{}), Remove: true, Diff: unified(path, string(f.Data), "", 0)})
+	w.edits = append(w.edits, FileEdit{Path: path, Before: digest(f.Data, host.Secret{}), Remove: true, Diff: ownDiff(path, string(f.Data), "", 0)})
 }
 
 // foreign adds the one line each to the server blocks of a file.

@@ -16,6 +16,8 @@ type nginxTree struct {
 	files   map[string]nginxFile // by path as included
 	asked   []string             // what was read, as patterns
 	problem string
+	huge    bool // beyond what is looked at: as if it were empty
+	matches map[string][]string
 }
 
 type nginxFile struct {
@@ -42,7 +44,7 @@ func (t *nginxTree) load(asked []string, files []host.File) {
 	if t.files == nil {
 		t.files = map[string]nginxFile{}
 	}
-	t.asked = append(t.asked, asked...)
+	t.asked, t.matches = append(t.asked, asked...), nil
 	for _, f := range files {
 		if f.Exists && (f.Mode.IsRegular() || f.Err != "") {
 			t.files[f.Path] = nginxFile{path: f.Path, real: f.Real, loose: f.Loose, data: f.Data, err: f.Err}
@@ -54,7 +56,7 @@ func (t *nginxTree) load(asked []string, files []host.File) {
 // walk parses nginx.conf and all that it includes, and gives the include
 // patterns that were not read.
 func (t *nginxTree) walk() []string {
-	t.problem = ""
+	t.problem, t.huge = "", false
 	if _, ok := t.files[nginxDir+"/nginx.conf"]; !ok {
 		t.problem = nginxDir + "/nginx.conf is not there"
 		return nil
@@ -65,7 +67,7 @@ func (t *nginxTree) walk() []string {
 		}
 	}
 	var missing []string
-	seen := map[string]bool{}
+	seen, patterns := map[string]bool{}, map[string]bool{}
 	var visit func(p string)
 	visit = func(p string) {
 		f, ok := t.files[p]
@@ -87,7 +89,11 @@ func (t *nginxTree) walk() []string {
 			t.files[p] = f
 		}
 		for _, pattern := range includes(f.parsed) {
-			if !t.covered(pattern) && !slices.Contains(missing, pattern) {
+			if patterns[pattern] || len(patterns) == maxPatterns {
+				continue
+			}
+			patterns[pattern] = true
+			if !t.covered(pattern) {
 				missing = append(missing, pattern)
 			}
 			for _, m := range t.match(pattern) {
@@ -102,6 +108,9 @@ func (t *nginxTree) walk() []string {
 			f.parsed = nil // read, but no part of the configuration
 			t.files[p] = f
 		}
+	}
+	if t.huge = len(patterns) == maxPatterns || !t.fits(); t.huge {
+		fail(nginxDir+"/nginx.conf", "with its includes it is larger than what ecdeploy looks at, or they go in a circle")
 	}
 	return missing
 }
@@ -153,6 +162,9 @@ func nginxPath(p string) string {
 // match are the paths that were read and match an include pattern, sorted as
 // nginx sorts them.
 func (t *nginxTree) match(pattern string) []string {
+	if out, known := t.matches[pattern]; known {
+		return out
+	}
 	var out []string
 	for p := range t.files {
 		if ok, err := path.Match(pattern, p); p == pattern || err == nil && ok && hidden(p) == hidden(pattern) {
@@ -160,39 +172,11 @@ func (t *nginxTree) match(pattern string) []string {
 		}
 	}
 	sort.Strings(out)
+	if t.matches == nil {
+		t.matches = map[string][]string{}
+	}
+	t.matches[pattern] = out
 	return out
-}
-
-// each visits the directives of the http context in the order in which nginx
-// reads them, those in included files right behind their include.
-func (t *nginxTree) each(visit func(nginxFile, *splice.Directive)) {
-	within := map[string]bool{}
-	var walk func(f nginxFile, dirs []*splice.Directive, http bool)
-	file := func(p string, http bool) {
-		if !within[p] {
-			within[p] = true
-			walk(t.files[p], t.files[p].parsed, http)
-			delete(within, p)
-		}
-	}
-	walk = func(f nginxFile, dirs []*splice.Directive, http bool) {
-		for _, d := range dirs {
-			if http {
-				visit(f, d)
-			}
-			switch {
-			case d.Name == "include":
-				for _, pattern := range includes([]*splice.Directive{d}) {
-					for _, p := range t.match(pattern) {
-						file(p, http)
-					}
-				}
-			case !http && d.Name == "http":
-				walk(f, d.Body, true)
-			}
-		}
-	}
-	file(nginxDir+"/nginx.conf", false)
 }
 
 // servers are all server blocks in the order in which nginx reads them, those
@@ -203,12 +187,19 @@ func (t *nginxTree) servers() []nginxServer {
 
 func (t *nginxTree) all() []nginxServer {
 	var out []nginxServer
+	numbers := map[string]map[*splice.Directive]int{} // of the server blocks of each file
 	t.each(func(f nginxFile, d *splice.Directive) {
 		if d.Name != "server" {
 			return
 		}
-		i := slices.IndexFunc(splice.ServerBlocks(f.parsed), func(s splice.ServerBlock) bool { return s.Directive == d })
-		if i < 0 {
+		if numbers[f.path] == nil {
+			numbers[f.path] = map[*splice.Directive]int{}
+			for i, s := range splice.ServerBlocks(f.parsed) {
+				numbers[f.path][s.Directive] = i
+			}
+		}
+		i, ok := numbers[f.path][d]
+		if !ok {
 			return
 		}
 		server := nginxServer{tree: t, file: f, index: i, block: d}
@@ -249,31 +240,6 @@ func (s nginxServer) includes(path string) bool {
 	return slices.ContainsFunc(s.block.Body, func(d *splice.Directive) bool {
 		return d.Name == "include" && len(d.Args) == 1 && d.Args[0] == path
 	})
-}
-
-// body is a block with the directives of the files that it includes, but for
-// our own.
-func (s nginxServer) body() []*splice.Directive { return s.tree.expand(s.block.Body, 0) }
-
-// maxIncludes bounds includes within includes, which may go in a circle.
-const maxIncludes = 8
-
-func (t *nginxTree) expand(dirs []*splice.Directive, depth int) []*splice.Directive {
-	var out []*splice.Directive
-	for _, d := range dirs {
-		if d.Name != "include" {
-			out = append(out, d)
-			continue
-		}
-		for _, pattern := range includes([]*splice.Directive{d}) {
-			for _, p := range t.match(pattern) {
-				if !strings.HasPrefix(p, nginxDir+"/ecdeploy/") && depth < maxIncludes {
-					out = append(out, t.expand(t.files[p].parsed, depth+1)...)
-				}
-			}
-		}
-	}
-	return out
 }
 
 // clash names a location of the block that a route's own would clash with.

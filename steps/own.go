@@ -59,11 +59,23 @@ func ownFile(path string, f host.File, text Text, mode fs.FileMode, gid int, key
 	if !text.HasSecret() {
 		e.After = digest(want, host.Secret{})
 	}
-	if text.HasSecret() {
+	if text.HasSecret() && len(old) <= maxOwn {
 		old = hideUnknown(maskKeys(old, keys), text.Masked())
 	}
-	e.Diff = unified(path, old, text.Masked(), 3)
+	e.Diff = ownDiff(path, old, text.Masked(), 3)
 	return e, true
+}
+
+// maxOwn is the most of a file of our own that is shown, in bytes. Those that we
+// write have some hundred.
+const maxOwn = 64 << 10
+
+// ownDiff is the diff of a file of our own, whatever stands in it now.
+func ownDiff(path, before, after string, context int) string {
+	if len(before) > maxOwn {
+		return fmt.Sprintf("--- %s\n+++ %s\n- %d KiB, too much to be shown\n", path, path, len(before)>>10)
+	}
+	return unified(path, before, after, context)
 }
 
 // hideUnknown leaves of a file that held secrets only what is known to be none:

@@ -2,6 +2,7 @@ package steps
 
 import (
 	"context"
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -100,10 +101,19 @@ func configPaths(configs []string) []string {
 	return paths
 }
 
+// maxConfig is the most that all of Synapse's files may hold together, in bytes.
+// They are read many times over, and Synapse's own sample has 120 KiB.
+const maxConfig = 512 << 10
+
 // load takes in the configuration in its order. Synapse passes over folders
 // in folders.
 func (f *synapseFacts) load(files []host.File) {
+	size := 0
 	for _, file := range files {
+		if size += len(file.Data); size > maxConfig {
+			f.problem = fmt.Sprintf("with %s it is larger than %d KiB", file.Path, maxConfig>>10)
+			return
+		}
 		switch {
 		case !file.Exists && strings.ContainsAny(file.Path, "*"), file.Exists && file.Mode.IsDir():
 		case !file.Exists:

@@ -1,9 +1,7 @@
 package host
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,7 +18,6 @@ import (
 	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/versions"
 	"github.com/docker/docker/client"
-	"github.com/docker/docker/pkg/stdcopy"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -48,14 +45,14 @@ func (m *machine) Docker(ctx context.Context) (Docker, error) {
 	return e, nil
 }
 
-// newEngine speaks with the engine at the end of dial, in the newest API that
-// both know.
-func newEngine(ctx context.Context, of string, dial func(context.Context) (net.Conn, error)) (*engine, error) {
+// newEngine greets the engine of a host, to which dial opens streams.
+func newEngine(ctx context.Context, name string, dial func(context.Context) (net.Conn, error)) (*engine, error) {
 	// A transport of our own: the client's would go through the laptop's proxy
 	// and show its password to the engine.
 	transport := &http.Transport{}
+	through := &http.Client{Transport: transport}
 	api, err := client.NewClientWithOpts(
-		client.WithHTTPClient(&http.Client{Transport: transport}),
+		client.WithHTTPClient(through),
 		client.WithHost("tcp://docker"), // any: the transport dials
 		client.WithAPIVersionNegotiation(),
 	)
@@ -64,17 +61,18 @@ func newEngine(ctx context.Context, of string, dial func(context.Context) (net.C
 	}
 	transport.Proxy = nil // WithHost had set the environment's
 	transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) }
+	through.Transport = bounded{through.Transport}
 	pingCtx, cancel := context.WithTimeout(ctx, DefaultTimeout)
 	defer cancel()
 	ping, err := api.Ping(pingCtx)
 	if err != nil {
 		_ = api.Close() // the error says more
-		return nil, fmt.Errorf("reach the Docker engine of %s: %w", of, err)
+		return nil, fmt.Errorf("reach the Docker engine of %s: %w", name, err)
 	}
 	api.NegotiateAPIVersionPing(ping)
 	if v := api.ClientVersion(); versions.LessThan(v, minDockerAPI) {
 		_ = api.Close() // never used
-		return nil, fmt.Errorf("the Docker engine of %s speaks API %s, and %s is needed (Docker 20.10)", of, v, minDockerAPI)
+		return nil, fmt.Errorf("the Docker engine of %s speaks API %s, and %s is needed (Docker 20.10)", name, v, minDockerAPI)
 	}
 	return &engine{api}, nil
 }
@@ -153,33 +151,6 @@ func (e *engine) Load(ctx context.Context, archive io.Reader) error {
 		return fmt.Errorf("load an image: %w", err)
 	}
 	return nil
-}
-
-// messages reads the engine's progress to its end; a failure comes as one of
-// its messages.
-func messages(r io.Reader, progress func(string)) error {
-	d := json.NewDecoder(r)
-	last := ""
-	for {
-		var m struct {
-			ID     string `json:"id"`
-			Status string `json:"status"`
-			Error  string `json:"error"`
-		}
-		switch err := d.Decode(&m); {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return fmt.Errorf("read the engine's progress: %w", err)
-		case m.Error != "":
-			return errors.New(Clean(m.Error))
-		}
-		line := strings.TrimSpace(m.ID + " " + m.Status)
-		if progress != nil && line != last && line != "" {
-			progress(Clean(line))
-			last = line
-		}
-	}
 }
 
 // Tag implements Docker.
@@ -316,9 +287,9 @@ func (e *engine) Logs(ctx context.Context, name string, lines int) (string, erro
 		return "", fmt.Errorf("logs of container %s: %w", name, err)
 	}
 	defer body.Close()
-	var out bytes.Buffer
-	if _, err := stdcopy.StdCopy(&out, &out, io.LimitReader(body, MaxOutput)); err != nil {
+	text, err := demultiplex(io.LimitReader(body, MaxOutput))
+	if err != nil {
 		return "", fmt.Errorf("logs of container %s: %w", name, err)
 	}
-	return Clean(out.String()), nil
+	return Clean(text), nil
 }

@@ -92,10 +92,10 @@ func readKnownHosts(files []string) (db *knownhosts.HostKeyDB, original map[stri
 			return nil, nil, fmt.Errorf("known_hosts: %w", err)
 		}
 		copied, err := copyKnown(b)
+		defer os.Remove(copied)
 		if err != nil {
 			return nil, nil, fmt.Errorf("known_hosts: %w", err)
 		}
-		defer os.Remove(copied)
 		read = append(read, copied)
 		original[copied] = file
 	}
@@ -118,8 +118,25 @@ func copyKnown(b []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	_, err = f.Write(bytes.Join(lines, nil))
-	return f.Name(), errors.Join(err, f.Close())
+	if err := f.Close(); err != nil {
+		return f.Name(), err
+	}
+	write := func(lines ...[]byte) bool {
+		err = os.WriteFile(f.Name(), bytes.Join(lines, nil), 0o600)
+		_, unknown := xknownhosts.New(f.Name())
+		return unknown == nil
+	}
+	// That says nothing of the names, which the library reads when it reads a
+	// file, and gives up on, too.
+	if !write(lines...) {
+		for i, line := range lines {
+			if !write(line) {
+				lines[i] = []byte("\n")
+			}
+		}
+		write(lines...)
+	}
+	return f.Name(), err
 }
 
 func unknownKey(files []string, name string, h hop, key ssh.PublicKey) error {

@@ -76,7 +76,7 @@ func (m *machine) startShell(ctx context.Context, client *ssh.Client) (*shell, e
 		return nil, context.Cause(ctx)
 	}
 	if s.uid != "0" {
-		return nil, fmt.Errorf("sudo made %s not root but user %s", m.client.User(), s.uid)
+		return nil, fmt.Errorf("sudo made %s not root but user %.20q", m.client.User(), s.uid)
 	}
 	return s, nil
 }
@@ -228,6 +228,7 @@ func (m *machine) Reconnect(ctx context.Context) error {
 	}
 	m.trace("dials again")
 	m.hangUp()
+	_ = m.client.Close() // its shell has ended; what else runs over it must end, too
 	m.sftp, m.docker = nil, nil
 	return m.connect(ctx)
 }

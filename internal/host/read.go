@@ -132,18 +132,53 @@ func readFiles(ctx context.Context, paths []string, do func(context.Context, req
 	if !res.OK() {
 		return nil, fmt.Errorf("read files: %s", strings.TrimSpace(Clean(string(res.Stderr))))
 	}
-	return parseFiles(res.Stdout)
+	files, asked, err := parseFiles(res.Stdout)
+	if err == nil {
+		err = answers(paths, files, asked)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errGarbled, err)
+	}
+	return files, nil
 }
 
-func parseFiles(out []byte) ([]File, error) {
-	var files []File
+// maxMatches is the most that the patterns of one Read may match together.
+const maxMatches = 10000
+
+// answers wants what was asked for: one file for each path, in their order,
+// where only a pattern may have several. asked has the path's number for each.
+func answers(paths []string, files []File, asked []int) error {
+	next := 0
+	for i, p := range paths {
+		from := next
+		for next < len(files) && asked[next] == i {
+			next++
+		}
+		switch found := files[from:next]; {
+		case len(found) == 0:
+			return fmt.Errorf("it says nothing about %s", p)
+		case !strings.ContainsAny(p, "*?[]") && (len(found) > 1 || found[0].Path != p):
+			return fmt.Errorf("asked about %s, it tells of %.200q", p, found[0].Path)
+		}
+	}
+	if next < len(files) {
+		return fmt.Errorf("it tells of %.200q, which nobody asked for", files[next].Path)
+	}
+	return nil
+}
+
+// parseFiles reads what readScript prints: the files, and for each the number
+// of the path that it was asked by.
+func parseFiles(out []byte) (files []File, asked []int, err error) {
 	var f File
+	n := -1
 	for line := range bytes.Lines(out) {
 		key, value, _ := strings.Cut(strings.TrimSuffix(string(line), "\n"), " ")
 		var err error
 		switch key {
 		case "i":
 			f = File{}
+			n, err = strconv.Atoi(value)
 		case "p":
 			f.Path, err = decode(value)
 		case "r":
@@ -167,13 +202,16 @@ func parseFiles(out []byte) ([]File, error) {
 		case "x":
 			f.Err = Clean(value)
 		case ".":
-			files = append(files, f)
+			files, asked = append(files, f), append(asked, n)
+			if len(files) > maxMatches {
+				return nil, nil, fmt.Errorf("it tells of more than %d files", maxMatches)
+			}
 		}
 		if err != nil {
-			return nil, fmt.Errorf("the host's answer about %s is garbled: %w", f.Path, err)
+			return nil, nil, fmt.Errorf("about %.200q: %w", f.Path, err)
 		}
 	}
-	return files, nil
+	return files, asked, nil
 }
 
 func decode(s string) (string, error) {

@@ -32,6 +32,18 @@ const (
 // way, and the driver's pause between SIGTERM and SIGKILL.
 const grace = 30 * time.Second
 
+// maxLine is the longest line that a driver sends, in bytes: forty lines of
+// base64 and what stands before them, with room to spare.
+const maxLine = 16 << 10
+
+// maxHeld is the most that all unfinished answers of a channel may hold
+// together, in bytes. It is more than any flight of ours asks for.
+const maxHeld = 64 << 20
+
+// errGarbled says that a host answers what no driver would. Nothing that came
+// over its channel can be trusted.
+var errGarbled = errors.New("the host's answer is garbled")
+
 // errChannelLost says that the shell channel is gone. Whether a script that was
 // under way ran to its end is then not known.
 var errChannelLost = errors.New("the connection was lost")
@@ -48,6 +60,7 @@ type shell struct {
 	mu      sync.Mutex
 	last    int
 	waiting map[int]*answer
+	held    int           // bytes of the answers in waiting
 	ready   chan struct{} // closed when the driver has said so
 	uid     string
 	gone    chan struct{} // closed when the channel has ended
@@ -79,26 +92,45 @@ func driverCommand(nonce string) string {
 func newShell(nonce string, w io.Writer, r io.Reader, why func() error, trace func(string, ...any)) *shell {
 	s := &shell{nonce: nonce, trace: trace, w: w, waiting: map[int]*answer{}, ready: make(chan struct{}), gone: make(chan struct{})}
 	go func() {
-		s.read(r)
+		if err := s.read(r); err != nil {
+			s.end(err)
+			return
+		}
 		s.end(why())
 	}()
 	return s
 }
 
-func (s *shell) read(r io.Reader) {
-	in := bufio.NewReaderSize(r, 64<<10)
-	var err error
-	for err == nil {
-		var line string
-		line, err = in.ReadString('\n')
-		if fields := strings.Fields(line); len(fields) >= 3 && fields[0] == s.nonce {
-			s.take(fields[1], fields[2:])
+// read takes lines until the channel ends, or says what no driver would. What
+// does not begin with the nonce is somebody else's, and not kept.
+func (s *shell) read(r io.Reader) error {
+	in := bufio.NewReaderSize(r, maxLine)
+	for {
+		line, err := in.ReadSlice('\n')
+		ours := bytes.HasPrefix(line, []byte(s.nonce+" "))
+		for errors.Is(err, bufio.ErrBufferFull) {
+			if ours {
+				return fmt.Errorf("%w: a line of more than %d bytes", errGarbled, maxLine)
+			}
+			_, err = in.ReadSlice('\n')
+		}
+		if err != nil {
+			return nil
+		}
+		if !ours {
+			continue
+		}
+		if fields := strings.Fields(string(line)); len(fields) >= 3 {
+			if err := s.take(fields[1], fields[2:]); err != nil {
+				return err
+			}
 		}
 	}
 }
 
-// take reads one line of the driver.
-func (s *shell) take(id string, rest []string) {
+// take reads one line of the driver. Answers that nobody waits for are passed
+// over.
+func (s *shell) take(id string, rest []string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if id == "ready" {
@@ -106,39 +138,65 @@ func (s *shell) take(id string, rest []string) {
 			s.uid = rest[0]
 			close(s.ready)
 		}
-		return
+		return nil
 	}
 	n, err := strconv.Atoi(id)
 	a := s.waiting[n]
-	if err != nil || a == nil || len(rest) != 2 && rest[0] != "r" {
-		return
+	if err != nil || a == nil {
+		return nil
 	}
-	switch rest[0] {
-	case "o":
-		a.result.Stdout, err = appendBase64(a.result.Stdout, rest[1])
-	case "e":
-		a.result.Stderr, err = appendBase64(a.result.Stderr, rest[1])
-	case "r":
-		if len(rest) != 2 {
-			err = errors.New("the driver was killed")
-			break
-		}
-		a.result.Code, err = strconv.Atoi(rest[1])
+	switch {
+	case rest[0] == "o" && len(rest) == 2:
+		err = s.keep(&a.result.Stdout, rest[1])
+	case rest[0] == "e" && len(rest) == 2:
+		err = s.keep(&a.result.Stderr, rest[1])
+	case rest[0] == "r" && len(rest) <= 2:
+		return s.finish(n, strings.Join(rest[1:], ""))
+	default:
+		err = fmt.Errorf("a line of kind %.20q", rest[0])
 	}
 	if err != nil {
-		a.err = fmt.Errorf("the host's answer is garbled: %w", err)
+		return fmt.Errorf("%w: answer %d: %w", errGarbled, n, err)
 	}
-	if rest[0] == "r" {
-		s.trace("answer %d: status %d, %d and %d bytes", n, a.result.Code, len(a.result.Stdout), len(a.result.Stderr))
-		delete(s.waiting, n)
-		close(a.done)
-	}
+	return nil
 }
 
-// appendBase64 decodes one line. A line holds whole groups, as base64 cuts its
-// output at multiples of four characters.
-func appendBase64(b []byte, text string) ([]byte, error) {
-	return base64.StdEncoding.AppendDecode(b, []byte(text))
+// keep decodes one line of an answer. A line holds whole groups, as base64 cuts
+// its output at multiples of four characters. What lies beyond MaxOutput is
+// dropped here, too: a host may say more than its driver would let through.
+func (s *shell) keep(to *[]byte, text string) error {
+	if len(*to) > MaxOutput {
+		return nil
+	}
+	before := len(*to)
+	b, err := base64.StdEncoding.AppendDecode(*to, []byte(text))
+	if err != nil {
+		return err
+	}
+	*to = b
+	s.held += len(b) - before
+	if s.held > maxHeld {
+		return fmt.Errorf("more than %d MiB at once", maxHeld>>20)
+	}
+	return nil
+}
+
+// finish hands answer n to whoever waits for it.
+func (s *shell) finish(n int, status string) error {
+	a := s.waiting[n]
+	code, err := strconv.ParseUint(status, 10, 8)
+	switch {
+	case status == "":
+		a.err = errors.New("what ran the script on the host was killed")
+	case err != nil:
+		return fmt.Errorf("%w: answer %d: exit status %.20q", errGarbled, n, status)
+	}
+	a.result.Code = int(code)
+	s.trace("answer %d: status %d, %d and %d bytes", n, a.result.Code, len(a.result.Stdout), len(a.result.Stderr))
+	s.held -= len(a.result.Stdout) + len(a.result.Stderr)
+	delete(s.waiting, n)
+	close(a.done)
+	return nil
 }
 
 // end lets everybody who waits know why there will be no answer.

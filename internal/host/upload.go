@@ -87,6 +87,21 @@ func (m *machine) sftpClient(ctx context.Context) (*sftp.Client, error) {
 	return m.sftp, nil
 }
 
+// skipTo reads until a line that says mark and nothing else. No more than a
+// part of any other line is kept: a host may never end one.
+func skipTo(in *bufio.Reader, mark string) error {
+	for whole := true; ; {
+		line, err := in.ReadSlice('\n')
+		switch {
+		case err == nil && whole && string(line) == mark+"\n":
+			return nil
+		case err != nil && !errors.Is(err, bufio.ErrBufferFull):
+			return err
+		}
+		whole = err == nil
+	}
+}
+
 // sftpSubsystem starts SFTP as sshd offers it.
 func (m *machine) sftpSubsystem(ctx context.Context) (*sftp.Client, error) {
 	session, err := m.client.NewSession()
@@ -133,15 +148,7 @@ func (m *machine) startMarked(ctx context.Context, text string) (*stream, error)
 	go func() { ended <- st.session.Wait() }()
 	in := bufio.NewReader(st.out)
 	marked := make(chan error, 1)
-	go func() {
-		for {
-			line, err := in.ReadString('\n')
-			if err != nil || line == nonce+"\n" {
-				marked <- err
-				return
-			}
-		}
-	}()
+	go func() { marked <- skipTo(in, nonce) }()
 	ctx, cancel := context.WithTimeout(ctx, DefaultTimeout)
 	defer cancel()
 	select {
