@@ -135,6 +135,7 @@ func specDigest(spec host.ContainerSpec, config []Text, keys Keys) (string, erro
 // containerFacts are what `docker container inspect` says of a name.
 type containerFacts struct {
 	Found   bool
+	Name    string // where it was found by its site
 	ID      string
 	Image   string
 	Running bool
@@ -162,7 +163,7 @@ func parseContainer(r host.Result) (containerFacts, error) {
 		return containerFacts{}, fmt.Errorf("read docker's answer about a container: %w", err)
 	}
 	c := raw[0]
-	return containerFacts{true, c.ID, c.Image, c.State.Running, c.HostConfig.RestartPolicy.Name, c.Config.Labels}, nil
+	return containerFacts{Found: true, ID: c.ID, Image: c.Image, Running: c.State.Running, Restart: c.HostConfig.RestartPolicy.Name, Labels: c.Config.Labels}, nil
 }
 
 // whyReplace lists what makes a container differ from the one wanted; nothing
@@ -173,7 +174,7 @@ func (f containerFacts) whyReplace(spec host.ContainerSpec, sum, imageID string)
 	case !f.Found:
 		return []string{"not there yet"}
 	case f.Labels[LabelSpec] == "":
-		why = append(why, "a container of this name was not made by ecdeploy; it is set aside")
+		why = append(why, "a container of this name was not made by ecdeploy; it is set aside, and the run after this one removes it")
 	case f.Labels[LabelSpec] != sum:
 		why = append(why, "its settings differ")
 	}

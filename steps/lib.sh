@@ -209,7 +209,7 @@ ec_rmdir() {
 ec_undo_rmdirs() {
 	[ -e "$J/gone" ] || return 0
 	sort -u -k 4 "$J/gone" | while read -r mode uid gid d; do
-		[ -d "$d" ] || { mkdir -m 0700 -- "$d" && chown "$uid:$gid" "$d" && chmod "$mode" "$d"; } || exit 1
+		{ [ -d "$d" ] || mkdir -m 0700 -- "$d"; } && [ ! -L "$d" ] && chown "$uid:$gid" "$d" && chmod "$mode" "$d" || exit 1
 	done
 }
 
@@ -306,6 +306,12 @@ ec_undo_ufw_delete() {
 		: >"$J/ufw.loading" && ec_sync "$J/ufw.loading" "$J" || return 1
 	fi
 	ec_undo_ufw "$@" || return 1
+	# Cut before it was known what ufw had made of the files: nothing else changed in
+	# them where they have the same lines.
+	for k in user user6; do
+		ec_unchanged $k "/etc/ufw/$k.rules" || [ "$(sort "$J/$k.old" | sha256sum)" != "$(sort "/etc/ufw/$k.rules" | sha256sum)" ] ||
+			ec_install "$J/$k.old" "/etc/ufw/$k.rules" || return 1
+	done
 	# Each chain that the files name is emptied and filled anew, at once.
 	if ec_unchanged user /etc/ufw/user.rules && ec_unchanged user6 /etc/ufw/user6.rules; then
 		iptables-restore -n </etc/ufw/user.rules || return 1

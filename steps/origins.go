@@ -26,24 +26,29 @@ type layer struct {
 // had edited the file and all stayed as it was.
 func queryOrigins(site Site) host.Cmd {
 	return host.Sh(`cd "$1" 2>/dev/null || exit 0
-for r in runs/*."$2"; do
-	[ ! -e "$r/committed" ] || [ ! -e "$r/destroys" ] || exit 0
-done
-say() { # ABOUT BEFORE AFTER
+of() { # ABOUT BEFORE AFTER
 	{ IFS= read -r title && IFS= read -r path; } <"$1" && printf '%s\t%s\t%s\t%s\n' "$PWD/$2" "$PWD/$3" "$title" "$path"
 }
-for o in origins/"$2"/*; do
-	[ ! -e "$o/about" ] || say "$o/about" "$o/before" "$o/after"
-done
+all=$(for o in origins/"$2"/*; do
+	[ ! -e "$o/about" ] || of "$o/about" "$o/before" "$o/after"
+done)
 for r in runs/*."$2"; do
+	if [ "${r##*/}" != "$(cat "$r/run" 2>/dev/null).$2" ] || [ -e "$r/layered" ]; then continue; fi
+	if [ -e "$r/destroys" ]; then
+		[ ! -e "$r/committed" ] || all=
+		continue
+	fi
 	[ -e "$r/committed" ] || [ -e "$r/conflict" ] || continue
 	id=$(cat "$r/run")
 	for o in origins/"$2"/*."$id".*; do [ ! -e "$o" ] || continue 2; done
 	for f in "$r"/changes/*/*.foreign; do
-		[ ! -e "$f" ] || [ -e "${f%/*}/restored" ] || say "$f" "${f%.foreign}.old" "${f%.foreign}.new"
+		k=${f%.foreign}
+		if [ ! -e "$f" ] || [ ! -e "$k.saved" ] || [ ! -e "${f%/*}/touched" ] || [ -e "${f%/*}/restored" ]; then continue; fi
+		all="$all
+$(of "$f" "$k.old" "$k.new")"
 	done
 done
-:`, Root, site.slug())
+printf '%s\n' "$all"`, Root, site.slug())
 }
 
 // foreignFacts are the files of others that hold something of a site.
@@ -87,8 +92,10 @@ func readForeign(ctx context.Context, o host.Observer, listed host.Result, title
 }
 
 // takeBack makes the edits that undo all layers, the newest first. What
-// somebody else changed since stays, and a finding says so.
-func (f foreignFacts) takeBack() (edits []FileEdit, findings []Finding, err error) {
+// somebody else changed since stays, and a finding says so. The files as they will
+// be are texts, by path.
+func (f foreignFacts) takeBack() (edits []FileEdit, texts map[string][]byte, findings []Finding, err error) {
+	texts = map[string][]byte{}
 	var paths []string
 	for _, l := range f.layers {
 		if !slices.Contains(paths, l.Path) {
@@ -114,7 +121,7 @@ func (f foreignFacts) takeBack() (edits []FileEdit, findings []Finding, err erro
 			back, k := splice.TakeBack(l.Before, l.After, text)
 			kept = append(kept, k...)
 			if text, err = splice.Apply(text, back); err != nil {
-				return nil, nil, fmt.Errorf("take back what was done to %s: %w", p, err)
+				return nil, nil, nil, fmt.Errorf("take back what was done to %s: %w", p, err)
 			}
 		}
 		if len(kept) > 0 {
@@ -124,15 +131,16 @@ func (f foreignFacts) takeBack() (edits []FileEdit, findings []Finding, err erro
 			findings = append(findings, Finding{Error, p + " would be no JSON any more without what ecdeploy put there", "take " + rtcFociName + " out by hand, then run ecdeploy again"})
 			continue
 		}
+		texts[now.Real] = text
 		if back := splice.Between(now.Data, text); len(back) > 0 {
 			e, err := foreignFile(now.Real, now.Data, back)
 			if err != nil {
-				return nil, nil, err
+				return nil, nil, nil, err
 			}
 			edits = append(edits, e)
 		}
 	}
-	return edits, findings, nil
+	return edits, texts, findings, nil
 }
 
 // rtcFociName is the key of the client well-known that announces back ends.

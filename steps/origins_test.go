@@ -28,6 +28,8 @@ func TestQueryOrigins(t *testing.T) {
 		put(dir+"run", id+"\n")
 		put(dir+"changes/0002/0.foreign", "nginx\n/etc/nginx/a b\n")
 		put(dir+"changes/0003/1.foreign", "Synapse\n/etc/s.yaml\n")
+		put(dir+"changes/0004/0.foreign", "Synapse\nnever touched\n")
+		marks = append(marks, "changes/0002/0.saved", "changes/0002/touched", "changes/0003/1.saved", "changes/0003/touched")
 		for _, m := range marks {
 			put(dir+m, "")
 		}
@@ -46,7 +48,7 @@ func TestQueryOrigins(t *testing.T) {
 		}
 		return strings.ReplaceAll(string(out), root+"/", "")
 	}
-	if got := list(); got != "" {
+	if got := strings.TrimSpace(list()); got != "" {
 		t.Error(got)
 	}
 	put("origins/example.org/000002.R9.0001.0/about", "nginx\n/etc/nginx/a b\n")
@@ -55,7 +57,15 @@ func TestQueryOrigins(t *testing.T) {
 	run("R1", "committed") // its layers moved already; cut before its folder went
 	run("R2", "reverted")
 	run("R3", "reverted", "conflict", "changes/0002/restored")
+	run("R3a", "committed", "layered") // its folder could not be removed
+	run("R3b", "reverted", "conflict", "destroys")
 	run("R4", "committed")
+	put("runs/R4.staging.example.org/run", "R4\n")
+	put("runs/R4.staging.example.org/committed", "")
+	put("runs/R4.staging.example.org/destroys", "")
+	put("runs/R4.staging.example.org/changes/0001/0.foreign", "nginx\nstaging\n")
+	put("runs/R4.staging.example.org/changes/0001/0.saved", "")
+	put("runs/R4.staging.example.org/changes/0001/touched", "")
 	layer := func(dir, title, path string) string {
 		return "runs/" + dir + ".old\truns/" + dir + ".new\t" + title + "\t" + path + "\n"
 	}
@@ -68,7 +78,13 @@ func TestQueryOrigins(t *testing.T) {
 		t.Error(diff)
 	}
 	run("R5", "committed", "destroys")
-	if got := list(); got != "" {
+	if got := strings.TrimSpace(list()); got != "" {
 		t.Errorf("a site that was taken away has layers:\n%s", got)
+	}
+	// Deployed again.
+	run("R6", "committed")
+	want = layer("R6.example.org/changes/0002/0", "nginx", "/etc/nginx/a b") + layer("R6.example.org/changes/0003/1", "Synapse", "/etc/s.yaml")
+	if diff := cmp.Diff(want, strings.TrimLeft(list(), "\n")); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -106,7 +106,11 @@ func (f portsFacts) decide(site Site) Decision {
 		}
 	}
 	kept := mergeRanges(append(slices.Clone(want), parseRanges(afterEquals(string(f.file.Data)))...))
-	text := reservedText(kept)
+	before := f.reserved
+	if f.file.Exists {
+		before = reservedBefore(string(f.file.Data))
+	}
+	text := reservedText(kept, before)
 	live := slices.Equal(want, mergeRanges(f.reserved))
 	edit, needed := ownFile(sysctlFile, f.file, text, 0o644, 0, Keys{})
 	if live && (!f.file.Exists || !needed) {
@@ -132,8 +136,26 @@ func sitePorts(site Site) []portRange {
 	return ports
 }
 
-func reservedText(r []portRange) Text {
-	return Lit("# Ports that outgoing connections must not take. Written by ecdeploy.\n" + reservedKey + " = " + formatRanges(r) + "\n")
+// reservedText is our file; before are the ports that others had reserved when it
+// was first written.
+func reservedText(r, before []portRange) Text {
+	head := "# Ports that outgoing connections must not take. Written by ecdeploy.\n"
+	if len(before) > 0 {
+		head += beforeLine + formatRanges(before) + "\n"
+	}
+	return Lit(head + reservedKey + " = " + formatRanges(r) + "\n")
+}
+
+const beforeLine = "# Reserved before, by others: "
+
+// reservedBefore reads that line of it.
+func reservedBefore(file string) []portRange {
+	for line := range strings.Lines(file) {
+		if ports, ok := strings.CutPrefix(line, beforeLine); ok {
+			return parseRanges(ports)
+		}
+	}
+	return nil
 }
 
 // setReserved is sh text that makes the kernel reserve just these.

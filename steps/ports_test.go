@@ -15,18 +15,19 @@ import (
 func TestReservedPorts(t *testing.T) {
 	const head = "# Ports that outgoing connections must not take. Written by ecdeploy.\n"
 	for _, c := range []struct {
-		name      string
-		proc      string
-		files     map[string]string
-		auth      int
-		readOnly  bool
-		wantFile  string // "" for no change
-		wantLive  string
-		wantUndo  string
-		wantFinds string
+		name       string
+		proc       string
+		files      map[string]string
+		auth       int
+		readOnly   bool
+		wantFile   string // "" for no change
+		wantBefore string
+		wantLive   string
+		wantUndo   string
+		wantFinds  string
 	}{
 		{name: "Debian's default", proc: "32768\t60999\n\n", wantFile: "50100-50200", wantLive: "'50100-50200'", wantUndo: "''"},
-		{name: "an admin's own are kept", proc: "32768\t60999\n8080,50050-50120\n", wantFile: "8080,50050-50200", wantLive: "'8080,50050-50200'", wantUndo: "'8080,50050-50120'"},
+		{name: "an admin's own are kept", proc: "32768\t60999\n8080,50050-50120\n", wantFile: "8080,50050-50200", wantBefore: beforeLine + "8080,50050-50120\n", wantLive: "'8080,50050-50200'", wantUndo: "'8080,50050-50120'"},
 		{name: "ours from another site are kept", proc: "32768\t60999\n40000-40100\n", files: map[string]string{sysctlFile: head + reservedKey + " = 40000-40100\n"}, wantFile: "40000-40100,50100-50200", wantLive: "'40000-40100,50100-50200'", wantUndo: "'40000-40100'"},
 		{name: "the file alone survived", proc: "32768\t60999\n\n", files: map[string]string{sysctlFile: head + reservedKey + " = 40000-40100\n"}, wantFile: "40000-40100,50100-50200", wantLive: "'50100-50200'", wantUndo: "''"},
 		{name: "reserved by somebody else", proc: "32768\t60999\n50000-51000\n"},
@@ -75,7 +76,7 @@ func TestReservedPorts(t *testing.T) {
 				t.Fatalf("%d changes, want 1", len(d.Changes))
 			}
 			f := d.Changes[0].(*Files)
-			if diff := cmp.Diff(head+reservedKey+" = "+c.wantFile+"\n", f.Edits[0].Text.Masked()); diff != "" {
+			if diff := cmp.Diff(head+c.wantBefore+reservedKey+" = "+c.wantFile+"\n", f.Edits[0].Text.Masked()); diff != "" {
 				t.Error(diff)
 			}
 			// The real texts, on a file that stands for /proc's.

@@ -1,16 +1,19 @@
 package steps
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/splice"
 )
 
-// This file and its neighbours remove_*.go have the steps that take a site away
-// from its hosts again. Our own files, containers and rules go; files of others are
-// as they were, but for what somebody else changed in them since.
+// This file has the steps that take a site away from its hosts again. Our own
+// files, containers and rules go; files of others are as they were, but for what
+// somebody else changed in them since.
 
 // removal is a component's container and files.
 type removal struct {
@@ -26,6 +29,7 @@ type removalFacts struct {
 	files     map[string]host.File
 	container containerFacts
 	engine    host.Result
+	others    []containerFacts // of the site, under other names
 }
 
 // RemoveSFU takes away a site's LiveKit.
@@ -45,20 +49,38 @@ func removeComponent(site Site, r removal) Step {
 		for _, f := range r.files {
 			paths = append(paths, dir+"/"+f)
 		}
-		files, _, res, err := look(ctx, o, paths, queryContainer(r.container), host.Cmd{Argv: []string{"docker", "version", "--format", "{{.Server.Version}}"}})
+		files, _, res, err := look(ctx, o, paths, queryContainer(r.container), host.Cmd{Argv: []string{"docker", "version", "--format", "{{.Server.Version}}"}},
+			host.Cmd{Argv: []string{"docker", "ps", "-a", "--no-trunc", "--filter", "label=" + LabelSite + "=" + site.Name, "--format", "{{.ID}}\t{{.Names}}"}})
 		if err != nil {
 			return removalFacts{}, err
 		}
-		f := removalFacts{removal: r, name: o.Name(), files: files, engine: res[1]}
+		f := removalFacts{removal: r, name: o.Name(), files: files, engine: res[1], others: otherNames(site, string(res[2].Stdout))}
 		f.container, err = parseContainer(res[0])
 		return f, err
 	}
 	share := func(f removalFacts, s *Shared) {
-		if k := parseKeyFile(f.files[dir+"/keys.yaml"]); !k.IsZero() {
+		k := parseKeyFile(f.files[dir+"/keys.yaml"])
+		if k.IsZero() {
+			k = authKeys(f.files[dir+"/key"], f.files[dir+"/secret"])
+		}
+		if s.Keys.IsZero() {
 			s.Keys = k
 		}
 	}
 	return Define("remove-"+r.component, probe, share, func(f removalFacts, s Shared) (Decision, error) { return f.decide(site, s), nil })
+}
+
+// otherNames are the containers of a site, in lines ID, tab, NAME, that the plan file
+// does not name any more. Those that a run has set aside are no such.
+func otherNames(site Site, lines string) []containerFacts {
+	var out []containerFacts
+	for line := range strings.Lines(lines) {
+		id, name, _ := strings.Cut(strings.TrimSpace(line), "\t")
+		if id != "" && name != site.SFU.Container && name != site.Auth.Container && !strings.Contains(name, ".ecdeploy-") {
+			out = append(out, containerFacts{ID: id, Name: name})
+		}
+	}
+	return out
 }
 
 func (f removalFacts) decide(site Site, s Shared) Decision {
@@ -75,6 +97,13 @@ func (f removalFacts) decide(site Site, s Shared) Decision {
 	if f.files["/etc/ecdeploy"].Exists {
 		dirs = []string{dir, site.Dir(), "/etc/ecdeploy"}
 	}
+	// Once on a host that has both components.
+	if f.removal.component == "sfu" || site.SFU.Host != site.Auth.Host {
+		for _, c := range f.others {
+			d.Changes = append(d.Changes, &Container{Site: site.Name, Spec: host.ContainerSpec{Name: c.Name, StopTimeout: sfuGrace}, Gone: true, Replaces: c.ID,
+				Why: []string{"the site's, though the plan file does not name it any more", "it is set aside until `ecdeploy prune`"}, Interrupt: f.removal.interrupt})
+		}
+	}
 	ours := f.container.Found && f.container.Labels[LabelSite] == site.Name
 	switch {
 	case !f.engine.OK() && f.engine.Code != 127:
@@ -82,36 +111,72 @@ func (f removalFacts) decide(site Site, s Shared) Decision {
 		return d
 	case ours:
 		spec := host.ContainerSpec{Name: f.removal.container, StopTimeout: sfuGrace}
-		d.Changes = []Change{&Container{Site: site.Name, Spec: spec, Gone: true, Edits: edits, Rmdirs: dirs, Replaces: f.container.ID,
-			Why: []string{"it is set aside until `ecdeploy prune`", "its image is kept"}, Interrupt: f.removal.interrupt}}
+		d.Changes = append(d.Changes, &Container{Site: site.Name, Spec: spec, Gone: true, Edits: edits, Rmdirs: dirs, Replaces: f.container.ID,
+			Why: []string{"it is set aside until `ecdeploy prune`", "its image is kept"}, Interrupt: f.removal.interrupt})
 		return d
 	case f.container.Found:
 		d.Findings = append(d.Findings, Finding{Note, "container " + f.removal.container + " on " + f.name + " is not the site's and stays", ""})
 	}
 	if len(edits) > 0 {
-		d.Changes = []Change{&Files{Title: "files of " + f.removal.component, Edits: edits, Rmdirs: dirs}}
+		d.Changes = append(d.Changes, &Files{Title: "files of " + f.removal.component, Edits: edits, Rmdirs: dirs})
 	}
 	return d
 }
 
 // RemoveWellKnown takes the announcement out of a static client well-known.
 func RemoveWellKnown(site Site, c WellKnownFile) Step {
-	probe := func(ctx context.Context, o host.Observer) (foreignFacts, error) {
-		res, err := o.Query(ctx, queryOrigins(site))
+	probe := func(ctx context.Context, o host.Observer) (removeWellKnownFacts, error) {
+		_, all, res, err := look(ctx, o, []string{c.Path}, queryOrigins(site))
 		if err != nil {
-			return foreignFacts{}, err
+			return removeWellKnownFacts{}, err
 		}
-		return readForeign(ctx, o, res[0], titleWellKnown)
+		f, err := readForeign(ctx, o, res[0], titleWellKnown)
+		return removeWellKnownFacts{f, all[0]}, err
 	}
-	diff := func(f foreignFacts, _ Shared) (Decision, error) {
-		edits, findings, err := f.takeBack()
-		d := Decision{Findings: findings}
-		if len(edits) > 0 {
-			d.Changes = []Change{&Files{Title: titleWellKnown, Edits: edits}}
-		}
+	return Define("remove-well-known", probe, nil, func(f removeWellKnownFacts, _ Shared) (Decision, error) { return f.decide(site) })
+}
+
+type removeWellKnownFacts struct {
+	foreignFacts
+	now host.File
+}
+
+func (f removeWellKnownFacts) decide(site Site) (Decision, error) {
+	edits, texts, findings, err := f.takeBack()
+	d := Decision{Findings: findings}
+	if err != nil {
 		return d, err
 	}
-	return Define("remove-well-known", probe, nil, diff)
+	text, known := texts[f.now.Real]
+	if !known {
+		text = f.now.Data
+	}
+	if announces(text, site) {
+		d.Findings = append(d.Findings, Finding{Error, f.now.Path + " would still announce " + site.Auth.URL + " to clients", "take that element of " + rtcFociName + " out by hand, then run ecdeploy again"})
+	}
+	if len(edits) > 0 {
+		d.Changes = []Change{&Files{Title: titleWellKnown, Edits: edits}}
+	}
+	return d, nil
+}
+
+// announces reports whether a client well-known names the site's JWT service.
+func announces(text []byte, site Site) bool {
+	v, _, err := splice.JSONGet(text, splice.Path{rtcFociName})
+	if err != nil {
+		return bytes.Contains(text, []byte(site.Auth.URL))
+	}
+	return namesService(v, site)
+}
+
+// namesService reports whether a list of transports has the site's JWT service.
+func namesService(v any, site Site) bool {
+	list, _ := v.([]any)
+	return slices.ContainsFunc(list, func(t any) bool {
+		m, _ := t.(splice.Map)
+		url, _ := m.Get("livekit_service_url").(string)
+		return strings.TrimRight(url, "/") == site.Auth.URL
+	})
 }
 
 type removeSynapseFacts struct {
@@ -138,14 +203,26 @@ func RemoveSynapse(site Site, c SynapseDebian) Step {
 		f, err := readForeign(ctx, o, res[0], titleSynapse)
 		return removeSynapseFacts{f, synapse.found}, err
 	}
-	return Define("remove-synapse", probe, nil, func(f removeSynapseFacts, _ Shared) (Decision, error) { return f.decide(c) })
+	return Define("remove-synapse", probe, nil, func(f removeSynapseFacts, _ Shared) (Decision, error) { return f.decide(site, c) })
 }
 
-func (f removeSynapseFacts) decide(c SynapseDebian) (Decision, error) {
-	edits, findings, err := f.takeBack()
+func (f removeSynapseFacts) decide(site Site, c SynapseDebian) (Decision, error) {
+	edits, texts, findings, err := f.takeBack()
 	d := Decision{Findings: findings}
-	if err != nil || len(edits) == 0 {
+	if err != nil {
 		return d, err
+	}
+	after := synapseFacts{files: slices.Clone(f.synapse.files)}
+	for i, file := range after.files {
+		if text, ok := texts[file.Path]; ok {
+			after.files[i].Data = text
+		}
+	}
+	if v, _ := after.effective("matrix_rtc", "transports"); namesService(v, site) {
+		d.Findings = append(d.Findings, Finding{Error, "Synapse would still announce " + site.Auth.URL + " to clients", "take it out of matrix_rtc.transports by hand (and, where no transport is left, matrix_rtc and experimental_features.msc4143_enabled), restart Synapse, then run ecdeploy again"})
+	}
+	if len(edits) == 0 {
+		return d, nil
 	}
 	change := Files{Title: titleSynapse, Edits: edits, Timeout: c.StartTimeout, Overlay: overlayTops(synapseDir, edits)}
 	if f.synapse.unit.Found && len(f.synapse.unit.Configs) > 0 {
@@ -189,7 +266,7 @@ func RemoveNginx(site Site, c ProxyNginx) Step {
 }
 
 func (f removeNginxFacts) decide(site Site) (Decision, error) {
-	edits, findings, err := f.takeBack()
+	edits, _, findings, err := f.takeBack()
 	d := Decision{Findings: findings}
 	if err != nil {
 		return d, err
@@ -220,6 +297,9 @@ func RemoveFirewall(site Site, label string) Step {
 		var d Decision
 		if label == "none" {
 			return d, nil
+		}
+		if f.problem != "" {
+			return Decision{Findings: []Finding{f.silent()}}, nil
 		}
 		if f.installed && !f.active && len(openings(site, f.name, Shared{})) > 0 {
 			d.Findings = []Finding{{Note, "ufw is not active on " + f.name + ", so its rules cannot be told; those for the site have the comment " + ufwComment(site), "ufw show added"}}
@@ -252,11 +332,12 @@ func (f portsFacts) giveBack(site Site) Decision {
 	for _, s := range f.others {
 		others = append(others, s.reserved...)
 	}
+	others = append(others, reservedBefore(string(f.file.Data))...)
 	live := mergeRanges(slices.Concat(subtractRanges(f.reserved, drop), others))
 	edit := FileEdit{Path: sysctlFile, Before: digest(f.file.Data, host.Secret{}), Remove: true}
 	if left := mergeRanges(subtractRanges(ours, drop)); len(subtractRanges(left, others)) > 0 {
 		var needed bool
-		if edit, needed = ownFile(sysctlFile, f.file, reservedText(left), 0o644, 0, Keys{}); !needed {
+		if edit, needed = ownFile(sysctlFile, f.file, reservedText(left, reservedBefore(string(f.file.Data))), 0o644, 0, Keys{}); !needed {
 			return Decision{}
 		}
 	}

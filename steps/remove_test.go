@@ -45,6 +45,7 @@ func TestRemoveReservedPorts(t *testing.T) {
 		name     string
 		live     string
 		ours     string // what our file reserves; "" for no such file
+		before   string // what it says was reserved before
 		others   map[string]string
 		sites    []string
 		wantFile string // "-" removed, "" no change
@@ -54,6 +55,7 @@ func TestRemoveReservedPorts(t *testing.T) {
 		{name: "the last site", live: "50100-50200", ours: "50100-50200", wantFile: "-", wantLive: ""},
 		{name: "an admin's file reserves, too", live: "8080,50050-50200", ours: "8080,50050-50200", others: map[string]string{"/etc/sysctl.d/10-web.conf": "8080,50050-50120"}, wantFile: "-", wantLive: "8080,50050-50120"},
 		{name: "reserved by hand beside ours", live: "9000,50100-50200", ours: "50100-50200", wantFile: "-", wantLive: "9000"},
+		{name: "reserved by hand before the first apply", live: "8080,50100-50200", before: "8080", ours: "8080,50100-50200", wantFile: "-", wantLive: "8080"},
 		{name: "another site stays", live: "40000-40100,50100-50200", ours: "40000-40100,50100-50200", sites: []string{"other.org"}, wantFile: "40000-40100", wantLive: "40000-40100"},
 		{name: "an older range of the last site", live: "50000-50200", ours: "50000-50200", sites: []string{"example.org"}, wantFile: "-", wantLive: ""},
 	} {
@@ -65,7 +67,7 @@ func TestRemoveReservedPorts(t *testing.T) {
 				return host.Result{}
 			}}
 			if c.ours != "" {
-				o.files[sysctlFile] = head + reservedKey + " = " + c.ours + "\n"
+				o.files[sysctlFile] = reservedText(parseRanges(c.ours), parseRanges(c.before)).Masked()
 			}
 			for p, v := range c.others {
 				o.files[p] = reservedKey + " = " + v + "\n"
@@ -117,19 +119,25 @@ func TestRemoveComponent(t *testing.T) {
 		engine    int
 		files     map[string]string
 		want      string
+		others    string
 	}{
-		{"ours", container(`"ecdeploy.site":"example.org"`), 0, files, "- container livekit-sfu\nit is set aside until `ecdeploy prune`\nits image is kept\n" + removed},
-		{"another site's", container(`"ecdeploy.site":"other.org"`), 0, nil, "note: container livekit-sfu on h is not the site's and stays"},
-		{"somebody else's", container(""), 0, files, "- files of sfu\n" + removed + "\nnote: container livekit-sfu on h is not the site's and stays"},
-		{"gone", host.Result{Code: 1}, 0, files, "- files of sfu\n" + removed},
-		{"all gone", host.Result{Code: 1}, 0, nil, ""},
-		{"the engine is down", host.Result{Code: 1}, 1, files, "error: the Docker engine on h does not answer"},
-		{"no Docker any more", host.Result{Code: 127}, 127, nil, ""},
+		{"ours", container(`"ecdeploy.site":"example.org"`), 0, files, "- container livekit-sfu\nit is set aside until `ecdeploy prune`\nits image is kept\n" + removed, ""},
+		{"another site's", container(`"ecdeploy.site":"other.org"`), 0, nil, "note: container livekit-sfu on h is not the site's and stays", ""},
+		{"somebody else's", container(""), 0, files, "- files of sfu\n" + removed + "\nnote: container livekit-sfu on h is not the site's and stays", ""},
+		{"gone", host.Result{Code: 1}, 0, files, "- files of sfu\n" + removed, ""},
+		{"all gone", host.Result{Code: 1}, 0, nil, "", ""},
+		{"the engine is down", host.Result{Code: 1}, 1, files, "error: the Docker engine on h does not answer", ""},
+		{"no Docker any more", host.Result{Code: 127}, 127, nil, "", ""},
+		{"another name, and one that was set aside", host.Result{Code: 1}, 0, files, "- container my-sfu\nthe site's, though the plan file does not name it any more\nit is set aside until `ecdeploy prune`\n- files of sfu\n" + removed,
+			"id1\tmy-sfu\nid2\telement-call-jwt\nid3\tlivekit-sfu.ecdeploy-R\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := fakeObserver{files: c.files, answer: func(argv string) host.Result {
-				if strings.HasPrefix(argv, "docker version") {
+				switch {
+				case strings.HasPrefix(argv, "docker version"):
 					return host.Result{Code: c.engine}
+				case strings.HasPrefix(argv, "docker ps"):
+					return host.Result{Stdout: []byte(c.others)}
 				}
 				return c.container
 			}}
@@ -199,6 +207,8 @@ func TestRemoveWellKnown(t *testing.T) {
 		{"nothing was done", before, nil, before, ""},
 		{"a human took it out", before, []string{before, one}, before, ""},
 		{"a human wrote another URL", strings.Replace(one, "one", "own", 1), []string{before, one}, strings.Replace(one, "one", "own", 1), "warning: somebody else changed in /var/www/client"},
+		{"a human wrote all anew", strings.ReplaceAll(ours(testSite().Auth.URL), " ", ""), []string{before, ours(testSite().Auth.URL)}, strings.ReplaceAll(ours(testSite().Auth.URL), " ", ""), "error: /var/www/client would still announce https://matrix-rtc-jwt.example.org"},
+		{"nobody remembers", ours(testSite().Auth.URL), nil, ours(testSite().Auth.URL), "error: /var/www/client would still announce"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := layersOf(titleWellKnown, path, c.now, c.texts...)

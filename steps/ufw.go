@@ -115,7 +115,7 @@ func Firewall(site Site, label string) Step {
 		case label == "ufw" && !f.installed:
 			return Decision{Findings: []Finding{{Error, "ufw is not installed on " + f.name, `say firewall "none" {} in the host block, or install ufw`}}}, nil
 		case f.problem != "":
-			return Decision{Findings: []Finding{{Error, "ufw on " + f.name + " does not tell its state: " + f.problem, `see what "ufw status" says there; firewall "none" {} in the host block leaves it alone`}}}, nil
+			return Decision{Findings: []Finding{f.silent()}}, nil
 		case f.firewalld:
 			return Decision{Findings: []Finding{{Warning, "firewalld runs on " + f.name + " and is not supported yet: " + all + " must be open", `open them yourself, then say firewall "none" {} in the host block`}}}, nil
 		case !f.active:
@@ -124,6 +124,11 @@ func Firewall(site Site, label string) Step {
 		return f.decide(site, open), nil
 	}
 	return Define("firewall", probeUFW, nil, diff)
+}
+
+// silent is the finding for a ufw that could not be asked.
+func (f ufwFacts) silent() Finding {
+	return Finding{Error, "ufw on " + f.name + " does not tell its state: " + f.problem, `see what "ufw status" says there; firewall "none" {} in the host block leaves it alone`}
 }
 
 func probeUFW(ctx context.Context, o host.Observer) (ufwFacts, error) {

@@ -121,7 +121,8 @@ type session struct {
 	err    io.Writer // for warnings
 	// destroys says that plans are made to take the sites away.
 	destroys bool
-	cut      []string // hosts whose audit log was cut
+	noteMu   sync.Mutex
+	cut      []string // hosts whose audit log was cut; guarded by noteMu
 	// choose are the credentials of sites, by server name, whose own are not
 	// kept as they are.
 	choose map[string]plans.Credentials
@@ -138,7 +139,7 @@ func (s *session) histories(ctx context.Context) ([]engine.Past, error) {
 	g, ctx := errgroup.WithContext(ctx)
 	for i, name := range names {
 		g.Go(func() (err error) {
-			if found[i], err = engine.Recall(ctx, s.hosts[name], "", s.heads.get(name)); err != nil {
+			if found[i], err = engine.Recall(ctx, s.hosts[name], "", s.heads.get(name).AuditHead); err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
 			return nil
@@ -150,11 +151,7 @@ func (s *session) histories(ctx context.Context) ([]engine.Past, error) {
 	var all []engine.Past
 	for i, name := range names {
 		all = append(all, found[i].Runs...)
-		if found[i].Cut && !slices.Contains(s.cut, name) {
-			s.cut = append(s.cut, name)
-			fmt.Fprintf(s.err, "warning: the audit log of %s was cut or written anew since this laptop saw it last\nhint: ecdeploy audit shows what it says; ecdeploy audit --accept takes it as it is\n", name)
-		}
-		s.note(name, found[i].Audit)
+		s.note(name, found[i].Audit, found[i].Cut)
 	}
 	return all, nil
 }

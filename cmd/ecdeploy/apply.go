@@ -220,7 +220,7 @@ func (a *app) applySite(ctx context.Context, s *session, site plans.Site, p plan
 	run := engine.Run{
 		ID: engine.NewRunID(now()), Version: version, Hosts: s.hosts, Checks: check, Emit: emit,
 		Replan:      func(ctx context.Context) (plans.SitePlan, error) { return s.plan(ctx, site) },
-		RevertAfter: site.RevertAfter,
+		RevertAfter: site.RevertAfter, Seen: s.seen(),
 	}
 	if a.noRevert {
 		run.RevertAfter = 0

@@ -3,14 +3,13 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -35,7 +34,8 @@ func (a *app) auditCmd() *cobra.Command {
 func (a *app) audit(ctx context.Context, s *session, accept bool) error {
 	whole := true
 	for _, h := range s.names() {
-		log, err := engine.ReadAudit(ctx, s.hosts[h], s.heads.get(h))
+		seen := s.heads.get(h)
+		log, err := engine.ReadAudit(ctx, s.hosts[h], seen.AuditHead, seen.Accepted)
 		if err != nil {
 			return fmt.Errorf("%s: %w", h, err)
 		}
@@ -46,10 +46,14 @@ func (a *app) audit(ctx context.Context, s *session, accept bool) error {
 			whole = false
 			continue
 		}
+		var last engine.AuditHead
 		if n := len(log.Entries); n > 0 {
-			err = s.heads.put(h, log.Entries[n-1].AuditHead)
-		} else if accept {
-			err = s.heads.forget(h)
+			last = log.Entries[n-1].AuditHead
+		}
+		if accept {
+			err = s.heads.accept(h, last)
+		} else {
+			err = s.heads.put(h, last)
 		}
 		if err != nil {
 			return err
@@ -83,6 +87,9 @@ func (a *app) showAudit(log engine.Audit) error {
 	default:
 		fmt.Fprintf(a.out, "whole: %d lines, each follows the one before it\n", len(log.Entries))
 	}
+	if log.Taken > 0 {
+		fmt.Fprintf(a.out, "what is wrong further above was accepted (%d)\n", log.Taken)
+	}
 	if log.Torn > 0 {
 		fmt.Fprintf(a.out, "%d more were torn by a full disk or a power failure\n", log.Torn)
 	}
@@ -108,56 +115,72 @@ func newHeads(f *plans.File) heads {
 		h.dir = filepath.Join(state, "ecdeploy", "audit")
 	}
 	for _, host := range f.Hosts {
-		h.files[host.Name] = url.PathEscape(host.Address + ":" + strconv.Itoa(host.Port))
+		h.files[host.Name] = url.PathEscape(strings.Trim(host.Address+":"+strconv.Itoa(host.Port)+","+host.Jump, ","))
 	}
 	return h
 }
 
+// seenHead is what the laptop knows of a host's log.
 type seenHead struct {
 	engine.AuditHead
 	Seen time.Time `json:"seen"`
+	// Accepted is the line up to which a person took the log as it is.
+	Accepted engine.AuditHead `json:"accepted,omitzero"`
 }
 
 // get is zero for a host that was not seen yet.
-func (h heads) get(host string) engine.AuditHead {
+func (h heads) get(host string) seenHead {
 	var s seenHead
-	b, err := os.ReadFile(filepath.Join(h.dir, h.files[host]))
-	if h.dir == "" || err != nil || json.Unmarshal(b, &s) != nil {
-		return engine.AuditHead{}
+	if h.dir == "" {
+		return s
 	}
-	return s.AuditHead
+	b, err := os.ReadFile(filepath.Join(h.dir, h.files[host]))
+	if err != nil || json.Unmarshal(b, &s) != nil || !engine.IsAuditHash(s.Hash) {
+		return seenHead{}
+	}
+	return s
 }
 
 // put remembers the last line of a host's log.
 func (h heads) put(host string, head engine.AuditHead) error {
-	if h.dir == "" || head.IsZero() || h.get(host) == head {
+	s := h.get(host)
+	if head.IsZero() || s.AuditHead == head {
 		return nil
 	}
-	b, err := json.Marshal(seenHead{head, now().UTC().Truncate(time.Second)})
-	if err != nil {
-		return fmt.Errorf("remember the audit log of %s: %w", host, err)
-	}
-	if err := os.MkdirAll(h.dir, 0o700); err != nil {
-		return fmt.Errorf("remember the audit log of %s: %w", host, err)
-	}
-	f, err := os.CreateTemp(h.dir, ".new")
-	if err != nil {
-		return fmt.Errorf("remember the audit log of %s: %w", host, err)
-	}
-	defer os.Remove(f.Name()) // gone already where all went well
-	_, err = f.Write(append(b, '\n'))
-	if err := errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("remember the audit log of %s: %w", host, err)
-	}
-	return os.Rename(f.Name(), filepath.Join(h.dir, h.files[host]))
+	s.AuditHead = head
+	return h.write(host, s)
 }
 
-func (h heads) forget(host string) error {
-	err := os.Remove(filepath.Join(h.dir, h.files[host]))
-	if h.dir == "" || errors.Is(err, fs.ErrNotExist) {
+// accept takes a host's log as it is; zero for none.
+func (h heads) accept(host string, head engine.AuditHead) error {
+	return h.write(host, seenHead{AuditHead: head, Accepted: head})
+}
+
+func (h heads) write(host string, s seenHead) error {
+	if h.dir == "" {
 		return nil
 	}
-	return err
+	s.Seen = now().UTC().Truncate(time.Second)
+	b, err := json.Marshal(s)
+	if err == nil {
+		err = os.MkdirAll(h.dir, 0o700)
+	}
+	if err == nil {
+		err = replaceFile(filepath.Join(h.dir, h.files[host]), append(b, '\n'))
+	}
+	if err != nil {
+		return fmt.Errorf("remember the audit log of %s: %w", host, err)
+	}
+	return nil
+}
+
+// seen are the lines that the laptop saw last, by host.
+func (s *session) seen() map[string]engine.AuditHead {
+	out := map[string]engine.AuditHead{}
+	for _, name := range s.names() {
+		out[name] = s.heads.get(name).AuditHead
+	}
+	return out
 }
 
 // noting is emit, and remembers the last lines of audit logs that events tell of.
@@ -165,18 +188,26 @@ func (s *session) noting(emit engine.Sink) engine.Sink {
 	return func(e engine.Event) {
 		switch e := e.(type) {
 		case engine.Committed:
-			s.note(e.Host, e.Audit)
+			s.note(e.Host, e.Audit, e.Cut)
 		case engine.RolledBack:
-			s.note(e.Host, e.Audit)
+			s.note(e.Host, e.Audit, e.Cut)
 		}
 		emit(e)
 	}
 }
 
-// note remembers what can be remembered; a laptop that cannot must not fail a run.
-func (s *session) note(host string, head engine.AuditHead) {
+// note remembers a host's last line, or warns of a log that was cut: then what was
+// seen before stays, until somebody accepts the log. A laptop that cannot remember
+// must not fail a run.
+func (s *session) note(host string, head engine.AuditHead, cut bool) {
+	s.noteMu.Lock()
+	defer s.noteMu.Unlock()
+	if cut && !slices.Contains(s.cut, host) {
+		s.cut = append(s.cut, host)
+		fmt.Fprintf(s.err, "warning: the audit log of %s was cut or written anew since this laptop saw it last\nhint: ecdeploy audit shows what it says; ecdeploy audit --accept takes it as it is\n", host)
+	}
 	if slices.Contains(s.cut, host) {
-		return // until somebody accepts it
+		return
 	}
 	if err := s.heads.put(host, head); err != nil {
 		fmt.Fprintf(s.err, "warning: %v\n", err)

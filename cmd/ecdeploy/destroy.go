@@ -5,7 +5,7 @@ import "github.com/spf13/cobra"
 func (a *app) destroyCmd() *cobra.Command {
 	var yes bool
 	c := &cobra.Command{
-		Use: "destroy FILE", Short: "Take the sites away from their hosts: files, containers and rules as they were before the first apply", Args: cobra.ExactArgs(1),
+		Use: "destroy FILE", Short: "Take the sites away from their hosts: their containers and rules go, and files are as before the first apply", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			f, err := a.load(args[0], false)
 			if err != nil {

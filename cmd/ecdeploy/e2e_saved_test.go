@@ -163,7 +163,7 @@ func TestE2ESavedPlan(t *testing.T) {
 		}
 		out = c.run(t, exitRolledBack, "apply", "--yes", "-var", "secret="+secret, saved)
 		wants(t, out, "s1.sav.test  nothing to do", "s2.sav.test  applied", "s3.sav.test  not begun; to be planned again", "the site before it changed its plan",
-			"hint: make the plan again: ecdeploy plan -out "+saved+" -var secret=VALUE --limit s3.sav.test "+both, "the other sites stay applied")
+			"hint: make the plan again: ecdeploy plan -out "+saved+" -var secret=VALUE --limit s3.sav.test "+both, "what was done to the other sites stays")
 		if got := h.Exec(t, "docker ps -a --format '{{.Names}}'"); strings.Contains(got, "livekit-sfu3") || !strings.Contains(got, "livekit-sfu2") {
 			t.Errorf("containers:\n%s", got)
 		}

@@ -21,7 +21,7 @@ func TestE2ETwoSites(t *testing.T) {
 	beforeWest := west.Snapshot(t)
 
 	out := c.run(t, exitRolledBack, "apply", "--yes", plan)
-	for _, want := range []string{"east.test  applied", "west.test  failed; every host is as before", "the other sites stay applied"} {
+	for _, want := range []string{"east.test  applied", "west.test  failed; every host is as before", "what was done to the other sites stays"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the output has no %q:\n%s", want, out)
 		}

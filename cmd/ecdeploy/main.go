@@ -69,7 +69,7 @@ func run(args []string) int {
 	fmt.Fprintf(os.Stderr, "error: %s\n", host.Clean(err.Error())) // it may hold what a host said
 	_, partly := errors.AsType[partlyApplied](err)
 	if partly {
-		fmt.Fprintln(os.Stderr, "the other sites stay applied")
+		fmt.Fprintln(os.Stderr, "what was done to the other sites stays")
 	}
 	switch {
 	case errors.Is(err, engine.ErrInDoubt):

@@ -44,7 +44,7 @@ func (a *app) takeBack(ctx context.Context, s *session, past []engine.Past) erro
 	emit := s.noting(a.sink())
 	bad := false
 	for _, p := range past {
-		r := engine.Rollback(context.WithoutCancel(ctx), s.hosts[p.Host], p)
+		r := engine.Rollback(context.WithoutCancel(ctx), s.hosts[p.Host], p, s.heads.get(p.Host).AuditHead)
 		emit(r)
 		bad = bad || r.Err != "" || r.Conflicts
 	}
@@ -56,7 +56,7 @@ func (a *app) takeBack(ctx context.Context, s *session, past []engine.Past) erro
 
 // inSites leaves the runs of these sites.
 func inSites(past []engine.Past, sites []plans.Site) []engine.Past {
-	return slices.DeleteFunc(past, func(p engine.Past) bool {
+	return slices.DeleteFunc(slices.Clone(past), func(p engine.Past) bool {
 		return !slices.ContainsFunc(sites, func(s plans.Site) bool { return s.ServerName == p.Site })
 	})
 }

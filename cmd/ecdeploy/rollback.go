@@ -35,12 +35,14 @@ type siteRuns struct {
 // last finished run of each site, the last site first: a site may have edited a
 // file after another one.
 func (a *app) rollback(ctx context.Context, s *session, sites []plans.Site, yes, force bool) error {
+	past, err := s.histories(ctx)
+	if err != nil {
+		return err
+	}
 	var cut, finished []siteRuns
 	for _, site := range sites {
-		past, unfinished, err := lastRun(ctx, s, site)
+		past, unfinished := lastRun(inSites(past, []plans.Site{site}))
 		switch {
-		case err != nil:
-			return fmt.Errorf("%s: %w", site.ServerName, err)
 		case unfinished:
 			cut = append(cut, siteRuns{site, past})
 		case len(past) > 0:
@@ -83,15 +85,7 @@ func (a *app) rollback(ctx context.Context, s *session, sites []plans.Site, yes,
 // lastRun is the run of a site to take back, on all hosts that remember it: one
 // that was cut before one that was finished. A run that was cut before it
 // changed anything may still hold hosts.
-func lastRun(ctx context.Context, s *session, site plans.Site) (past []engine.Past, unfinished bool, err error) {
-	var all []engine.Past
-	for _, name := range site.HostNames() {
-		h, err := engine.History(ctx, s.hosts[name], site.ServerName)
-		if err != nil {
-			return nil, false, fmt.Errorf("%s: %w", name, err)
-		}
-		all = append(all, h...)
-	}
+func lastRun(all []engine.Past) (past []engine.Past, unfinished bool) {
 	pick := func(wanted func(engine.Past) bool) string {
 		run := ""
 		for _, p := range all {
@@ -109,5 +103,5 @@ func lastRun(ctx context.Context, s *session, site plans.Site) (past []engine.Pa
 	if run == "" {
 		run = pick(func(p engine.Past) bool { return p.State == "committed" })
 	}
-	return slices.DeleteFunc(all, func(p engine.Past) bool { return p.Run != run || p.State == "reverted" }), unfinished, nil
+	return slices.DeleteFunc(all, func(p engine.Past) bool { return p.Run != run || p.State == "reverted" }), unfinished
 }

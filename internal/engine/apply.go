@@ -44,6 +44,8 @@ type Run struct {
 	// RevertAfter is how long a host waits for a sign of the laptop before it
 	// takes the run back by itself; 0 means for ever.
 	RevertAfter time.Duration
+	// Seen are the lines of the hosts' audit logs that the laptop saw last.
+	Seen map[string]AuditHead
 }
 
 // siteRun is what one Apply knows.
@@ -68,7 +70,7 @@ func (r Run) Apply(ctx context.Context, plan plans.SitePlan) error {
 	s := &siteRun{Run: r, plan: plan}
 	for _, h := range plan.Hosts {
 		j := newJournal(r.Hosts[h.Host], plan.Site, r.ID)
-		j.revertAfter = r.RevertAfter
+		j.revertAfter, j.seen = r.RevertAfter, r.Seen[h.Host]
 		s.hosts = append(s.hosts, &hostRun{Host: r.Hosts[h.Host], journal: j})
 	}
 	slices.SortFunc(s.hosts, func(a, b *hostRun) int { return strings.Compare(a.Name(), b.Name()) })
@@ -135,7 +137,7 @@ func (s *siteRun) lock(ctx context.Context) (release func() error, err error) {
 		defer cancel()
 		var errs []error
 		for _, h := range held {
-			errs = append(errs, h.journal.discard(ctx))
+			errs = append(errs, h.journal.discard(ctx, h.kept))
 		}
 		return errors.Join(errs...)
 	}
@@ -370,11 +372,11 @@ func (s *siteRun) finish(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
 	for _, h := range s.commitOrder() {
-		head, err := h.journal.commit(ctx)
+		head, cut, err := h.journal.commit(ctx)
 		if err != nil {
 			return fmt.Errorf("%s: %w", h.Name(), err)
 		}
-		s.Emit(Committed{Site: s.plan.Site, Host: h.Name(), Run: s.ID, Audit: head})
+		s.Emit(Committed{Site: s.plan.Site, Host: h.Name(), Run: s.ID, Audit: head, Cut: cut})
 	}
 	return nil
 }

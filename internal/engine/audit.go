@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"al.essio.dev/pkg/shellescape"
+
 	"github.com/emdecloud/ecdeploy/internal/host"
 )
 
@@ -26,12 +28,17 @@ type AuditHead struct {
 // IsZero reports whether nothing was seen.
 func (h AuditHead) IsZero() bool { return h.Hash == "" }
 
+var auditHashes = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// IsAuditHash reports whether s can be the hash of a line.
+func IsAuditHash(s string) bool { return auditHashes.MatchString(s) }
+
 // AuditEntry is one line of an audit log.
 type AuditEntry struct {
 	AuditHead
 	Time  time.Time `json:"time"` // by the host's clock
 	Run   string    `json:"run"`
-	Event string    `json:"event"` // "begun", "kept", "done", "committed", "taken-back", "undone", "not-undone", "rolled-back", "pruned"
+	Event string    `json:"event"` // "begun", "kept", "done", "committed", "taken-back", "undone", "not-undone", "left", "rolled-back", "pruned"
 	Text  string    `json:"text"`
 }
 
@@ -39,23 +46,21 @@ type AuditEntry struct {
 type Audit struct {
 	Host    string       `json:"host"`
 	Entries []AuditEntry `json:"entries"`
-	Torn    int          `json:"torn,omitempty"` // lines that were cut while they were written
+	Torn    int          `json:"torn,omitempty"`  // lines that were cut while they were written
+	Taken   int          `json:"taken,omitempty"` // flaws up to the line that was accepted as it is
 	// Flaws say where the chain does not hold: somebody changed the log, or took
 	// lines out of it.
 	Flaws []string `json:"flaws,omitempty"`
 }
 
-var (
-	auditLine = regexp.MustCompile(`^(\d+) (\S+) (\S+) (\S+) (.*?) ?=([0-9a-f]{64})$`)
-	auditHead = regexp.MustCompile(`^(\d+) ([0-9a-f]{64})(?: (\w+))?$`)
-)
+var auditLine = regexp.MustCompile(`^(\d+) (\S+) (\S+) (\S+) (.*?) ?=([0-9a-f]{64})$`)
 
 // auditBytes is the most of a log that is read, from its end; some 30,000 lines.
 const auditBytes = 6 << 20
 
 // ReadAudit reads and checks a host's audit log. seen is the line that the
-// laptop saw last.
-func ReadAudit(ctx context.Context, h host.Observer, seen AuditHead) (Audit, error) {
+// laptop saw last, accepted the one up to which a person took the log as it is.
+func ReadAudit(ctx context.Context, h host.Observer, seen, accepted AuditHead) (Audit, error) {
 	res, err := h.Query(ctx, host.Sh(`[ ! -e "$1" ] || { wc -c <"$1" && tail -c "$2" "$1"; }`, AuditLog, strconv.Itoa(auditBytes)))
 	if err != nil {
 		return Audit{}, err
@@ -69,13 +74,13 @@ func ReadAudit(ctx context.Context, h host.Observer, seen AuditHead) (Audit, err
 		_, text, _ = strings.Cut(text, "\n") // the first line may be a part of one
 		whole = false
 	}
-	a := checkAudit(text, seen, whole)
+	a := checkAudit(text, seen, accepted, whole)
 	a.Host = h.Name()
 	return a, nil
 }
 
 // checkAudit follows the chain. A log that is not whole begins anywhere.
-func checkAudit(text string, seen AuditHead, whole bool) Audit {
+func checkAudit(text string, seen, accepted AuditHead, whole bool) Audit {
 	var a Audit
 	var last AuditHead
 	found := seen.IsZero()
@@ -102,6 +107,9 @@ func checkAudit(text string, seen AuditHead, whole bool) Audit {
 		last = e.AuditHead
 		found = found || last == seen
 		a.Entries = append(a.Entries, e)
+		if last == accepted {
+			a.Taken, a.Flaws = len(a.Flaws), nil
+		}
 	}
 	if !found && (whole || len(a.Entries) == 0 || seen.N >= a.Entries[0].N) {
 		a.Flaws = append(a.Flaws, fmt.Sprintf("line %d, which this laptop has seen, is not there any more: the log was cut or written anew", seen.N))
@@ -114,18 +122,36 @@ func auditHash(before, body string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// lastAuditHead reads the last line of what ec_audit_last printed.
-func lastAuditHead(out []byte) AuditHead {
-	h, _ := auditState(lastLines(string(out), 1))
-	return h
+// auditSince reads what ec_audit_since printed, among other lines: the last line of
+// the log, and whether it was reached from seen. cut says that the log has no longer
+// that line, or that what follows it does not hold.
+func auditSince(out []byte, seen AuditHead) (head AuditHead, cut bool) {
+	var text strings.Builder
+	for line := range strings.Lines(string(out)) {
+		if l, ok := strings.CutPrefix(line, "audit "); ok {
+			text.WriteString(l)
+		}
+	}
+	a := checkAudit(text.String(), seen, AuditHead{}, false)
+	switch {
+	case len(a.Entries) == 0:
+		return AuditHead{}, !seen.IsZero()
+	case !seen.IsZero() && (a.Entries[0].AuditHead != seen || len(a.Flaws) > 0):
+		return AuditHead{}, true
+	}
+	return a.Entries[len(a.Entries)-1].AuditHead, false
 }
 
-// auditState reads what ec_audit_state printed.
-func auditState(line string) (AuditHead, string) {
-	m := auditHead.FindStringSubmatch(strings.TrimSpace(line))
-	if m == nil {
-		return AuditHead{}, ""
+// withoutAudit is out without the lines that auditSince reads.
+func withoutAudit(out []byte) string {
+	var b strings.Builder
+	for line := range strings.Lines(string(out)) {
+		if !strings.HasPrefix(line, "audit ") {
+			b.WriteString(line)
+		}
 	}
-	n, _ := strconv.Atoi(m[1]) // zero for a number that no log has
-	return AuditHead{n, m[2]}, m[3]
+	return b.String()
 }
+
+// askAudit is sh text that prints for auditSince.
+func askAudit(seen AuditHead) string { return "ec_audit_since " + shellescape.Quote(seen.Hash) }

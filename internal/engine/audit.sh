@@ -17,28 +17,33 @@ ec_audit() (
 	n=$((${last%% *} + 1))
 	entry="$n $(date -u +%Y-%m-%dT%H:%M:%SZ) $RUN $1 $(printf '%s' "$2" | tr -c '[:print:]' ' ' | cut -c1-1000)"
 	hash=$(printf '%s' "${last##* } $entry" | sha256sum) || exit 1
-	# Behind a torn line.
-	[ ! -s "$log" ] || [ -z "$(tail -c 1 "$log")" ] || entry="
+	# Behind a torn line, or the zeros that a power failure may leave.
+	[ ! -s "$log" ] || [ "$(($(tail -c 1 "$log" | od -An -tu1)))" = 10 ] || entry="
 $entry"
 	printf '%s =%s\n' "$entry" "${hash%% *}" >>"$log" && ec_sync "$log" "$D"
 )
 
 # ec_audit_last: "N HASH" of the last whole line; "0 " for none.
 ec_audit_last() {
-	last=$(tail -n 200 "$D/audit.log" 2>/dev/null | grep -E '^[0-9]+ .* =[0-9a-f]{64}$' | tail -n 1)
+	last=$(tail -n 200 "$D/audit.log" 2>/dev/null | tr -d '\000' | grep -E '^[0-9]+ .* =[0-9a-f]{64}$' | tail -n 1)
 	echo "$((${last%% *} + 0)) ${last##* =}"
 }
 
-# ec_audit_state HASH: "N HASH" of the last line, and whether the log has a line
-# with the HASH that was asked for: "known", "unknown", or "new" where none was.
-ec_audit_state() {
-	state=new
-	if [ -n "$1" ]; then
-		state=unknown
-		! grep -qs " =$1\$" "$D/audit.log" || state=known
+# ec_audit_since HASH: the log from the line with that HASH on, the last line alone
+# for HASH "", and nothing where no line has it. Each line begins with "audit ". What
+# is being written just now is waited for.
+ec_audit_since() (
+	if [ -e "$D/audit.flock" ]; then
+		exec 6<"$D/audit.flock"
+		flock -s -w 20 6 6<&6
 	fi
-	echo "$(ec_audit_last) $state"
-}
+	[ -e "$D/audit.log" ] || exit 0
+	if [ -n "$1" ]; then
+		sed -n "/ =$1\$/,\$p" "$D/audit.log" | tail -c 4000000
+	else
+		tail -n 200 "$D/audit.log" | tr -d '\000' | grep -E '^[0-9]+ .* =[0-9a-f]{64}$' | tail -n 1
+	fi | sed 's/^/audit /'
+)
 
 # ec_whence: where this comes from: an SSH login, or the host itself.
 ec_whence() {

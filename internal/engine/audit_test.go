@@ -22,7 +22,7 @@ func TestAudit(t *testing.T) {
 			write("done", "two\nlines\x1b[31m")
 			write("committed", "")
 			whole := get(t, log)
-			a := checkAudit(whole, AuditHead{}, true)
+			a := checkAudit(whole, AuditHead{}, AuditHead{}, true)
 			if len(a.Flaws) > 0 || a.Torn > 0 || len(a.Entries) != 3 {
 				t.Fatalf("%+v\n%s", a, whole)
 			}
@@ -35,28 +35,41 @@ func TestAudit(t *testing.T) {
 			if st, err := os.Stat(log); err != nil || st.Mode().Perm() != 0o600 {
 				t.Error(st.Mode(), err)
 			}
-			// Torn by a full disk; the next line is whole all the same.
+			// Torn by a full disk, and by a power failure; the next line is whole all the same.
 			put(t, log, whole+"4 2026-01-01T00:00:00Z R done + cont")
 			write("done", "after the torn one")
+			put(t, log, get(t, log)+"\x00\x00\x00")
+			write("done", "after zeros")
 			torn := get(t, log)
-			if b := checkAudit(torn, a.Entries[2].AuditHead, true); len(b.Flaws) > 0 || b.Torn != 1 || len(b.Entries) != 4 || b.Entries[3].N != 4 {
-				t.Errorf("%+v\n%s", b, torn)
+			if b := checkAudit(torn, a.Entries[2].AuditHead, AuditHead{}, true); len(b.Flaws) > 0 || b.Torn != 2 || len(b.Entries) != 5 || b.Entries[4].N != 5 {
+				t.Errorf("%+v\n%q", b, torn)
 			}
-			head := checkAudit(torn, AuditHead{}, true).Entries[3].AuditHead
-			state := func(hash string) string {
-				out, err := d.lib("ec_audit_state '" + hash + "'")
+			entries := checkAudit(torn, AuditHead{}, AuditHead{}, true).Entries
+			head := entries[4].AuditHead
+			since := func(seen AuditHead) (AuditHead, bool) {
+				out, err := d.lib("echo other; " + askAudit(seen))
 				if err != nil {
-					t.Fatal(err)
+					t.Fatal(err, out)
 				}
-				got, state := auditState(out)
-				if got != head {
-					t.Errorf("%v is not %v: %s", got, head, out)
+				if got := withoutAudit([]byte(out)); got != "other\n" {
+					t.Errorf("%q", got)
 				}
-				return state
+				return auditSince([]byte(out), seen)
 			}
-			if got := state(head.Hash) + " " + state(a.Entries[0].Hash) + " " + state(strings.Repeat("0", 64)) + " " + state(""); got != "known known unknown new" {
-				t.Error(got)
+			for _, seen := range []AuditHead{{}, entries[0].AuditHead, entries[3].AuditHead, head} {
+				if got, cut := since(seen); got != head || cut {
+					t.Errorf("since %v: %v, %v", seen, got, cut)
+				}
 			}
+			if got, cut := since(AuditHead{5, strings.Repeat("0", 64)}); !got.IsZero() || !cut {
+				t.Errorf("%v, %v", got, cut)
+			}
+			// Who writes the log anew and brings in the hash that the laptop knows.
+			put(t, log, "x ="+entries[2].Hash+"\n"+strings.Replace(torn, "after zeros", "nothing at all", 1))
+			if got, cut := since(entries[2].AuditHead); !got.IsZero() || !cut {
+				t.Errorf("a log that was written anew: %v, %v", got, cut)
+			}
+			put(t, log, torn)
 			lines := strings.SplitAfter(torn, "\n")
 			for name, c := range map[string]struct {
 				text string
@@ -66,17 +79,22 @@ func TestAudit(t *testing.T) {
 				"changed":       {strings.Replace(torn, "begun", "ended", 1), AuditHead{}, "line 1 is not what was written"},
 				"one taken out": {lines[0] + strings.Join(lines[2:], ""), AuditHead{}, "line 3 follows line 1"},
 				"swapped":       {lines[1] + lines[0] + strings.Join(lines[2:], ""), AuditHead{}, "line 2 follows line 0"},
-				"end cut":       {strings.Join(lines[:3], ""), head, "line 4, which this laptop has seen, is not there"},
+				"end cut":       {strings.Join(lines[:3], ""), head, "line 5, which this laptop has seen, is not there"},
 				"beginning cut": {strings.Join(lines[1:], ""), AuditHead{}, "line 2 follows line 0"},
-				"gone":          {"", head, "line 4, which this laptop has seen, is not there"},
-				"written anew":  {strings.Replace(lines[0], "begun", "other", 1), head, "line 4, which this laptop has seen"},
+				"gone":          {"", head, "line 5, which this laptop has seen, is not there"},
+				"written anew":  {strings.Replace(lines[0], "begun", "other", 1), head, "line 5, which this laptop has seen"},
 			} {
-				if got := strings.Join(checkAudit(c.text, c.seen, true).Flaws, "; "); !strings.Contains(got, c.want) {
+				if got := strings.Join(checkAudit(c.text, c.seen, AuditHead{}, true).Flaws, "; "); !strings.Contains(got, c.want) {
 					t.Errorf("%s: %q", name, got)
 				}
 			}
+			// What a person has accepted is not said again.
+			b := checkAudit(strings.Replace(torn, "begun", "ended", 1), AuditHead{}, entries[1].AuditHead, true)
+			if len(b.Flaws) > 0 || b.Taken != 1 {
+				t.Errorf("%+v", b)
+			}
 			// A part of a long log, from somewhere on.
-			if b := checkAudit(strings.Join(lines[1:], ""), AuditHead{N: 1, Hash: "older than the part"}, false); len(b.Flaws) > 0 {
+			if b := checkAudit(strings.Join(lines[1:], ""), AuditHead{N: 1, Hash: "older than the part"}, AuditHead{}, false); len(b.Flaws) > 0 {
 				t.Errorf("%+v", b)
 			}
 		})
@@ -87,7 +105,7 @@ func TestAudit(t *testing.T) {
 func TestAuditOfEndings(t *testing.T) {
 	events := func(t *testing.T, d *onDisk) string {
 		t.Helper()
-		a := checkAudit(get(t, d.dir+"/audit.log"), AuditHead{}, true)
+		a := checkAudit(get(t, d.dir+"/audit.log"), AuditHead{}, AuditHead{}, true)
 		if len(a.Flaws) > 0 || a.Torn > 0 {
 			t.Errorf("%+v", a)
 		}

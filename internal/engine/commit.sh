@@ -33,7 +33,11 @@ slug=${slug#"$RUN".}
 # What the site's runs before this one had kept for a rollback. A conflict stays
 # until somebody has looked at it.
 for d in "$D"/runs/*."$slug"; do
-	if [ "$d" = "$R" ] || [ -e "$d/armed" ] || [ -e "$d/reverting" ] || [ -e "$d/conflict" ]; then continue; fi
+	if [ "$d" = "$R" ] || ! ec_is_of "$d" "$slug" || [ -e "$d/armed" ] || [ -e "$d/reverting" ]; then continue; fi
+	if [ -e "$d/conflict" ]; then
+		ec_origins "$d"
+		continue
+	fi
 	ec_forget "$d" 8>&-
 done
 ec_boot_hook_off "$R" && : >"$R/closed" && ec_sync "$R" || exit 4

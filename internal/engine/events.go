@@ -55,8 +55,9 @@ type RolledBack struct {
 	Err       string   `json:"error,omitempty"`   // why it is not complete
 	Command   string   `json:"command,omitempty"` // what finishes it, on the host
 	// Audit is the last line of the host's audit log after it; zero where it is
-	// not known.
+	// not known. Cut says that the log does not go on from what the laptop saw.
 	Audit AuditHead `json:"audit,omitzero"`
+	Cut   bool      `json:"cut,omitempty"`
 }
 
 // Committed says that a host's run is final.
@@ -64,8 +65,9 @@ type Committed struct {
 	Site string `json:"site"`
 	Host string `json:"host"`
 	Run  string `json:"run"`
-	// Audit is the last line of the host's audit log after it.
+	// Audit and Cut are as in RolledBack.
 	Audit AuditHead `json:"audit,omitzero"`
+	Cut   bool      `json:"cut,omitempty"`
 }
 
 // Calls says who is on a LiveKit that the run is about to restart or to end.

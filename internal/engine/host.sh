@@ -251,8 +251,8 @@ ec_release() { ec_boot_hook_off "$R" && ec_unlock; }
 # the containers that it set aside; of one that was finished, only what it did to
 # files of others.
 ec_forget() {
+	[ ! -e "$1/committed" ] && [ ! -e "$1/conflict" ] || ec_origins "$1" || return 1
 	if [ -e "$1/committed" ]; then
-		ec_origins "$1" || return 1
 		if command -v docker >/dev/null; then
 			names=$(docker ps -a --format '{{.Names}}' 2>/dev/null) || return 1
 			printf '%s\n' "$names" | grep -F -- ".ecdeploy-$(cat "$1/run")" | while IFS= read -r c; do docker rm -f -- "$c" >/dev/null; done

@@ -84,6 +84,7 @@ type journal struct {
 	// revertAfter is how long the host waits for a sign of the laptop before it
 	// takes the run back by itself; 0 means for ever.
 	revertAfter time.Duration
+	seen        AuditHead // of the host's audit log, by the laptop
 }
 
 func newJournal(h host.Host, site, run string) journal {
@@ -268,24 +269,31 @@ func plainCheck(c steps.Change) string {
 
 // commit makes the run final and releases the host; what the site's runs before
 // this one had set aside goes.
-func (j journal) commit(ctx context.Context) (AuditHead, error) {
-	res, err := j.h.Run(ctx, "sh "+shellescape.Quote(j.dir+"/commit.sh")+"\nrc=$?\nD="+Root+"\n"+auditScript+"\nec_audit_last\nexit $rc", 2*time.Minute)
-	head := lastAuditHead(res.Stdout)
-	if err == nil && res.Code == exitUntidy && j.revertAfter > 0 {
-		return head, nil // watch.sh goes on with it
+func (j journal) commit(ctx context.Context) (head AuditHead, cut bool, err error) {
+	res, err := j.h.Run(ctx, "sh "+shellescape.Quote(j.dir+"/commit.sh")+"\nrc=$?\nD="+Root+"\n"+auditScript+"\n"+askAudit(j.seen)+"\nexit $rc", 2*time.Minute)
+	if err == nil {
+		head, cut = auditSince(res.Stdout, j.seen)
+		res.Stdout = []byte(withoutAudit(res.Stdout))
 	}
-	return head, failed("commit", res, err)
+	if err == nil && res.Code == exitUntidy && j.revertAfter > 0 {
+		return head, cut, nil // watch.sh goes on with it
+	}
+	return head, cut, failed("commit", res, err)
 }
 
 // exitUntidy is commit.sh's exit status where the run is final, but what is to be
 // tidied up after it could not be.
 const exitUntidy = 4
 
-// discard removes the folder of a run that changed nothing, and releases the
-// host if the run holds it.
-func (j journal) discard(ctx context.Context) error {
+// discard removes the folder of a run that changed nothing but what it kept, and
+// releases the host if the run holds it.
+func (j journal) discard(ctx context.Context, kept []action) error {
 	// Without lib.sh, which may not have arrived.
-	res, err := j.h.Run(ctx, fmt.Sprintf("D=%s R=%s RUN=%s\n%s\n%s", Root, shellescape.Quote(j.dir), shellescape.Quote(j.run), hostLib, discardText), 0)
+	text := fmt.Sprintf("D=%s R=%s RUN=%s\n%s\n%s\n", Root, shellescape.Quote(j.dir), shellescape.Quote(j.run), steps.Lib, hostLib)
+	for _, a := range kept {
+		text += audited("kept", a.String()+", of a run that changed nothing else") + "\n"
+	}
+	res, err := j.h.Run(ctx, text+discardText, 0)
 	return failed("release "+j.h.Name(), res, err)
 }
 

@@ -17,6 +17,8 @@ func (d *onDisk) committed(t *testing.T, run string, n int, pairs ...string) str
 		if err := os.MkdirAll(j, 0o700); err != nil {
 			t.Fatal(err)
 		}
+		put(t, j+"/touched", "")
+		put(t, j+"/0.saved", "")
 		put(t, j+"/0.foreign", "nginx\n/etc/nginx/site with blanks\n")
 		put(t, j+"/0.old", pairs[i])
 		put(t, j+"/0.new", pairs[i+1])
@@ -77,6 +79,22 @@ func TestOriginsOutliveRuns(t *testing.T) {
 			if got := kept(); got != want {
 				t.Errorf("kept of a run that was taken back:\n%s", got)
 			}
+			// One that was taken back but for what somebody had edited still stands there.
+			left := d.committed(t, "2026C", 1, "three", "four", "p", "q", "untouched", "")
+			for _, mark := range []string{"conflict", "changes/0002/restored"} {
+				put(t, left+"/"+mark, "")
+			}
+			for _, path := range []string{left + "/changes/0003/touched", left + "/changes/0003/0.saved", left + "/committed"} {
+				if err := os.Remove(path); err != nil {
+					t.Fatal(err)
+				}
+			}
+			put(t, left+"/reverted", "")
+			forget(left)
+			want += "\n" + strings.Join([]string{"000003.2026C.0001.0/about: " + about, "000003.2026C.0001.0/after: four", "000003.2026C.0001.0/before: three"}, "\n")
+			if got := kept(); got != want {
+				t.Errorf("kept of a run that was taken back in part:\n%s", got)
+			}
 			gone := d.committed(t, "2026D", 1, "three", "zero")
 			put(t, gone+"/destroys", "")
 			forget(gone)
@@ -84,5 +102,25 @@ func TestOriginsOutliveRuns(t *testing.T) {
 				t.Errorf("kept of a site that was taken away:\n%s", got)
 			}
 		})
+	}
+}
+
+// A commit tidies up after the runs of its own site alone, though the name of another
+// one ends alike.
+func TestCommitLeavesOtherSitesAlone(t *testing.T) {
+	d := newOnDisk(t, []string{"sh"})
+	own := d.committed(t, "2026A", 1, "one", "two")
+	other := d.dir + "/runs/2026A.staging.example.org"
+	if err := os.MkdirAll(other, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	put(t, other+"/run", "2026A\n")
+	put(t, other+"/committed", "")
+	put(t, other+"/closed", "")
+	if out, err := d.sh("sh " + d.run + "/commit.sh"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if exists(own) || !exists(other) {
+		t.Errorf("its own earlier run is there: %v; the other site's: %v", exists(own), exists(other))
 	}
 }

@@ -26,8 +26,6 @@ committed) set -- --committed ;;
 esac
 sh "$R/rollback.sh" "$@"
 rc=$?
-ec_audit_last | sed 's/^/audit /'
-exit $rc
 `
 
 // exitConflict is rollback.sh's exit status where it kept what somebody else
@@ -37,7 +35,7 @@ const exitConflict = 76
 // revert runs rollback.sh on the host, the only undo there is.
 func (j journal) revert(ctx context.Context) RolledBack {
 	out := RolledBack{Site: j.site, Host: j.h.Name(), Command: "sudo sh " + j.dir + "/rollback.sh"}
-	res, err := j.h.Run(ctx, fmt.Sprintf("D=%s R=%s RUN=%s\n%s\n%s", Root, shellescape.Quote(j.dir), shellescape.Quote(j.run), hostLib, revertText), rollbackTime)
+	res, err := j.h.Run(ctx, fmt.Sprintf("D=%s R=%s RUN=%s\n%s\n%s", Root, shellescape.Quote(j.dir), shellescape.Quote(j.run), hostLib, revertText)+askAudit(j.seen)+"\nexit $rc\n", rollbackTime)
 	switch {
 	case err != nil:
 		out.Err = err.Error()
@@ -49,11 +47,10 @@ func (j journal) revert(ctx context.Context) RolledBack {
 			out.Err = fmt.Sprintf("rollback.sh ended with status %d", res.Code)
 		}
 	}
-	for line := range strings.Lines(string(res.Stdout)) {
-		if head, ok := strings.CutPrefix(line, "audit "); ok {
-			out.Audit = lastAuditHead([]byte(head))
-			continue
-		}
+	if err == nil {
+		out.Audit, out.Cut = auditSince(res.Stdout, j.seen)
+	}
+	for line := range strings.Lines(withoutAudit(res.Stdout)) {
 		out.Report = append(out.Report, host.Clean(strings.TrimSpace(line)))
 	}
 	if out.Err == "" && !out.Conflicts {
@@ -174,19 +171,16 @@ type Memory struct {
 // Recall is History, and looks in the same question whether the host's audit log
 // still has the line that the laptop saw last.
 func Recall(ctx context.Context, h host.Observer, site string, seen AuditHead) (Memory, error) {
-	res, err := h.Query(ctx, host.Sh("D="+Root+"\n"+hostLib+"\necho \"audit $(ec_audit_state \"$1\")\"\nec_history", seen.Hash))
+	res, err := h.Query(ctx, host.Sh("D="+Root+"\n"+hostLib+"\n"+askAudit(seen)+"\nec_history"))
 	if err != nil {
 		return Memory{}, err
 	}
 	var out Memory
+	out.Audit, out.Cut = auditSince(res[0].Stdout, seen)
 	p := Past{Host: h.Name()}
-	for line := range strings.Lines(string(res[0].Stdout)) {
+	for line := range strings.Lines(withoutAudit(res[0].Stdout)) {
 		k, v, _ := strings.Cut(strings.TrimSpace(line), " ")
 		switch {
-		case k == "audit":
-			var state string
-			out.Audit, state = auditState(v)
-			out.Cut = !seen.IsZero() && state != "known"
 		case k != "end":
 			p.learn(k, host.Clean(v))
 		default:
@@ -238,14 +232,18 @@ func Prune(ctx context.Context, h host.Host, p Past) error {
 	text := `exec 8>>"$R/rollback.lock"
 flock -w 30 8 8>&8 || { echo 'the run is busy' >&2; exit 1; }
 [ ! -e "$R/armed" ] && [ ! -e "$R/reverting" ] || { echo 'the run is not over' >&2; exit 1; }
-` + audited("pruned", "by "+Laptop()+", ") + `"$(ec_whence)" && ec_forget "$R" 8>&-`
+` + audited("pruned", "by "+Laptop()+", ") + `"$(ec_whence)"
+ec_forget "$R" 8>&-`
 	res, err := h.Run(ctx, j.frame(0, text, needNothing), rollbackTime)
 	return failed("forget run "+p.Run, res, err)
 }
 
-// Rollback takes back one past run on its host.
-func Rollback(ctx context.Context, h host.Host, p Past) RolledBack {
+// Rollback takes back one past run on its host. seen is the line of its audit log
+// that the laptop saw last.
+func Rollback(ctx context.Context, h host.Host, p Past, seen AuditHead) RolledBack {
 	ctx, cancel := context.WithTimeout(ctx, rollbackTime)
 	defer cancel()
-	return newJournal(h, p.Site, p.Run).revert(ctx)
+	j := newJournal(h, p.Site, p.Run)
+	j.seen = seen
+	return j.revert(ctx)
 }

@@ -46,38 +46,43 @@ if ! flock -w 60 9 9>&9; then
 	exit 1
 fi
 
-# say EVENT TEXT: to the audit log. No line there is worth an undo that does not
-# come.
-say() { ec_audit "$1" "$2" 2>/dev/null || :; }
-# once FILE: marks it, and whether this was the first time.
-once() { [ ! -e "$1" ] && (: >"$1") 2>/dev/null; }
+# say MARK EVENT TEXT: to the audit log, once for a MARK, or twice where this is cut
+# in between. No line there is worth an undo that does not come.
+say() {
+	if [ ! -e "$1" ] && ec_audit "$2" "$3" 2>/dev/null; then (: >"$1") 2>/dev/null; fi
+}
+# conflicts: how many there are so far.
+conflicts() { grep -c '^conflict: ' "$R/report" 2>/dev/null || :; }
 
 rc=0
-if [ ! -e "$R/reverted" ] && once "$R/said"; then
-	say taken-back "$([ ! -e "$R/audited" ] || printf 'after its end, ')$(ec_whence)"
-fi
+[ -e "$R/reverted" ] || say "$R/said" taken-back "$([ ! -e "$R/audited" ] || printf 'after its end, ')$(ec_whence)"
 [ -e "$R/reverted" ] || for J in $(printf '%s\n' "$R"/changes/* | sort -r); do
 	if [ ! -e "$J/touched" ] || [ -e "$J/undone" ]; then continue; fi
+	before=$(conflicts)
 	# shellcheck source=/dev/null
 	if (cd / && . "$J/undo.sh") 8>&- 9>&-; then
 		: >"$J/undone"
 		ec_sync "$J/undone" "$J"
-		say undone "$(cat "$J/title")"
+		if [ "$(conflicts)" = "$before" ]; then
+			say "$J/said" undone "$(cat "$J/title")"
+		else
+			say "$J/said" left "$(cat "$J/title"): somebody else had edited it"
+		fi
 	else
 		ec_note "undo of $(cat "$J/title") did not succeed"
-		! once "$J/undo.failed" || say not-undone "$(cat "$J/title"), at the first try"
+		say "$J/said.failed" not-undone "$(cat "$J/title"), at the first try"
 		rc=1
 	fi
 done
 [ $rc = 0 ] || exit 1
 
 if [ ! -e "$R/reverted" ]; then
-	mv -- "$R/reverting" "$R/reverted" || exit 1
 	if [ -e "$R/conflict" ]; then
-		say rolled-back "but for what somebody else edited: $(sed -n 's/^conflict: //p' "$R/report")"
+		say "$R/said.end" rolled-back "but for what somebody else edited: $(sed -n 's/^conflict: //p' "$R/report")"
 	else
-		say rolled-back whole
+		say "$R/said.end" rolled-back whole
 	fi
+	mv -- "$R/reverting" "$R/reverted" || exit 1
 fi
 ec_sync "$R"
 # Nothing needs the staged bytes and before-images any more, and they hold

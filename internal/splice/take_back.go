@@ -1,6 +1,8 @@
 package splice
 
 import (
+	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/aymanbagabas/go-udiff"
@@ -15,13 +17,17 @@ import (
 // It knows text, no language: the caller has the result looked at by whatever
 // reads the file.
 func TakeBack(before, after, current []byte) (edits []Edit, kept []string) {
-	ours := Between(after, before)
 	theirs := Between(after, current)
 	shift, next := 0, 0
-	for _, o := range ours {
+	for _, o := range Between(after, before) {
 		for next < len(theirs) && theirs[next].Off+theirs[next].Len <= o.Off && !sameSpot(o, theirs[next]) {
 			shift += len(theirs[next].Text) - theirs[next].Len
 			next++
+		}
+		put := after[o.Off : o.Off+o.Len]
+		if i := only(put, after, current); o.Text == "" && i >= 0 {
+			edits = append(edits, Edit{Off: i, Len: len(put)})
+			continue
 		}
 		if next < len(theirs) {
 			t := theirs[next]
@@ -30,13 +36,37 @@ func TakeBack(before, after, current []byte) (edits []Edit, kept []string) {
 			case gone:
 				continue
 			case sameSpot(o, t), t.Off < o.Off+o.Len:
-				kept = append(kept, string(after[o.Off:o.Off+o.Len]))
+				kept = append(kept, string(put))
 				continue
 			}
 		}
 		edits = append(edits, Edit{Off: o.Off + shift, Len: o.Len, Text: o.Text})
 	}
-	return edits, kept
+	return inOrder(edits), kept
+}
+
+// only is where text stands in current, if it stands just once there and in after:
+// then it is the same, whatever became of all else. -1 where that cannot be told.
+func only(text, after, current []byte) int {
+	if len(text) < 8 || bytes.Count(after, text) != 1 || bytes.Count(current, text) != 1 {
+		return -1
+	}
+	return bytes.Index(current, text)
+}
+
+// inOrder sorts edits, and leaves out what another one has taken out already.
+func inOrder(edits []Edit) []Edit {
+	slices.SortStableFunc(edits, func(a, b Edit) int { return a.Off - b.Off })
+	var out []Edit
+	end := 0
+	for _, e := range edits {
+		if e.Off < end {
+			continue
+		}
+		out = append(out, e)
+		end = e.Off + e.Len
+	}
+	return out
 }
 
 // sameSpot reports whether both would put something at one and the same place:
