@@ -102,8 +102,10 @@ ec_take_lock() (
 	{ printf '%s' "$1" && ec_remember; } >"$D/lock.new" && mv -f -- "$D/lock.new" "$D/lock"
 )
 
-# ec_unlock: if this run holds the host.
-ec_unlock() { [ "$(sed -n 's/^run //p' "$D/lock" 2>/dev/null)" != "$RUN" ] || rm -f -- "$D/lock"; }
+# ec_unlock: if this run holds the host, or a power failure left nothing of who does.
+ec_unlock() {
+	case $(sed -n 's/^run //p' "$D/lock" 2>/dev/null) in "$RUN" | '') rm -f -- "$D/lock" ;; esac
+}
 
 # ec_begun DIR: the run of that folder has or had changes on the host.
 ec_begun() { [ -e "$1/armed" ] || [ -e "$1/reverting" ] || [ -e "$1/committed" ] || [ -e "$1/reverted" ]; }

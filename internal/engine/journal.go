@@ -179,7 +179,8 @@ func (j journal) arm(ctx context.Context, about string, kept []action) error {
 	text := fmt.Sprintf(`head -c %d /dev/zero >"$R/ballast" && ec_remember >"$R/fence" && : >"$R/arming" || exit 1
 `, ballastKiB<<10)
 	if j.revertAfter > 0 {
-		text += fmt.Sprintf("ec_feed %d && ec_watch_on || exit 1\n", seconds(j.revertAfter))
+		// What the boot hook starts must be on disk before the hook is.
+		text += fmt.Sprintf("ec_feed %d && ec_sync \"$R\"/* \"$R\" \"$D/runs\" \"$D\" && ec_watch_on || exit 1\n", seconds(j.revertAfter))
 	}
 	text += `sync && mv -- "$R/arming" "$R/armed" && ec_sync "$R" || exit 1
 ` + audited("begun", about+", ") + `"$(ec_whence)"`

@@ -336,3 +336,18 @@ func TestLockWaitsForTheEndOfACommit(t *testing.T) {
 		t.Errorf("when that was cut: %v\n%s", err, out)
 	}
 }
+
+// A power failure can leave an empty lock: nobody holds the host then, and whoever
+// leads it back takes the lock away. That of another run stays.
+func TestUnlockAfterAPowerFailure(t *testing.T) {
+	for content, stays := range map[string]bool{"": false, "run R\n": false, "run another\n": true} {
+		d := newOnDisk(t, []string{"sh"})
+		put(t, d.dir+"/lock", content)
+		if out, code := d.rollback(t); code != 0 {
+			t.Fatal(code, out)
+		}
+		if got := exists(d.dir + "/lock"); got != stays {
+			t.Errorf("lock %q: it is there: %v", content, got)
+		}
+	}
+}
