@@ -28,7 +28,7 @@ func TestE2EAlone(t *testing.T) {
 	c.run(t, exitOK, "apply", "--yes", plan)
 	c.run(t, exitOK, "destroy", "--yes", plan)
 	c.run(t, exitOK, "prune", "--yes", plan)
-	before := settled(t, h)
+	before := h.Snapshot(t)
 
 	t.Run("the laptop is gone", func(t *testing.T) {
 		c.cutOff(t, "container element-call-jwt", "apply", "--yes", plan)
@@ -37,7 +37,7 @@ func TestE2EAlone(t *testing.T) {
 		if took := time.Since(began); took > revertAfter+30*time.Second {
 			t.Errorf("it took %s", took)
 		}
-		same(t, "after the revert", before, settled(t, h))
+		same(t, "after the revert", before, h.Snapshot(t))
 		out := c.run(t, exitOK, "audit", plan)
 		if !strings.Contains(out, "by the host itself, or somebody at it") {
 			t.Errorf("the log does not say who took it back:\n%s", out)
@@ -49,7 +49,7 @@ func TestE2EAlone(t *testing.T) {
 			t.Fatalf("nothing was cut half-way:\n%s", got)
 		}
 		h.Exec(t, `sh "$(dirname /var/lib/ecdeploy/runs/*/armed)/rollback.sh"`)
-		same(t, "after rollback.sh", before, settled(t, h))
+		same(t, "after rollback.sh", before, h.Snapshot(t))
 	})
 	t.Run("locked out", func(t *testing.T) { lockedOut(t, h, c.known, before) })
 	t.Run("and then it succeeds", func(t *testing.T) {
@@ -96,5 +96,5 @@ func lockedOut(t *testing.T, h *lab.Host, known string, before lab.Snapshot) {
 	if err := <-ended; err == nil {
 		t.Error("the run says that all went well")
 	}
-	same(t, "after the revert", before, settled(t, h))
+	same(t, "after the revert", before, h.Snapshot(t))
 }

@@ -20,14 +20,14 @@ func TestE2EDestroy(t *testing.T) {
 
 	c.run(t, exitOK, "apply", "--yes", plan)
 	c.run(t, exitOK, "apply", "--yes", longer)
-	deployed := settled(t, h)
+	deployed := h.Snapshot(t)
 
 	t.Run("one that fails takes nothing away", func(t *testing.T) {
 		// nginx takes no configuration without the site's.
 		h.Exec(t, `mkdir -p /etc/systemd/system/nginx.service.d && printf '[Service]\nExecReload=\nExecReload=/bin/sh -c "grep -qs matrix-rtc /etc/nginx/*/*ecdeploy*"\n' >/etc/systemd/system/nginx.service.d/fault.conf && systemctl daemon-reload`)
-		broken := settled(t, h)
+		broken := h.Snapshot(t)
 		c.run(t, exitRolledBack, "destroy", "--yes", longer)
-		same(t, "after the rollback", broken, settled(t, h))
+		same(t, "after the rollback", broken, h.Snapshot(t))
 		h.Exec(t, "rm -r /etc/systemd/system/nginx.service.d && systemctl daemon-reload")
 	})
 	t.Run("nobody edited anything", func(t *testing.T) {
@@ -43,11 +43,11 @@ func TestE2EDestroy(t *testing.T) {
 	})
 	t.Run("it can be taken back", func(t *testing.T) {
 		c.run(t, exitOK, "rollback", "--yes", longer)
-		same(t, "after the rollback", deployed, settled(t, h))
+		same(t, "after the rollback", deployed, h.Snapshot(t))
 		c.run(t, exitOK, "status", longer)
 		c.run(t, exitOK, "destroy", "--yes", longer)
 		c.run(t, exitOK, "prune", "--yes", longer)
-		same(t, "destroy and prune", before, settled(t, h))
+		same(t, "destroy and prune", before, h.Snapshot(t))
 	})
 	t.Run("a human edited files since", func(t *testing.T) {
 		c.run(t, exitOK, "apply", "--yes", plan)
@@ -61,7 +61,7 @@ echo >>/var/www/away.test/.well-known/matrix/client
 		c.run(t, exitOK, "apply", "--yes", longer)
 		c.run(t, exitOK, "destroy", "--yes", longer)
 		c.run(t, exitOK, "prune", "--yes", longer)
-		after := settled(t, h)
+		after := h.Snapshot(t)
 		for k := range before {
 			if after[k] != before[k] && k != "bytes /etc/matrix-synapse/homeserver.yaml" && k != "bytes /etc/nginx/sites-available/away.test" && k != "bytes /var/www/away.test/.well-known/matrix/client" {
 				t.Errorf("%s: was %q, is %q", k, before[k], after[k])
@@ -71,7 +71,7 @@ echo >>/var/www/away.test/.well-known/matrix/client
 		h.Exec(t, `set -e
 sed -i '/# a human/d' /etc/matrix-synapse/homeserver.yaml /etc/nginx/sites-available/away.test
 sed -i '$d' /var/www/away.test/.well-known/matrix/client`)
-		same(t, "without what the human wrote", before, settled(t, h))
+		same(t, "without what the human wrote", before, h.Snapshot(t))
 	})
 	t.Run("a human changed what was put there", func(t *testing.T) {
 		c.run(t, exitOK, "apply", "--yes", plan)
@@ -101,12 +101,4 @@ sed -i '$d' /var/www/away.test/.well-known/matrix/client`)
 		c.run(t, exitOK, "audit", "--accept", plan)
 		c.run(t, exitOK, "audit", plan)
 	})
-}
-
-// settled is a snapshot for which nothing of a run is under way any more: the
-// watch of a run looks once a second whether it is over.
-func settled(t *testing.T, h *lab.Host) lab.Snapshot {
-	t.Helper()
-	h.Exec(t, `for i in $(seq 100); do pgrep -f '^(/bin/)?sh /var/lib/ecdeploy/runs' >/dev/null || exit 0; sleep 0.1; done; exit 1`)
-	return h.Snapshot(t)
 }

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"net"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/emdecloud/ecdeploy/internal/hosttest/lab"
 )
@@ -53,4 +56,35 @@ func TestE2ESplitSite(t *testing.T) {
 	c.run(t, exitOK, "rollback", "--yes", plan)
 	same(t, "rollback", beforeMedia, media.Snapshot(t))
 	same(t, "rollback", beforeHome, home.Snapshot(t))
+
+	t.Run("no proxy beside the SFU", func(t *testing.T) { onePort(t, c, media, home, text) })
+	same(t, "the SFU's host at the end", beforeMedia, media.Snapshot(t))
+	same(t, "the homeserver at the end", beforeHome, home.Snapshot(t))
+}
+
+// onePort lets the homeserver's proxy reach the SFU over the network: its
+// signalling port is open to that proxy, and to nobody else.
+func onePort(t *testing.T, c *cli, media, home *lab.Host, text string) {
+	beside := regexp.MustCompile(`(?s)  proxy "nginx" \{\s*host\s*= host\.media.*?\n  \}\n`)
+	if !beside.MatchString(text) {
+		t.Fatalf("the plan file has no proxy beside the SFU:\n%s", text)
+	}
+	plan := planFile(t, beside.ReplaceAllString(text, ""),
+		"https://matrix-rtc-sfu."+home.Domain, "https://matrix-rtc-jwt."+home.Domain+"/livekit/sfu",
+		`"https://matrix-rtc-jwt.`+home.Domain+`"`, `"https://matrix-rtc-jwt.`+home.Domain+`/livekit/jwt"`,
+		"host.media\n", "host.media\n    bind    = \""+media.IP+"\"\n")
+	c.run(t, exitOK, "apply", "--yes", plan)
+	joinAt(t, home, "https://matrix-rtc-jwt."+home.Domain+"/livekit/jwt", "wss://matrix-rtc-jwt."+home.Domain+"/livekit/sfu", "erin", "frank")
+	if rules := media.Exec(t, "ufw status"); !regexp.MustCompile(`7880/tcp +ALLOW +` + regexp.QuoteMeta(home.IP) + `\b`).MatchString(rules) {
+		t.Errorf("the port is not open to the proxy:\n%s", rules)
+	}
+	if conn, err := net.DialTimeout("tcp", media.IP+":7880", 2*time.Second); err == nil {
+		conn.Close()
+		t.Error("the signalling port is open to others than the proxy")
+	}
+	if out := c.run(t, exitOK, "apply", "--yes", plan); !strings.Contains(out, "nothing to do") {
+		t.Error(out)
+	}
+	c.run(t, exitOK, "destroy", "--yes", plan)
+	c.run(t, exitOK, "prune", "--yes", plan)
 }

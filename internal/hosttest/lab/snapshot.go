@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aymanbagabas/go-udiff"
 )
@@ -26,14 +27,30 @@ type Snapshot map[string]string
 //go:embed snapshot.sh
 var snapshotScript string
 
-// Snapshot looks at the host. It writes nothing there.
+// Snapshot looks at the host. It writes nothing there. What watches over a run
+// looks once a second whether that is over, so it is given some seconds to end; one
+// that goes on all the same is in the snapshot.
 func (h *Host) Snapshot(t testing.TB) Snapshot {
 	t.Helper()
-	s, err := Look(h.Name)
-	if err != nil {
-		t.Fatal(err)
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+		s, err := Look(h.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !s.busy() || time.Now().After(end) {
+			return s
+		}
 	}
-	return s
+}
+
+// busy reports whether a process of a run was there.
+func (s Snapshot) busy() bool {
+	for k := range s {
+		if strings.HasPrefix(k, "process ") {
+			return true
+		}
+	}
+	return false
 }
 
 // Look is Snapshot where there is no test.
