@@ -60,6 +60,9 @@ func load(path string, src []byte, opts LoadOptions) (*File, Mistakes) {
 		opts.Environ = os.LookupEnv
 	}
 	l := &loader{path: path, src: src, opts: opts, placeholders: true}
+	if !l.readable() {
+		return nil, l.mistakes
+	}
 	parsed, ds := hclsyntax.ParseConfig(src, path, hcl.InitialPos)
 	l.diagnostics(ds)
 	body, ok := parsedBody(parsed)
@@ -76,6 +79,43 @@ func load(path string, src []byte, opts LoadOptions) (*File, Mistakes) {
 		f = nil
 	}
 	return f, l.mistakes.sorted()
+}
+
+// What a plan file may be: more than any real one is. The parser calls itself
+// for what stands within something else, and would end the program otherwise.
+const (
+	maxPlanFile  = 4 << 20 // bytes
+	maxNested    = 250     // brackets, quotes and templates within each other
+	maxOperators = 10_000
+)
+
+// readable notes what the parser must not see.
+func (l *loader) readable() bool {
+	if len(l.src) > maxPlanFile {
+		l.fail(hcl.Range{Start: hcl.InitialPos, End: hcl.InitialPos}, fmt.Sprintf("the file has more than %d MiB", maxPlanFile>>20), "give the path of a plan file")
+		return false
+	}
+	tokens, _ := hclsyntax.LexConfig(l.src, l.path, hcl.InitialPos) // the parser says the same again
+	nested, operators := 0, 0
+	for _, t := range tokens {
+		switch t.Type {
+		case hclsyntax.TokenOParen, hclsyntax.TokenOBrace, hclsyntax.TokenOBrack, hclsyntax.TokenOQuote, hclsyntax.TokenOHeredoc, hclsyntax.TokenTemplateInterp:
+			nested++
+		case hclsyntax.TokenTemplateControl:
+			nested++
+			operators++ // its end is another one
+		case hclsyntax.TokenCParen, hclsyntax.TokenCBrace, hclsyntax.TokenCBrack, hclsyntax.TokenCQuote, hclsyntax.TokenCHeredoc, hclsyntax.TokenTemplateSeqEnd:
+			nested--
+		case hclsyntax.TokenIdent, hclsyntax.TokenNewline, hclsyntax.TokenComment, hclsyntax.TokenEqual, hclsyntax.TokenComma, hclsyntax.TokenNumberLit, hclsyntax.TokenQuotedLit, hclsyntax.TokenStringLit, hclsyntax.TokenDot, hclsyntax.TokenEOF:
+		default:
+			operators++
+		}
+		if nested > maxNested || operators > maxOperators {
+			l.fail(t.Range, "this is nested too deeply", fmt.Sprintf("write it with less than %d levels, and the whole file with less than %d operators", maxNested, maxOperators))
+			return false
+		}
+	}
+	return true
 }
 
 func parsedBody(f *hcl.File) (*hclsyntax.Body, bool) {

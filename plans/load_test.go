@@ -197,34 +197,3 @@ func TestLoadNoFile(t *testing.T) {
 		t.Errorf("%+v", m)
 	}
 }
-
-// FuzzLoad: whatever the file holds, Load ends and says where.
-func FuzzLoad(f *testing.F) {
-	f.Add(rightFile)
-	f.Add(rightFile + secondSite)
-	f.Add(withVariables)
-	paths, err := filepath.Glob("examples/*.hcl")
-	if err != nil {
-		f.Fatal(err)
-	}
-	for _, p := range append(paths, reference) {
-		b, err := os.ReadFile(p)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(string(b))
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		for _, validate := range []bool{true, false} {
-			file, mistakes := load("hosts.hcl", []byte(text), LoadOptions{Environ: environ, Validate: validate})
-			if (file == nil) != mistakes.HasErrors() {
-				t.Errorf("file %v, mistakes %+v", file, mistakes)
-			}
-			for _, m := range mistakes {
-				if m.Summary == "" || m.Line > 0 && (m.Column < 1 || m.End <= m.Column) {
-					t.Errorf("%+v", m)
-				}
-			}
-		}
-	})
-}

@@ -1,6 +1,7 @@
 package plans
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"regexp"
@@ -106,15 +107,22 @@ var (
 	brokenSecret = regexp.MustCompile(`(?i)((?:key|secret|password)\b["']?\s*[=:]?\s*).+`)
 )
 
-// snippet is the line on which at begins, with credentials masked.
+// maxSnippet is the longest line that is shown, in bytes.
+const maxSnippet = 500
+
+// snippet is the line on which at begins, with credentials masked; "" for one
+// that is too long to help.
 func (l *loader) snippet(at hcl.Range) string {
 	if at.Start.Byte > len(l.src) {
 		return ""
 	}
-	start := strings.LastIndexByte(string(l.src[:at.Start.Byte]), '\n') + 1
+	start := bytes.LastIndexByte(l.src[:at.Start.Byte], '\n') + 1
 	end := len(l.src)
-	if i := strings.IndexByte(string(l.src[start:]), '\n'); i >= 0 {
+	if i := bytes.IndexByte(l.src[start:], '\n'); i >= 0 {
 		end = start + i
+	}
+	if end-start > maxSnippet {
+		return ""
 	}
 	line := string(l.src[start:end])
 	if !l.parsed {

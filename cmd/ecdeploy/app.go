@@ -61,7 +61,7 @@ func (a *app) load(path string, validate bool) (*plans.File, error) {
 		if a.json {
 			_ = view.NewJSON(a.out).Write("mistakes", mistakes) // the exit code says it too
 		} else {
-			view.NewText(a.err, !a.noColor && isTerminal(a.err)).Mistakes(mistakes)
+			view.NewText(os.Stderr, !a.noColor && term.IsTerminal(int(os.Stderr.Fd()))).Mistakes(mistakes)
 		}
 	}
 	if f == nil {
@@ -73,11 +73,6 @@ func (a *app) load(path string, validate bool) (*plans.File, error) {
 	}
 	f.Sites = sites
 	return f, nil
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // chosen are the sites that --limit leaves.

@@ -16,7 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/emdecloud/ecdeploy/internal/engine"
-	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/view"
 )
 
 // release may be set by a build: -ldflags "-X main.release=v1.2.3".
@@ -66,7 +66,7 @@ func run(args []string) int {
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintf(os.Stderr, "error: %s\n", host.Clean(err.Error())) // it may hold what a host said
+	fmt.Fprintf(view.NewPlain(os.Stderr), "error: %v\n", err)
 	_, partly := errors.AsType[partlyApplied](err)
 	if partly {
 		fmt.Fprintln(os.Stderr, "what was done to the other sites stays")
@@ -106,7 +106,7 @@ func longFlags(root *cobra.Command, args []string) []string {
 }
 
 func newRoot() *cobra.Command {
-	a := &app{out: os.Stdout, err: os.Stderr}
+	a := &app{out: os.Stdout, err: view.NewPlain(os.Stderr)}
 	root := &cobra.Command{
 		Use:           "ecdeploy",
 		Short:         "Deploy Element Call's backend to Matrix homeservers over SSH",

@@ -310,7 +310,7 @@ func failed(what string, r host.Result, err error) error {
 	if r.OK() {
 		return nil
 	}
-	said := lastLines(string(r.Stderr)+string(r.Stdout), 12)
+	said := host.Said(string(r.Stderr)+string(r.Stdout), 12)
 	switch {
 	case r.Code == 124 && said == "":
 		said = "it did not end in time"
@@ -318,9 +318,4 @@ func failed(what string, r host.Result, err error) error {
 		said = fmt.Sprintf("exit status %d", r.Code)
 	}
 	return fmt.Errorf("%s: %s", what, said)
-}
-
-func lastLines(s string, n int) string {
-	lines := strings.Split(strings.TrimSpace(s), "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }

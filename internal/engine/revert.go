@@ -34,7 +34,7 @@ const exitConflict = 76
 
 // revert runs rollback.sh on the host, the only undo there is.
 func (j journal) revert(ctx context.Context) RolledBack {
-	out := RolledBack{Site: j.site, Host: j.h.Name(), Command: "sudo sh " + j.dir + "/rollback.sh"}
+	out := RolledBack{Site: j.site, Host: j.h.Name(), Command: "sudo sh " + shellescape.Quote(j.dir+"/rollback.sh")}
 	res, err := j.h.Run(ctx, fmt.Sprintf("D=%s R=%s RUN=%s\n%s\n%s", Root, shellescape.Quote(j.dir), shellescape.Quote(j.run), hostLib, revertText)+askAudit(j.seen)+"\nexit $rc\n", rollbackTime)
 	switch {
 	case err != nil:
@@ -42,7 +42,7 @@ func (j journal) revert(ctx context.Context) RolledBack {
 	case res.Code == exitConflict:
 		out.Conflicts = true
 	case !res.OK():
-		out.Err = lastLines(string(res.Stderr), 12)
+		out.Err = host.Said(string(res.Stderr), 12)
 		if out.Err == "" {
 			out.Err = fmt.Sprintf("rollback.sh ended with status %d", res.Code)
 		}

@@ -199,8 +199,11 @@ func readCertificate(file string) (*ssh.Certificate, error) {
 
 // authFailed says what was offered, where the server took none of it.
 func authFailed(h hop, offered []string, asked bool, err error) error {
+	if key, ok := errors.AsType[keyError](err); ok {
+		return key.error
+	}
 	if !strings.Contains(err.Error(), "unable to authenticate") {
-		return err
+		return theirs{err}
 	}
 	text := fmt.Sprintf("%s does not let %s in", h.addr(), h.user)
 	if len(offered) == 0 {

@@ -10,6 +10,24 @@ import (
 // ones (ECMA-48).
 var escapes = regexp.MustCompile("\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?|[@-Z\\\\^_])")
 
+// Said is the last lines of what a machine said, fit to be shown within an error
+// of ours. All but the first are indented: none of them can pass for a line of
+// ours, such as a hint.
+func Said(s string, lines int) string {
+	all := strings.Split(strings.TrimSpace(Clean(s)), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n  ")
+}
+
+// saidLines is how many lines of a machine's words an error of ours has.
+const saidLines = 12
+
+// theirs is an error with a machine's words in it.
+type theirs struct{ error }
+
+func (e theirs) Error() string { return Said(e.error.Error(), saidLines) }
+
+func (e theirs) Unwrap() error { return e.error }
+
 // Clean makes what a machine said fit to be shown: no control characters but
 // newline and tab, no terminal sequences, valid UTF-8.
 func Clean(s string) string {

@@ -57,7 +57,7 @@ func newEngine(ctx context.Context, name string, dial func(context.Context) (net
 		client.WithAPIVersionNegotiation(),
 	)
 	if err != nil {
-		return nil, fmt.Errorf("make a Docker client: %w", err)
+		return nil, fmt.Errorf("make a Docker client: %w", theirs{err})
 	}
 	transport.Proxy = nil // WithHost had set the environment's
 	transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) }
@@ -67,7 +67,7 @@ func newEngine(ctx context.Context, name string, dial func(context.Context) (net
 	ping, err := api.Ping(pingCtx)
 	if err != nil {
 		_ = api.Close() // the error says more
-		return nil, fmt.Errorf("reach the Docker engine of %s: %w", name, err)
+		return nil, fmt.Errorf("reach the Docker engine of %s: %w", name, theirs{err})
 	}
 	api.NegotiateAPIVersionPing(ping)
 	if v := api.ClientVersion(); versions.LessThan(v, minDockerAPI) {
@@ -122,7 +122,7 @@ func (e *engine) ImageID(ctx context.Context, ref string) (string, bool, error) 
 	case errdefs.IsNotFound(err):
 		return "", false, nil
 	case err != nil:
-		return "", false, fmt.Errorf("look for image %s: %w", ref, err)
+		return "", false, fmt.Errorf("look for image %s: %w", ref, theirs{err})
 	}
 	return got.ID, true, nil
 }
@@ -131,11 +131,11 @@ func (e *engine) ImageID(ctx context.Context, ref string) (string, bool, error) 
 func (e *engine) Pull(ctx context.Context, ref, platform string, progress func(string)) error {
 	body, err := e.api.ImagePull(ctx, ref, image.PullOptions{Platform: platform})
 	if err != nil {
-		return fmt.Errorf("pull %s: %w", ref, err)
+		return fmt.Errorf("pull %s: %w", ref, theirs{err})
 	}
 	defer body.Close()
 	if err := messages(body, progress); err != nil {
-		return fmt.Errorf("pull %s: %w", ref, err)
+		return fmt.Errorf("pull %s: %w", ref, theirs{err})
 	}
 	return nil
 }
@@ -144,11 +144,11 @@ func (e *engine) Pull(ctx context.Context, ref, platform string, progress func(s
 func (e *engine) Load(ctx context.Context, archive io.Reader) error {
 	resp, err := e.api.ImageLoad(ctx, archive, client.ImageLoadWithQuiet(true))
 	if err != nil {
-		return fmt.Errorf("load an image: %w", err)
+		return fmt.Errorf("load an image: %w", theirs{err})
 	}
 	defer resp.Body.Close()
 	if err := messages(resp.Body, nil); err != nil {
-		return fmt.Errorf("load an image: %w", err)
+		return fmt.Errorf("load an image: %w", theirs{err})
 	}
 	return nil
 }
@@ -156,7 +156,7 @@ func (e *engine) Load(ctx context.Context, archive io.Reader) error {
 // Tag implements Docker.
 func (e *engine) Tag(ctx context.Context, id, ref string) error {
 	if err := e.api.ImageTag(ctx, id, ref); err != nil {
-		return fmt.Errorf("tag %s: %w", ref, err)
+		return fmt.Errorf("tag %s: %w", ref, theirs{err})
 	}
 	return nil
 }
@@ -168,7 +168,7 @@ func (e *engine) Inspect(ctx context.Context, name string) (Container, bool, err
 	case errdefs.IsNotFound(err):
 		return Container{}, false, nil
 	case err != nil:
-		return Container{}, false, fmt.Errorf("look at container %s: %w", name, err)
+		return Container{}, false, fmt.Errorf("look at container %s: %w", name, theirs{err})
 	case got.ContainerJSONBase == nil || got.State == nil || got.Config == nil || got.HostConfig == nil:
 		return Container{}, false, fmt.Errorf("look at container %s: the engine's answer is incomplete", name)
 	}
@@ -224,7 +224,7 @@ func (e *engine) Create(ctx context.Context, spec ContainerSpec) (string, error)
 			LogConfig:      container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": "10m", "max-file": "3"}},
 		}, nil, (*ocispec.Platform)(nil), spec.Name)
 	if err != nil {
-		return "", fmt.Errorf("make container %s: %w", spec.Name, err)
+		return "", fmt.Errorf("make container %s: %w", spec.Name, theirs{err})
 	}
 	return got.ID, nil
 }
@@ -232,7 +232,7 @@ func (e *engine) Create(ctx context.Context, spec ContainerSpec) (string, error)
 // Start implements Docker.
 func (e *engine) Start(ctx context.Context, name string) error {
 	if err := e.api.ContainerStart(ctx, name, container.StartOptions{}); err != nil {
-		return fmt.Errorf("start container %s: %w", name, err)
+		return fmt.Errorf("start container %s: %w", name, theirs{err})
 	}
 	return nil
 }
@@ -241,7 +241,7 @@ func (e *engine) Start(ctx context.Context, name string) error {
 func (e *engine) Stop(ctx context.Context, name string, grace time.Duration) error {
 	seconds := int(grace / time.Second)
 	if err := e.api.ContainerStop(ctx, name, container.StopOptions{Timeout: &seconds}); err != nil {
-		return fmt.Errorf("stop container %s: %w", name, err)
+		return fmt.Errorf("stop container %s: %w", name, theirs{err})
 	}
 	return nil
 }
@@ -249,7 +249,7 @@ func (e *engine) Stop(ctx context.Context, name string, grace time.Duration) err
 // Rename implements Docker.
 func (e *engine) Rename(ctx context.Context, name, to string) error {
 	if err := e.api.ContainerRename(ctx, name, to); err != nil {
-		return fmt.Errorf("rename container %s: %w", name, err)
+		return fmt.Errorf("rename container %s: %w", name, theirs{err})
 	}
 	return nil
 }
@@ -261,12 +261,12 @@ func (e *engine) SetRestart(ctx context.Context, name, policy string) error {
 	if times != "" {
 		n, err := strconv.Atoi(times)
 		if err != nil {
-			return fmt.Errorf("restart policy %q: %w", policy, err)
+			return fmt.Errorf("restart policy %q: %w", policy, theirs{err})
 		}
 		p.MaximumRetryCount = n
 	}
 	if _, err := e.api.ContainerUpdate(ctx, name, container.UpdateConfig{RestartPolicy: p}); err != nil {
-		return fmt.Errorf("set the restart policy of container %s: %w", name, err)
+		return fmt.Errorf("set the restart policy of container %s: %w", name, theirs{err})
 	}
 	return nil
 }
@@ -275,7 +275,7 @@ func (e *engine) SetRestart(ctx context.Context, name, policy string) error {
 func (e *engine) Remove(ctx context.Context, name string) error {
 	err := e.api.ContainerRemove(ctx, name, container.RemoveOptions{Force: true})
 	if err != nil && !errdefs.IsNotFound(err) {
-		return fmt.Errorf("remove container %s: %w", name, err)
+		return fmt.Errorf("remove container %s: %w", name, theirs{err})
 	}
 	return nil
 }
@@ -284,12 +284,12 @@ func (e *engine) Remove(ctx context.Context, name string) error {
 func (e *engine) Logs(ctx context.Context, name string, lines int) (string, error) {
 	body, err := e.api.ContainerLogs(ctx, name, container.LogsOptions{ShowStdout: true, ShowStderr: true, Tail: strconv.Itoa(lines)})
 	if err != nil {
-		return "", fmt.Errorf("logs of container %s: %w", name, err)
+		return "", fmt.Errorf("logs of container %s: %w", name, theirs{err})
 	}
 	defer body.Close()
 	text, err := demultiplex(io.LimitReader(body, MaxOutput))
 	if err != nil {
-		return "", fmt.Errorf("logs of container %s: %w", name, err)
+		return "", fmt.Errorf("logs of container %s: %w", name, theirs{err})
 	}
 	return Clean(text), nil
 }

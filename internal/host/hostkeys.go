@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unicode"
 
 	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
@@ -57,15 +58,14 @@ func (k *hostKeys) config(h hop) (ssh.HostKeyCallback, []string, error) {
 		case err == nil:
 			return nil
 		case knownhosts.IsHostUnknown(err) && k.acceptNew:
-			return k.accept(files[0], name, h, key)
+			err = k.accept(files[0], name, h, key)
 		case knownhosts.IsHostUnknown(err):
-			return unknownKey(files, name, h, key)
+			err = unknownKey(files, name, h, key)
+		default:
+			err = refusedKey(err, original, name, h, key)
 		}
-		if changed, ok := errors.AsType[*xknownhosts.KeyError](err); ok {
-			return changedKey(changed.Want, original, name, h, key)
-		}
-		if _, ok := errors.AsType[*xknownhosts.RevokedError](err); ok {
-			return fmt.Errorf("the host key of %s is marked @revoked in known_hosts: %s", h.addr(), ssh.FingerprintSHA256(key))
+		if err != nil {
+			err = keyError{err}
 		}
 		return err
 	}
@@ -74,6 +74,20 @@ func (k *hostKeys) config(h hop) (ssh.HostKeyCallback, []string, error) {
 		algorithms = append([]string{ssh.KeyAlgoED25519}, slices.DeleteFunc(ssh.SupportedAlgorithms().HostKeys, func(a string) bool { return a == ssh.KeyAlgoED25519 })...)
 	}
 	return callback, algorithms, nil
+}
+
+// keyError says why a host key is not taken, in words of ours.
+type keyError struct{ error }
+
+// refusedKey explains what speaks against a key.
+func refusedKey(err error, original map[string]string, name string, h hop, key ssh.PublicKey) error {
+	if changed, ok := errors.AsType[*xknownhosts.KeyError](err); ok {
+		return changedKey(changed.Want, original, name, h, key)
+	}
+	if _, ok := errors.AsType[*xknownhosts.RevokedError](err); ok {
+		return fmt.Errorf("the host key of %s is marked @revoked in known_hosts: %s", h.addr(), ssh.FingerprintSHA256(key))
+	}
+	return theirs{err} // a certificate's own words may be in it
 }
 
 // readKnownHosts reads those of files that are there. The library gives up on a
@@ -166,6 +180,11 @@ func shortType(t string) string {
 
 // accept adds the key of a machine that no file knows.
 func (k *hostKeys) accept(file, name string, h hop, key ssh.PublicKey) error {
+	if strings.ContainsFunc(name, func(r rune) bool {
+		return unicode.IsSpace(r) || unicode.IsControl(r) || strings.ContainsRune(",*?!|#@", r)
+	}) {
+		return fmt.Errorf("keep the new host key: %q cannot stand in known_hosts", name)
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {

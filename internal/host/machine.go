@@ -115,7 +115,7 @@ func (m *machine) explainEnd(err error, st *stream) error {
 		return errChannelLost
 	}
 	if _, ok := errors.AsType[*ssh.ExitMissingError](err); ok || said == "" {
-		return fmt.Errorf("%w (%v)", errChannelLost, err)
+		return fmt.Errorf("%w (%v)", errChannelLost, theirs{err})
 	}
 	return fmt.Errorf("%w; the host said: %s", errChannelLost, said)
 }

@@ -130,7 +130,7 @@ func readFiles(ctx context.Context, paths []string, do func(context.Context, req
 		return nil, errors.New("the files are larger together than what one answer may hold")
 	}
 	if !res.OK() {
-		return nil, fmt.Errorf("read files: %s", strings.TrimSpace(Clean(string(res.Stderr))))
+		return nil, fmt.Errorf("read files: %s", Said(string(res.Stderr), saidLines))
 	}
 	files, asked, err := parseFiles(res.Stdout)
 	if err == nil {

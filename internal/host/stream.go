@@ -28,7 +28,7 @@ func (s *stream) said() string {
 	if s.prompts != nil {
 		text = strings.ReplaceAll(text, s.prompts.prompt, "")
 	}
-	return strings.TrimSpace(Clean(text))
+	return Said(text, saidLines)
 }
 
 // sudo complains in words that explainEnd knows, not in the host's language.
@@ -38,14 +38,14 @@ const sudo = "env LC_ALL=C sudo "
 func (m *machine) start(ctx context.Context, client *ssh.Client, command string) (*stream, error) {
 	session, err := client.NewSession()
 	if err != nil {
-		return nil, fmt.Errorf("open a session: %w", err)
+		return nil, fmt.Errorf("open a session: %w", theirs{err})
 	}
 	st := &stream{session: session, stderr: &limited{}}
 	if st.in, err = session.StdinPipe(); err != nil {
-		return nil, fmt.Errorf("open a session: %w", err)
+		return nil, fmt.Errorf("open a session: %w", theirs{err})
 	}
 	if st.out, err = session.StdoutPipe(); err != nil {
-		return nil, fmt.Errorf("open a session: %w", err)
+		return nil, fmt.Errorf("open a session: %w", theirs{err})
 	}
 	session.Stderr = st.stderr
 	switch {
@@ -73,7 +73,7 @@ func (m *machine) start(ctx context.Context, client *ssh.Client, command string)
 	}
 	if err := session.Start(command); err != nil {
 		_ = session.Close() // the error says more
-		return nil, fmt.Errorf("start a shell: %w", err)
+		return nil, fmt.Errorf("start a shell: %w", theirs{err})
 	}
 	return st, nil
 }

@@ -38,7 +38,7 @@ func (m *machine) Upload(ctx context.Context, files []Upload) error {
 		total += len(f.Data)
 		g.Go(func() error {
 			if err := upload(c, f); err != nil {
-				return fmt.Errorf("upload %s: %w", f.Path, err)
+				return fmt.Errorf("upload %s: %w", f.Path, theirs{err})
 			}
 			return nil
 		})
@@ -82,7 +82,7 @@ func (m *machine) sftpClient(ctx context.Context) (*sftp.Client, error) {
 		return nil, fmt.Errorf("start SFTP: %w", err)
 	}
 	if m.sftp, err = newSFTP(ctx, st.session, st.out, st.in); err != nil {
-		return nil, fmt.Errorf("start SFTP: %w", err)
+		return nil, fmt.Errorf("start SFTP: %w", theirs{err})
 	}
 	return m.sftp, nil
 }

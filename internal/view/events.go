@@ -11,15 +11,15 @@ import (
 func (t *Text) Event(e engine.Event) {
 	switch e := e.(type) {
 	case engine.PhaseStarted:
-		t.print("%s\n", t.paint(bold, e.Site+": "+e.Phase))
+		t.print("%s\n", t.paint(bold, line(e.Site+": "+e.Phase)))
 	case engine.Progress:
-		t.print("  %s %s\n", t.host(e.Host), t.paint(dim, clean(e.Text)))
+		t.print("  %s %s\n", t.host(e.Host), t.paint(dim, line(e.Text)))
 	case engine.Changed:
 		t.outcome(e.Host, e.Summary.Verb+" "+e.Summary.Title, e.Took, e.Err)
 	case engine.Checked:
 		t.outcome(e.Host, e.Name, e.Took, e.Err)
 	case engine.Committed:
-		t.print("  %s %s run %s is final\n", t.host(e.Host), t.paint(green, "ok"), e.Run)
+		t.print("  %s %s run %s is final\n", t.host(e.Host), t.paint(green, "ok"), line(e.Run))
 	case engine.RolledBack:
 		t.rolledBack(e)
 	case engine.Calls:
@@ -42,23 +42,23 @@ func (t *Text) calls(e engine.Calls) {
 	}
 }
 
-func (t *Text) host(name string) string { return t.paint(dim, "["+name+"]") }
+func (t *Text) host(name string) string { return t.paint(dim, "["+line(name)+"]") }
 
 func (t *Text) outcome(host, what string, took time.Duration, err string) {
 	if err != "" {
-		t.print("  %s %s %s\n%s", t.host(host), t.paint(red, "failed"), clean(what), indented(clean(err), "      "))
+		t.print("  %s %s %s\n%s", t.host(host), t.paint(red, "failed"), line(what), indented(clean(err), "      "))
 		return
 	}
-	t.print("  %s %s %s %s\n", t.host(host), t.paint(green, "ok"), clean(what), t.paint(dim, "("+took.Round(10*time.Millisecond).String()+")"))
+	t.print("  %s %s %s %s\n", t.host(host), t.paint(green, "ok"), line(what), t.paint(dim, "("+took.Round(10*time.Millisecond).String()+")"))
 }
 
 func (t *Text) rolledBack(e engine.RolledBack) {
-	for _, line := range e.Report {
-		t.print("  %s %s\n", t.host(e.Host), clean(line))
+	for _, l := range e.Report {
+		t.print("  %s %s\n", t.host(e.Host), line(l))
 	}
 	switch {
 	case e.Err != "":
-		t.print("  %s %s\n%s      finish it on the host with: %s\n", t.host(e.Host), t.paint(red, "rollback is not complete"), indented(clean(e.Err), "      "), e.Command)
+		t.print("  %s %s\n%s      finish it on the host with: %s\n", t.host(e.Host), t.paint(red, "rollback is not complete"), indented(clean(e.Err), "      "), line(e.Command))
 	case e.Conflicts:
 		t.print("  %s %s\n", t.host(e.Host), t.paint(yellow, "rolled back, but for what somebody else edited meanwhile (see above)"))
 	default:
@@ -81,22 +81,22 @@ func (t *Text) Table(rows []Row) {
 	width := map[int]int{}
 	for _, r := range rows {
 		for i, c := range r {
-			width[i] = max(width[i], len([]rune(clean(c))))
+			width[i] = max(width[i], len([]rune(line(c))))
 		}
 	}
 	for n, r := range rows {
 		var b strings.Builder
 		for i, c := range r {
-			c = clean(c)
+			c = line(c)
 			b.WriteString(c)
 			if i < len(r)-1 {
 				b.WriteString(strings.Repeat(" ", width[i]-len([]rune(c))+2))
 			}
 		}
-		line := strings.TrimRight(b.String(), " ")
+		text := strings.TrimRight(b.String(), " ")
 		if n == 0 {
-			line = t.paint(bold, line)
+			text = t.paint(bold, text)
 		}
-		t.print("%s\n", line)
+		t.print("%s\n", text)
 	}
 }

@@ -1,10 +1,13 @@
 package view
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
+	"unicode"
 
 	"github.com/emdecloud/ecdeploy/internal/engine"
 	"github.com/emdecloud/ecdeploy/plans"
@@ -18,24 +21,41 @@ const JSONVersion = 1
 // JSON writes one object a line for programs.
 type JSON struct {
 	mu  sync.Mutex
-	enc *json.Encoder
+	out io.Writer
 }
 
 // NewJSON writes to out.
-func NewJSON(out io.Writer) *JSON {
-	enc := json.NewEncoder(out)
-	enc.SetEscapeHTML(false)
-	return &JSON{enc: enc}
-}
+func NewJSON(out io.Writer) *JSON { return &JSON{out: out} }
 
 // Write writes v as {"version":1,"type":kind,kind:v}.
 func (j *JSON) Write(kind string, v any) error {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(map[string]any{"version": JSONVersion, "type": kind, kind: v}); err != nil {
+		return fmt.Errorf("write json: %w", err)
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if err := j.enc.Encode(map[string]any{"version": JSONVersion, "type": kind, kind: v}); err != nil {
+	if _, err := io.WriteString(j.out, escaped(b.String())); err != nil {
 		return fmt.Errorf("write json: %w", err)
 	}
 	return nil
+}
+
+// escaped has an escape for each character that could steer a terminal, for
+// people who look at JSON on one. Go's encoder leaves those from 0x7f on as they
+// are; they can stand in strings alone.
+func escaped(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if r >= 0x7f && (unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)) {
+			fmt.Fprintf(&b, "\\u%04x", r)
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
 }
 
 // planJSON is a plan as programs read it: what happens, not how.

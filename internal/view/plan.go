@@ -15,12 +15,12 @@ func (t *Text) Plan(p plans.Plan) {
 	for _, s := range p.Sites {
 		t.print("%s", t.site(s))
 	}
-	t.print("%s\n", t.paint(bold, Summary(p)))
+	t.print("%s\n", t.paint(bold, line(Summary(p))))
 }
 
 func (t *Text) site(s plans.SitePlan) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n", t.paint(bold, "site "+s.Site))
+	fmt.Fprintf(&b, "%s\n", t.paint(bold, line("site "+s.Site)))
 	for _, h := range s.Hosts {
 		var body strings.Builder
 		for _, st := range h.Steps {
@@ -31,7 +31,7 @@ func (t *Text) site(s plans.SitePlan) string {
 		if body.Len() == 0 {
 			body.WriteString("    nothing to do\n")
 		}
-		fmt.Fprintf(&b, "  host %s\n%s", h.Host, body.String())
+		fmt.Fprintf(&b, "  host %s\n%s", line(h.Host), body.String())
 	}
 	for _, f := range Findings(s) {
 		b.WriteString(t.finding(f))
@@ -41,34 +41,34 @@ func (t *Text) site(s plans.SitePlan) string {
 
 func (t *Text) change(s steps.Summary) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "    %s %s", t.verb(s.Verb), clean(s.Title))
+	fmt.Fprintf(&b, "    %s %s", t.verb(s.Verb), line(s.Title))
 	if s.Interrupt != "" {
-		b.WriteString(t.paint(yellow, "  ("+clean(s.Interrupt)+")"))
+		b.WriteString(t.paint(yellow, "  ("+line(s.Interrupt)+")"))
 	}
 	b.WriteString("\n")
 	for _, d := range s.Details {
-		fmt.Fprintf(&b, "        %s\n", clean(d))
+		fmt.Fprintf(&b, "        %s\n", line(d))
 	}
-	for line := range strings.Lines(s.Diff) {
-		line = clean(strings.TrimRight(line, "\r\n"))
+	for l := range strings.Lines(s.Diff) {
+		l = clean(strings.TrimRight(l, "\r\n"))
 		switch {
-		case strings.HasPrefix(line, "+"):
-			line = t.paint(green, line)
-		case strings.HasPrefix(line, "-"):
-			line = t.paint(red, line)
+		case strings.HasPrefix(l, "+"):
+			l = t.paint(green, l)
+		case strings.HasPrefix(l, "-"):
+			l = t.paint(red, l)
 		}
-		fmt.Fprintf(&b, "        | %s\n", line)
+		fmt.Fprintf(&b, "        | %s\n", l)
 	}
 	return b.String()
 }
 
 func (t *Text) verb(v string) string {
-	return t.paint(map[string]string{"+": green, "-": red, "~": yellow}[v], v)
+	return t.paint(map[string]string{"+": green, "-": red, "~": yellow}[v], line(v))
 }
 
 func (t *Text) finding(f steps.Finding) string {
 	code := map[steps.Severity]string{steps.Error: red, steps.Warning: yellow, steps.Note: dim}[f.Severity]
-	s := "  " + t.paint(code, string(f.Severity)+":") + " " + strings.TrimLeft(indented(clean(f.Summary), "    "), " ")
+	s := "  " + t.paint(code, line(string(f.Severity))+":") + " " + strings.TrimLeft(indented(clean(f.Summary), "      "), " ")
 	if f.Hint != "" {
 		s += "    hint: " + strings.TrimLeft(indented(clean(f.Hint), "      "), " ")
 	}

@@ -43,7 +43,7 @@ func TestPlan(t *testing.T) {
   host sfu
     nothing to do
   warning: a warning
-    of two lines
+      of two lines
     hint: do this
   note: a note
 

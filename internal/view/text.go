@@ -50,6 +50,26 @@ func indented(s, by string) string {
 // clean strips what could steer a terminal.
 func clean(s string) string { return host.Clean(s) }
 
+// line is s in one line: what a host says must not look like a line of ours.
+func line(s string) string {
+	return strings.TrimSpace(strings.NewReplacer("\n", " ", "\t", " ").Replace(clean(s)))
+}
+
+// plain strips what could steer a terminal from all that is written to it.
+type plain struct{ to io.Writer }
+
+// NewPlain writes to out, without colours and without anything else that is for
+// a terminal. Each Write is a text of its own.
+func NewPlain(out io.Writer) io.Writer { return plain{out} }
+
+// Write implements io.Writer.
+func (p plain) Write(b []byte) (int, error) {
+	if _, err := io.WriteString(p.to, clean(string(b))); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
 // plural is "1 host" or "2 hosts".
 func plural(n int, what string) string {
 	if n == 1 {

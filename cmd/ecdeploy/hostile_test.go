@@ -1,0 +1,49 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/emdecloud/ecdeploy/internal/engine"
+	"github.com/emdecloud/ecdeploy/internal/view"
+	"github.com/emdecloud/ecdeploy/plans"
+	"github.com/emdecloud/ecdeploy/steps"
+)
+
+// A host tells what it remembers of runs, and can say there what it likes.
+func TestHostileHistory(t *testing.T) {
+	const steers = "x\x1b]52;c;YQ==\x07\u009b2J\u202e\ny: ok\rz"
+	past := func(state string) engine.Past {
+		return engine.Past{Host: steers, Site: steers, Run: steers, State: state, By: steers, Since: time.Unix(1, 0).UTC(), Version: steers, Hosts: []string{steers}, Watched: steers, Conflict: true}
+	}
+	other := past("reverted")
+	other.Host = "other"
+	var out strings.Builder
+	for _, json := range []bool{false, true} {
+		a := &app{out: &out, err: view.NewPlain(&out), json: json}
+		for _, state := range []string{steers, "armed", "reverting", "committed", "reverted", "locked"} {
+			out.Reset()
+			all := []engine.Past{past(state), other}
+			if err := a.showRuns(all); err != nil {
+				t.Fatal(err)
+			}
+			a.warnOfDoubt(all)
+			err := a.recoverCut(t.Context(), nil, all, engine.CheckFinished(all))
+			if err != nil {
+				_, _ = view.NewPlain(&out).Write([]byte(err.Error()))
+			}
+			st := siteStatus{Site: steers, Runs: all, Checks: []engine.Checked{{Host: steers, Name: steers, Err: steers}}}
+			a.showStatus(plans.Site{}, st, plans.SitePlan{Site: steers, Hosts: []plans.HostPlan{{Host: steers, Steps: []plans.StepPlan{{Findings: []steps.Finding{{Severity: steps.Error, Summary: steers, Hint: steers}}}}}}})
+			if i := strings.IndexFunc(out.String(), func(r rune) bool {
+				return r != '\n' && r != '\t' && unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)
+			}); i >= 0 {
+				t.Errorf("json %t, %.10q: %.40q", json, state, out.String()[i:])
+			}
+			if !json && strings.Contains(out.String(), "\ny: ok  ") {
+				t.Errorf("a row of the host's own making:\n%s", out.String())
+			}
+		}
+	}
+}
