@@ -36,6 +36,9 @@ func TestNginxBoundsItsWork(t *testing.T) {
 		}), false},
 		{"many server blocks", one(maxServers+1, func(int) string { return "server { listen 443 ssl; }\n" }), false},
 		{"many directives", one(maxDirectives, func(int) string { return "a b;\n" }), false},
+		{"many addresses of one host", one(200, func(i int) string {
+			return fmt.Sprintf("server { listen 10.0.0.%[1]d:80; listen 10.0.0.%[1]d:443 ssl; server_name a%[1]d.example; return 1; }\n", i+1)
+		}), true},
 		{"blocks in blocks", map[string]string{"/etc/nginx/conf.d/a.conf": strings.Repeat("a {", 100_000)}, false},
 		{"a large host", one(5000, func(i int) string {
 			return fmt.Sprintf("server { listen 443 ssl; server_name a%d.example; include /etc/nginx/mime.types; return 1; }\n", i)

@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"fmt"
 	"path"
 	"slices"
 	"sort"
@@ -110,7 +111,7 @@ func (t *nginxTree) walk() []string {
 		}
 	}
 	if t.huge = len(patterns) == maxPatterns || !t.fits(); t.huge {
-		fail(nginxDir+"/nginx.conf", "with its includes it is larger than what ecdeploy looks at, or they go in a circle")
+		fail(nginxDir+"/nginx.conf", fmt.Sprintf("with its includes it has more than ecdeploy looks at (%d directives, %d servers, %d addresses for TLS, %d includes), or they go in a circle", maxDirectives, maxServers, maxAddresses, maxPatterns))
 	}
 	return missing
 }

@@ -1,17 +1,18 @@
 package steps
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/emdecloud/ecdeploy/internal/splice"
 )
 
-// What a configuration may hold, includes counted each time: more than any real
-// one does. Files that include each other would else be read without end.
+// What a configuration may hold, includes counted each time: more than is usual.
+// Files that include each other would else be read without end.
 const (
-	maxDirectives = 200_000
+	maxDirectives = 1_000_000
 	maxServers    = 10_000
-	maxAddresses  = 32
+	maxAddresses  = 300  // of TLS
 	maxPatterns   = 2000 // of includes
 )
 
@@ -24,7 +25,7 @@ func (t *nginxTree) fits() bool {
 		}
 		servers++
 		for _, in := range t.expand(d.Body, 0, &left) {
-			if in.Name == "listen" && len(in.Args) > 0 {
+			if in.Name == "listen" && slices.Contains(in.Args, "ssl") {
 				addrs[in.Args[0]] = true
 			}
 		}

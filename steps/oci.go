@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"slices"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -93,12 +94,23 @@ func (o *imageFile) images(index string, depth int) ([]v1.Descriptor, error) {
 			if err != nil {
 				return nil, err
 			}
-			out = append(out, below...)
+			for _, m := range below {
+				out = addOnce(out, m)
+			}
 		case m.MediaType.IsImage() && (m.Platform == nil || m.Platform.OS != "unknown"):
-			out = append(out, m)
+			out = addOnce(out, m)
 		}
 	}
 	return out, nil
+}
+
+// addOnce leaves out what is there already: an image with two names stands in the
+// index twice.
+func addOnce(all []v1.Descriptor, m v1.Descriptor) []v1.Descriptor {
+	if slices.ContainsFunc(all, func(o v1.Descriptor) bool { return o.Digest == m.Digest }) {
+		return all
+	}
+	return append(all, m)
 }
 
 // image is the one image of the layout.

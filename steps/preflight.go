@@ -69,7 +69,7 @@ const preflightText = `set -f
 [ ! -r /etc/os-release ] || while IFS= read -r l; do printf 'os %s\n' "$l"; done </etc/os-release
 printf 'arch %s\nclock %s\n' "$(uname -m)" "$(date +%s)"
 for t in $TOOLS; do command -v "$t" >/dev/null || printf 'tool %s\n' "$t"; done
-if [ -n "$SUDO_USER" ] && grep -rqsE '^([^#]*[^!#])?log_input' /etc/sudoers /etc/sudoers.d; then echo loginput; fi
+if [ -n "$SUDO_USER" ] && grep -rqsiE '^([^#]*[^!#o])?log_(input|stdin)' /etc/sudoers /etc/sudoers.d; then echo loginput; fi
 df -Pm /var/lib | awk 'NR==2 {print "room " $4}'
 if [ ! -d /run/systemd/system ]; then
 	command -v setsid >/dev/null || echo tool setsid

@@ -64,12 +64,21 @@ type deployed struct {
 // deployedText prints WHAT, a tab and STATE for the containers $1 and $2, for
 // Synapse, whose unit is $3, and for nginx.
 const deployedText = `for c in "$1" "$2"; do
-	docker ps -a --no-trunc --filter "name=^/?$c$" --format '{{.Names}}  {{.Image}}	{{.Status}}' 2>/dev/null | head -n 1 | grep . || printf '%s\t\n' "$c"
+	if all=$(timeout 8 docker ps -a --no-trunc --filter "name=^/?$c$" --format '{{.Names}}  {{.Image}}	{{.Status}}' 2>/dev/null); then
+		printf '%s\n' "$all" | head -n 1 | grep . || printf '%s\t\n' "$c"
+	elif command -v docker >/dev/null; then
+		printf '%s\tunknown: the Docker engine does not answer\n' "$c"
+	else
+		printf '%s\t\n' "$c"
+	fi
 done
+active() {
+	if [ -d /run/systemd/system ]; then systemctl is-active "$1" 2>/dev/null || :; elif service "${1%.service}" status >/dev/null 2>&1; then echo active; else echo 'not active, or unknown'; fi
+}
 v=$(dpkg-query -W -f '${db:Status-Status} ${Version}\n' matrix-synapse-py3 matrix-synapse 2>/dev/null | sed -n 's/^installed //p' | head -n 1)
-printf 'Synapse %s\t%s\n' "$v" "$([ -z "$v" ] || systemctl is-active "$3" 2>/dev/null)"
+printf 'Synapse %s\t%s\n' "$v" "$([ -z "$v" ] || active "$3")"
 v=$(nginx -v 2>&1 | sed -n 's,.*nginx/,,p')
-printf 'nginx %s\t%s\n' "$v" "$([ -z "$v" ] || systemctl is-active nginx 2>/dev/null)"`
+printf 'nginx %s\t%s\n' "$v" "$([ -z "$v" ] || active nginx)"`
 
 // deployedOn asks the hosts of a site what is on them.
 func deployedOn(ctx context.Context, s *session, site plans.Site) ([]deployed, error) {
@@ -88,6 +97,9 @@ func deployedOn(ctx context.Context, s *session, site plans.Site) ([]deployed, e
 		res, err := s.hosts[name].Query(ctx, host.Sh(deployedText, site.SFU.Container, site.Auth.Container, unit))
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if !res[0].OK() {
+			return nil, fmt.Errorf("%s: look at what is there: exit status %d: %s", name, res[0].Code, host.Clean(string(res[0].Stderr)))
 		}
 		lines := strings.Split(host.Clean(string(res[0].Stdout)), "\n")
 		for i, component := range []string{"sfu", "auth", "synapse", "proxy"} {

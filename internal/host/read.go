@@ -58,7 +58,7 @@ b() { printf %s "$1" | base64 | tr -d '\n'; echo; }
 # l PATH: the first symlink on the way that somebody else could turn elsewhere,
 # theirs or in a folder that they can write.
 l() {
-	d='' n=0 left=$1
+	d='' n=0 left=$1 me=${me:-$(id -u)}
 	while [ -n "$left" ] && [ $n -lt 40 ]; do
 		c=${left%%/*}
 		case $left in */*) left=${left#*/} ;; *) left= ;; esac
@@ -68,8 +68,8 @@ l() {
 			continue
 		fi
 		n=$((n + 1))
-		case $(stat -c %u -- "$d/$c" 2>/dev/null):$(stat -c '%u %g %a' -- "$d/" 2>/dev/null) in
-		$(id -u):$(id -u)\ *\ [1357]??? | $(id -u):$(id -u)\ *[0145][0145] | $(id -u):$(id -u)\ 0\ *[0145]) ;;
+		case $(stat -c %u -- "$d/$c" 2>/dev/null):$(stat -c '%u %a' -- "$d/" 2>/dev/null) in
+		$me:$me\ [1357]??? | $me:$me\ *[0145][0145]) ;;
 		*)
 			printf 't '
 			b "$d/$c"

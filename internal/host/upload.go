@@ -157,7 +157,13 @@ func (m *machine) startMarked(ctx context.Context, text string) (*stream, error)
 			st.out = in
 			return st, nil
 		}
-		return nil, m.explainEnd(<-ended, st)
+		select {
+		case err := <-ended:
+			return nil, m.explainEnd(err, st)
+		case <-ctx.Done(): // it says nothing more, and does not end
+			_ = st.session.Close()
+			return nil, context.Cause(ctx)
+		}
 	case <-ctx.Done():
 		_ = st.session.Close() // nobody reads it any more
 		return nil, context.Cause(ctx)

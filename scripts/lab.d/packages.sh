@@ -5,6 +5,7 @@
 # This machine: what the tests and the lab run here.
 TOOLS=(
 	ca-certificates curl git openssl                    # the lab's keys and checks
+	gcc libc6-dev                                       # go test -race
 	docker.io e2fsprogs iproute2 iptables mmdebstrap openssh-client util-linux # hosts and the way to them
 	busybox mksh openssh-server shellcheck sudo         # unit tests and lint
 )
