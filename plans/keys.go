@@ -16,27 +16,34 @@ import (
 // password manager may ask its owner something meanwhile.
 const commandTimeout = 2 * time.Minute
 
-// Credentials choose those that a plan is made for: found are those that the
-// hosts hold, zero for none; a zero answer means that new ones are made.
-type Credentials func(found steps.Keys) (steps.Keys, error)
+// Credentials choose those that a plan is made for, by what the hosts hold; a
+// zero answer means that new ones are made. Rotations answer what is found
+// where there is nothing for them to do.
+type Credentials func(found steps.Shared) (steps.Keys, error)
 
 // KeepKeys takes the credentials that the plan file gives, else those on the
-// hosts. An old pair stays as long as the pair in use does.
+// hosts. An old pair stays as long as the pair in use does, and in a rotation one
+// can go back to it without anybody noticing: LiveKit accepts both.
 func (s Site) KeepKeys(ctx context.Context) (Credentials, error) {
 	given, err := s.GivenKeys(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return func(found steps.Keys) (steps.Keys, error) {
-		if given.IsZero() || given.Pair() == found.Pair() {
-			return found, nil
+	return func(found steps.Shared) (steps.Keys, error) {
+		keys := given
+		switch {
+		case given.IsZero(), given.Pair() == found.Keys.Pair():
+			return found.Keys, nil
+		case given.Pair() == found.Keys.Old:
+			keys.Old = found.Keys.Pair()
 		}
-		return given, nil
+		return keys, nil
 	}, nil
 }
 
 // RotateKeys brings a new pair, the one that the plan file gives now or one
-// that is made here, once for all plans, and keeps the pair in use as the old one.
+// that is made here, once for all plans, and keeps the pair in use as the old one. A
+// site in a rotation stays as it is.
 func (s Site) RotateKeys(ctx context.Context) (Credentials, error) {
 	fresh, err := s.GivenKeys(ctx)
 	if err == nil && fresh.IsZero() {
@@ -45,12 +52,16 @@ func (s Site) RotateKeys(ctx context.Context) (Credentials, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func(found steps.Keys) (steps.Keys, error) {
+	return func(shared steps.Shared) (steps.Keys, error) {
+		found := shared.Keys
+		if err := whole(shared); err != nil {
+			return found, err
+		}
 		switch {
 		case found.IsZero():
 			return found, errors.New("there are no credentials on its hosts yet\nhint: ecdeploy apply makes them")
 		case !found.Old.IsZero():
-			return found, errors.New("LiveKit accepts the old LIVEKIT_KEY of a rotation before, too\nhint: end that one first: ecdeploy secrets rotate --finish")
+			return found, nil
 		case fresh.Pair() == found.Pair():
 			return found, errors.New("the plan file gives the credentials that its hosts have already\nhint: first change them where livekit_keys takes them from")
 		case fresh.Key == found.Key:
@@ -60,13 +71,31 @@ func (s Site) RotateKeys(ctx context.Context) (Credentials, error) {
 	}, nil
 }
 
+// whole is an error where a rotation cannot tell which tokens it would make
+// worthless: LiveKit's key file is not understood, or the JWT service makes them
+// with others than LiveKit has first, as after a run that was cut between the
+// commits of two hosts.
+func whole(found steps.Shared) error {
+	switch {
+	case found.Unread != "":
+		return fmt.Errorf("what %s holds is not understood: LiveKit may accept other pairs\nhint: write it as lines `KEY: SECRET`, two at most, without quotes, the pair in use first", found.Unread)
+	case !found.Keys.IsZero() && found.Issues != found.Keys.Pair():
+		return errors.New("the JWT service does not make tokens with the credentials that LiveKit has as those in use\nhint: ecdeploy apply goes forward: it gives both the same")
+	}
+	return nil
+}
+
 // DropOldKeys ends a rotation: the pair in use stays, the old one goes.
 func (s Site) DropOldKeys(ctx context.Context) (Credentials, error) {
 	given, err := s.GivenKeys(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return func(found steps.Keys) (steps.Keys, error) {
+	return func(shared steps.Shared) (steps.Keys, error) {
+		found := shared.Keys
+		if err := whole(shared); err != nil {
+			return found, err
+		}
 		if !found.Old.IsZero() && !given.IsZero() && given.Pair() != found.Pair() {
 			return found, errors.New("the plan file gives other credentials than those in use\nhint: give those in use to end the rotation; or ecdeploy apply, which changes to the new ones at once and ends it, too")
 		}

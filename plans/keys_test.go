@@ -75,12 +75,12 @@ func TestCredentials(t *testing.T) {
 		{"keep: given, in a rotation", Site.KeepKeys, giving(keyed("b", "")), keyed("b", "a"), keyed("b", "a"), ""},
 		{"keep: given anew", Site.KeepKeys, giving(keyed("b", "")), keyed("a", ""), keyed("b", ""), ""},
 		{"keep: given anew, in a rotation", Site.KeepKeys, giving(keyed("c", "")), keyed("b", "a"), keyed("c", ""), ""},
-		{"keep: the old ones given", Site.KeepKeys, giving(keyed("a", "")), keyed("b", "a"), keyed("a", ""), ""},
+		{"keep: the old ones given", Site.KeepKeys, giving(keyed("a", "")), keyed("b", "a"), keyed("a", "b"), ""},
 
 		{"rotate: given anew", Site.RotateKeys, giving(keyed("b", "")), keyed("a", ""), keyed("b", "a"), ""},
 		{"rotate: nothing there", Site.RotateKeys, made, none, none, "hint: ecdeploy apply makes them"},
-		{"rotate: in a rotation", Site.RotateKeys, made, keyed("b", "a"), none, "secrets rotate --finish"},
-		{"rotate: given, in a rotation", Site.RotateKeys, giving(keyed("c", "")), keyed("b", "a"), none, "secrets rotate --finish"},
+		{"rotate: in a rotation", Site.RotateKeys, made, keyed("b", "a"), keyed("b", "a"), ""},
+		{"rotate: given, in a rotation", Site.RotateKeys, giving(keyed("c", "")), keyed("b", "a"), keyed("b", "a"), ""},
 		{"rotate: given as before", Site.RotateKeys, giving(keyed("a", "")), keyed("a", ""), none, "first change them where livekit_keys takes them from"},
 		{"rotate: only the secret given anew", Site.RotateKeys, giving(sameKey), keyed("a", ""), none, "change the key, too"},
 
@@ -96,7 +96,7 @@ func TestCredentials(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := choose(c.found)
+			got, err := choose(steps.Shared{Keys: c.found, Issues: c.found.Pair()})
 			switch {
 			case c.refused == "" && (err != nil || got != c.want):
 				t.Errorf("%v; other credentials than wanted", err)
@@ -115,17 +115,54 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
+// Rotations go on only where it is known which tokens they would make worthless:
+// a run cut between the commits of two hosts leaves them with two pairs, and a
+// key file in somebody else's hand may hold any.
+func TestRotationOfUnknown(t *testing.T) {
+	a, b := keyed("a", "").Pair(), keyed("b", "").Pair()
+	for _, c := range []struct {
+		name    string
+		found   steps.Shared
+		refused string
+	}{
+		{"a rotation, cut after the SFU's host", steps.Shared{Keys: keyed("b", "a"), Issues: a}, "hint: ecdeploy apply goes forward"},
+		{"a rotation, cut after the JWT service's host", steps.Shared{Keys: keyed("a", ""), Issues: b}, "hint: ecdeploy apply goes forward"},
+		{"no JWT service", steps.Shared{Keys: keyed("b", "a")}, "hint: ecdeploy apply goes forward"},
+		{"a key file that is not understood", steps.Shared{Keys: keyed("a", ""), Issues: a, Unread: "/k.yaml"}, "what /k.yaml holds is not understood"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, choose := range []func(Site, context.Context) (Credentials, error){Site.RotateKeys, Site.DropOldKeys} {
+				choice, err := choose(Site{}, t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = choice(c.found)
+				if err == nil || !strings.Contains(err.Error(), c.refused) || !strings.Contains(err.Error(), "\nhint: ") || strings.Contains(err.Error(), "KKK") {
+					t.Errorf("%v", err)
+				}
+			}
+			keep, err := Site{}.KeepKeys(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := keep(c.found); err != nil || got != c.found.Keys {
+				t.Errorf("apply does not go forward: %v", err)
+			}
+		})
+	}
+}
+
 // New credentials are made once: the plan after the lock must be the same.
 func TestRotateMakesOnePair(t *testing.T) {
 	choose, err := Site{}.RotateKeys(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, err := choose(keyed("a", ""))
+	first, err := choose(steps.Shared{Keys: keyed("a", ""), Issues: keyed("a", "").Pair()})
 	if err != nil || first.IsZero() || first.Old != keyed("a", "").Pair() || len(first.Secret.Reveal()) < 43 {
 		t.Fatalf("%v", err)
 	}
-	if second, err := choose(keyed("a", "")); err != nil || second != first {
+	if second, err := choose(steps.Shared{Keys: keyed("a", ""), Issues: keyed("a", "").Pair()}); err != nil || second != first {
 		t.Errorf("a second plan has other credentials, %v", err)
 	}
 }

@@ -55,7 +55,7 @@ func makePlan(ctx context.Context, site Site, all []placed, hosts map[string]hos
 	}
 	found := shared.Keys
 	var err error
-	if shared.Keys, err = choose(found); err != nil {
+	if shared.Keys, err = choose(shared); err != nil {
 		return SitePlan{}, fmt.Errorf("%s: %w", site.ServerName, err)
 	}
 	p, err := decide(site, all, shared)

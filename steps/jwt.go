@@ -37,8 +37,9 @@ func JWTService(site Site) Step {
 		return f, err
 	}
 	share := func(f authFacts, s *Shared) {
-		if s.Keys.IsZero() {
-			s.Keys = authKeys(f.files[key], f.files[secret])
+		k := authKeys(f.files[key], f.files[secret])
+		if s.Issues = k.Pair(); s.Keys.IsZero() {
+			s.Keys = k
 		}
 	}
 	diff := func(f authFacts, s Shared) (Decision, error) {

@@ -66,6 +66,20 @@ func parseKeyFile(f host.File) Keys {
 	return Keys{}
 }
 
+// unreadKeys reports whether a key file holds something that parseKeyFile does
+// not know: LiveKit reads all of YAML.
+func unreadKeys(f host.File) bool {
+	if !f.Exists || !parseKeyFile(f).IsZero() {
+		return false
+	}
+	for line := range strings.Lines(string(f.Data)) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			return true
+		}
+	}
+	return false
+}
+
 // authKeys are the credentials in the JWT service's two files.
 func authKeys(key, secret host.File) Keys {
 	p := plainPair(strings.TrimSpace(string(key.Data)), strings.TrimSpace(string(secret.Data)))

@@ -118,6 +118,7 @@ func TestRotation(t *testing.T) {
 		{"apply after it", keyed("b", ""), keyed("b", ""), false, false, "", ""},
 		{"others at once", keyed("a", ""), keyed("b", ""), true, true, "LIVEKIT_SECRET change", "warning: LIVEKIT_KEY and LIVEKIT_SECRET change at once"},
 		{"others at once, in between", keyed("b", "a"), keyed("c", ""), true, true, "LIVEKIT_SECRET change", "warning: LIVEKIT_KEY and LIVEKIT_SECRET change at once"},
+		{"back to the old ones, in between", keyed("b", "a"), keyed("a", "b"), true, true, "LIVEKIT_SECRET change", "note: LiveKit accepts the old LIVEKIT_KEY, too"},
 		{"back to the old ones at once", keyed("b", "a"), keyed("a", ""), true, true, "LIVEKIT_SECRET change", "warning: LIVEKIT_KEY and LIVEKIT_SECRET change at once"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -126,7 +127,7 @@ func TestRotation(t *testing.T) {
 			var shared Shared
 			(facts[sfuFacts]{LiveKit(site).(step[sfuFacts]), sfu}).Share(&shared)
 			(facts[authFacts]{JWTService(site).(step[authFacts]), auth}).Share(&shared)
-			if shared.Keys != c.held {
+			if shared.Keys != c.held || shared.Issues != c.held.Pair() || shared.Unread != "" {
 				t.Error("the credentials on the host were not found")
 			}
 			d, err := decideSFU(site, sfu, Shared{Keys: c.keys})
@@ -147,6 +148,35 @@ func TestRotation(t *testing.T) {
 				checkChange(t, only(t, authChanges).(*Container), auth.files, c.held, c.keys, c.why)
 			}
 		})
+	}
+}
+
+// A key file that LiveKit understands and ecdeploy does not: no pair of it goes
+// without a word, and no rotation believes that there is none.
+func TestUnreadKeyFile(t *testing.T) {
+	site := testSite()
+	_, path := sfuFiles(site)
+	for text, want := range map[string]bool{
+		"a: s\nb: s\nc: s\n": true, "a: \"s\"\n": true, "a: s # mine\n": true, "{a: s}\n": true,
+		"": false, "\n# nothing\n": false, "a: s\nb: s\n": false, "# x\na: s\r\n": false,
+	} {
+		f := sfuWith(t, site, keyed("a", ""))
+		file := f.files[path]
+		file.Data = []byte(text)
+		f.files[path] = file
+		var shared Shared
+		(facts[sfuFacts]{LiveKit(site).(step[sfuFacts]), f}).Share(&shared)
+		d, err := decideSFU(site, f, Shared{Keys: keyed("a", "")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		says := strings.Contains(summaries(d.Findings), "warning: what "+path+" holds is not understood: LiveKit may accept other pairs")
+		if (shared.Unread == path) != want || says != want {
+			t.Errorf("%q: not understood: %q; %q", text, shared.Unread, summaries(d.Findings))
+		}
+	}
+	if unreadKeys(host.File{}) {
+		t.Error("a file that is not there is not understood")
 	}
 }
 

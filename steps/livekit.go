@@ -47,6 +47,9 @@ func LiveKit(site Site) Step {
 		if k := parseKeyFile(f.files[keys]); !k.IsZero() {
 			s.Keys = k
 		}
+		if unreadKeys(f.files[keys]) {
+			s.Unread = keys
+		}
 	}
 	diff := func(f sfuFacts, s Shared) (Decision, error) { return decideSFU(site, f, s) }
 	return Define("livekit", probe, share, diff)
@@ -65,6 +68,9 @@ func decideSFU(site Site, f sfuFacts, s Shared) (Decision, error) {
 	held := parseKeyFile(f.files[keys])
 	nodeIP, dev, findings := media(c, f)
 	d.Findings = slices.Concat(findings, f.container.foreign(site, c.Container), keyFindings(held, s.Keys))
+	if unreadKeys(f.files[keys]) {
+		d.Findings = append(d.Findings, Finding{Warning, "what " + keys + " holds is not understood: LiveKit may accept other pairs, which this run takes away", "look into it first; ecdeploy reads lines `KEY: SECRET`, two at most, without quotes"})
+	}
 	changes, more := planImage(c.Image, site.SFUFile, f.arch, f.image)
 	d.Changes, d.Findings = changes, append(d.Findings, more...)
 

@@ -52,6 +52,8 @@ type Finding struct {
 // probing and deciding.
 type Shared struct {
 	Keys    Keys              // the credentials in use, if any host has them
+	Issues  Pair              // those that the JWT service makes tokens with; zero for none
+	Unread  string            // LiveKit's key file, where LiveKit may accept pairs in it that are not known
 	Sources map[string]string // by host name: the address it uses towards the SFU's bind address
 	HTTPS   map[string]string // by host name: where its own proxy listens, "127.0.0.1:443" where nobody says
 }

@@ -35,9 +35,6 @@ func (k Keys) Pair() Pair { return Pair{k.Key, k.Secret} }
 // IsZero reports whether the credentials are still to be made.
 func (k Keys) IsZero() bool { return k.Pair().IsZero() }
 
-// Equal compares both pairs.
-func (k Keys) Equal(o Keys) bool { return k == o }
-
 // References to a site's credentials in a Text.
 const (
 	RefKey       = "secret:livekit/key"

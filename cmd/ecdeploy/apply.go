@@ -71,9 +71,7 @@ func (a *app) planToApply(ctx context.Context, s *session) (plans.Plan, error) {
 		}
 		p, past, err = s.planAll(ctx)
 	}
-	if err == nil {
-		a.warnOfDoubt(past)
-	}
+	a.warnOfDoubt(past) // it may be why planning failed
 	return p, err
 }
 

@@ -60,11 +60,11 @@ all else what the plan file says, too.`,
 			if err != nil {
 				return err
 			}
-			choose := plans.Site.RotateKeys
+			choose, idle := plans.Site.RotateKeys, errRotated
 			if finish {
-				choose = plans.Site.DropOldKeys
+				choose, idle = plans.Site.DropOldKeys, nil
 			}
-			return a.rotate(c.Context(), f, choose, yes)
+			return a.rotate(c.Context(), f, choose, idle, yes)
 		},
 	}
 	a.applyFlags(c, &yes)
@@ -72,9 +72,12 @@ all else what the plan file says, too.`,
 	return c
 }
 
+// errRotated says that all sites wait for the end of a rotation.
+var errRotated = errors.New("LiveKit accepts an old LIVEKIT_KEY of every site still\nhint: an hour after the rotation, while nobody is on a call: ecdeploy secrets rotate --finish")
+
 // rotate is apply with other credentials than those in use. Sites whose
-// credentials stay are left out.
-func (a *app) rotate(ctx context.Context, f *plans.File, choose func(plans.Site, context.Context) (plans.Credentials, error), yes bool) error {
+// credentials stay are left out; where none is left, idle is the outcome.
+func (a *app) rotate(ctx context.Context, f *plans.File, choose func(plans.Site, context.Context) (plans.Credentials, error), idle error, yes bool) error {
 	chosen := map[string]plans.Credentials{}
 	for _, site := range f.Sites {
 		c, err := choose(site, ctx)
@@ -93,16 +96,36 @@ func (a *app) rotate(ctx context.Context, f *plans.File, choose func(plans.Site,
 	if err != nil {
 		return err
 	}
+	return a.applyRotation(ctx, s, p, idle, yes)
+}
+
+// applyRotation applies what is left of a plan without the sites whose
+// credentials stay.
+func (a *app) applyRotation(ctx context.Context, s *session, p plans.Plan, idle error, yes bool) error {
+	a.leaveOutKept(s.file, &p)
+	switch {
+	case len(p.Sites) > 0:
+		return a.applyPlan(ctx, s, p, yes)
+	case idle == nil && a.json:
+		return a.show(p) // readers of JSON wait for a plan
+	}
+	return idle
+}
+
+// leaveOutKept takes the sites whose credentials stay out of a plan and its file,
+// and says so.
+func (a *app) leaveOutKept(f *plans.File, p *plans.Plan) {
 	for i := 0; i < len(p.Sites); {
-		if p.Sites[i].Keys != p.Sites[i].Found {
+		site := p.Sites[i]
+		switch {
+		case site.Keys != site.Found:
 			i++
 			continue
+		case site.Found.Old.IsZero():
+			fmt.Fprintf(a.err, "%s: there is nothing to finish: LiveKit accepts no old LIVEKIT_KEY\n", site.Site)
+		default:
+			fmt.Fprintf(a.err, "%s: it is left out: LiveKit accepts its old LIVEKIT_KEY still, of a rotation before\n", site.Site)
 		}
-		fmt.Fprintf(a.err, "%s: there is nothing to finish: LiveKit accepts no old LIVEKIT_KEY\n", p.Sites[i].Site)
 		p.Sites, f.Sites = slices.Delete(p.Sites, i, i+1), slices.Delete(f.Sites, i, i+1)
 	}
-	if len(p.Sites) == 0 {
-		return nil
-	}
-	return a.applyPlan(ctx, s, p, yes)
 }
