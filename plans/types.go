@@ -1,6 +1,7 @@
 package plans
 
 import (
+	"slices"
 	"time"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
@@ -78,6 +79,23 @@ func (s Site) HostNames() []string {
 	}
 	delete(seen, "")
 	return sortedKeys(seen)
+}
+
+// WayBack are the hosts in the order in which a run of the site is taken back:
+// that of what is announced to clients first, the SFU's last. Until then LiveKit
+// accepts what the JWT service makes, in a rotation, too.
+func (s Site) WayBack() []string {
+	hosts := []string{s.WellKnown.Host, s.Synapse.Host}
+	for _, p := range s.Proxies {
+		hosts = append(hosts, p.Host)
+	}
+	var out []string
+	for _, h := range append(hosts, s.Auth.Host) {
+		if h != "" && h != s.SFU.Host && !slices.Contains(out, h) {
+			out = append(out, h)
+		}
+	}
+	return append(out, s.SFU.Host)
 }
 
 // SynapseUnit is the service of a Synapse from a package; false for one that

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,11 +40,9 @@ func (a *app) recoverCut(ctx context.Context, s *session, past []engine.Past, ca
 
 // takeBack rolls back these runs, each on its host, the newest first.
 func (a *app) takeBack(ctx context.Context, s *session, past []engine.Past) error {
-	past = slices.Clone(past)
-	slices.SortStableFunc(past, func(a, b engine.Past) int { return strings.Compare(b.Run, a.Run) })
 	emit := s.noting(a.sink())
 	bad := false
-	for _, p := range past {
+	for _, p := range wayBack(past, s.file.Sites) {
 		r := engine.Rollback(context.WithoutCancel(ctx), s.hosts[p.Host], p, s.heads.get(p.Host).AuditHead)
 		emit(r)
 		bad = bad || r.Err != "" || r.Conflicts
@@ -52,6 +51,20 @@ func (a *app) takeBack(ctx context.Context, s *session, past []engine.Past) erro
 		return engine.ErrInDoubt
 	}
 	return nil
+}
+
+// wayBack are runs in the order in which they are taken back: the newest first, and
+// each on the hosts of its site as Site.WayBack has them.
+func wayBack(past []engine.Past, sites []plans.Site) []engine.Past {
+	hosts := map[string][]string{}
+	for _, s := range sites {
+		hosts[s.ServerName] = s.WayBack()
+	}
+	past = slices.Clone(past)
+	slices.SortStableFunc(past, func(a, b engine.Past) int {
+		return cmp.Or(strings.Compare(b.Run, a.Run), slices.Index(hosts[a.Site], a.Host)-slices.Index(hosts[b.Site], b.Host))
+	})
+	return past
 }
 
 // inSites leaves the runs of these sites.

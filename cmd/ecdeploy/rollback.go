@@ -76,7 +76,6 @@ func (a *app) rollback(ctx context.Context, s *session, sites []plans.Site, yes,
 	}
 	var all []engine.Past
 	for _, r := range todo {
-		slices.Reverse(r.past) // what is announced goes first
 		all = append(all, r.past...)
 	}
 	return a.takeBack(ctx, s, all)

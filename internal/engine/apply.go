@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -382,18 +383,36 @@ func (s *siteRun) finish(ctx context.Context) error {
 }
 
 // commitOrder has the hosts whose last change belongs to an early stage first,
-// so that what is announced is committed last.
+// so that what is announced is committed last; of two that end with the same
+// stage, the one that begins earlier. Where credentials change, LiveKit's host
+// comes before all: in a rotation it accepts what the JWT service makes before
+// and after its own commit, and a cut between both leaves no token worthless.
 func (s *siteRun) commitOrder() []*hostRun {
-	rank := func(h *hostRun) int {
-		last := 0
+	type place struct{ last, first int }
+	rank := func(h *hostRun) place {
+		at := make([]int, 0, len(h.actions))
 		for _, a := range h.actions {
-			last = max(last, slices.Index(s.plan.Stages(), a.stage))
+			at = append(at, slices.Index(s.plan.Stages(), a.stage))
 		}
-		return last
+		switch {
+		case len(at) == 0:
+			return place{}
+		case s.otherKeys() && slices.ContainsFunc(h.actions, func(a action) bool { return a.stage == plans.StageSFU }):
+			return place{last: -1}
+		}
+		return place{slices.Max(at), slices.Min(at)}
 	}
 	hosts := slices.Clone(s.hosts)
-	slices.SortStableFunc(hosts, func(a, b *hostRun) int { return rank(a) - rank(b) })
+	slices.SortStableFunc(hosts, func(a, b *hostRun) int {
+		x, y := rank(a), rank(b)
+		return cmp.Or(x.last-y.last, x.first-y.first)
+	})
 	return hosts
+}
+
+// otherKeys reports whether the site has credentials that this run changes.
+func (s *siteRun) otherKeys() bool {
+	return !s.plan.Found.IsZero() && s.plan.Found.Pair() != s.plan.Keys.Pair()
 }
 
 // rollback takes everything back on all hosts of the site.

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/emdecloud/ecdeploy/internal/engine"
+	"github.com/emdecloud/ecdeploy/plans"
+	"github.com/emdecloud/ecdeploy/steps"
+)
+
+// The newest run is taken back first, and of each what is announced before what
+// it leads to; the names of the hosts do not count.
+func TestWayBack(t *testing.T) {
+	split := func(name, sfu, auth, wellKnown string) plans.Site {
+		return plans.Site{ServerName: name, SFU: steps.SFU{Host: sfu}, Auth: steps.Auth{Host: auth}, WellKnown: plans.Variant{Host: wellKnown}, Proxies: []plans.Variant{{Host: sfu}, {Host: auth}}}
+	}
+	for _, c := range []struct {
+		name  string
+		sites []plans.Site
+		past  []string // run, site and host, in the order of the hosts' names
+		want  []string
+	}{
+		{"the SFU's host is named last", []plans.Site{split("x", "z", "a", "a")}, []string{"1xa", "1xz"}, []string{"1xa", "1xz"}},
+		{"the SFU's host is named first", []plans.Site{split("x", "a", "z", "z")}, []string{"1xa", "1xz"}, []string{"1xz", "1xa"}},
+		{"three hosts", []plans.Site{split("x", "b", "c", "a")}, []string{"1xa", "1xb", "1xc"}, []string{"1xa", "1xc", "1xb"}},
+		{"the SFU's host announces", []plans.Site{split("x", "a", "z", "a")}, []string{"1xa", "1xz"}, []string{"1xz", "1xa"}},
+		{"two sites", []plans.Site{split("x", "a", "b", "b"), split("y", "b", "a", "a")}, []string{"1xa", "2ya", "1xb", "2yb"}, []string{"2ya", "2yb", "1xb", "1xa"}},
+		{"a site that the file does not have", nil, []string{"1xa", "2xb"}, []string{"2xb", "1xa"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var past []engine.Past
+			for _, p := range c.past {
+				past = append(past, engine.Past{Run: p[:1], Site: p[1:2], Host: p[2:]})
+			}
+			var got []string
+			for _, p := range wayBack(past, c.sites) {
+				got = append(got, p.Run+p.Site+p.Host)
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+		})
+	}
+}
