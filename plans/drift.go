@@ -1,6 +1,7 @@
 package plans
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -18,9 +19,9 @@ type Drift struct {
 	What string `json:"what"`
 }
 
-// Drift lists all that makes now another plan than the saved one; nothing means
-// that it would do just the same.
-func (s *Saved) Drift(now Plan) ([]Drift, error) {
+// Drift lists all that makes now, a plan of f, another one than the saved one, or
+// watched over by less; nothing means that it would do just the same.
+func (s *Saved) Drift(f *File, now Plan) ([]Drift, error) {
 	var out []Drift
 	for _, saved := range s.Sites {
 		i := slices.IndexFunc(now.Sites, func(n SitePlan) bool { return n.Site == saved.Plan.Site })
@@ -28,6 +29,11 @@ func (s *Saved) Drift(now Plan) ([]Drift, error) {
 			out = append(out, Drift{Site: saved.Plan.Site, What: "the plan file has no such site any more"})
 			continue
 		}
+		guards, err := f.guards(saved.Plan.Site)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, saved.moved(saved.Plan.Site, guards)...)
 		d, err := saved.drift(now.Sites[i])
 		if err != nil {
 			return nil, err
@@ -40,6 +46,17 @@ func (s *Saved) Drift(now Plan) ([]Drift, error) {
 		}
 	}
 	return out, nil
+}
+
+func (g Guards) moved(site string, now Guards) []Drift {
+	var out []Drift
+	if g.RevertAfter != now.RevertAfter {
+		out = append(out, Drift{Site: site, What: fmt.Sprintf("revert_after is %s now; it was %s", now.RevertAfter, g.RevertAfter)})
+	}
+	if g.CA != now.CA {
+		out = append(out, Drift{Site: site, What: "verify.ca_file is another one, or holds something else now"})
+	}
+	return out
 }
 
 func (s SavedSite) drift(now SitePlan) ([]Drift, error) {
@@ -75,12 +92,38 @@ func (s SavedSite) drift(now SitePlan) ([]Drift, error) {
 		for _, what := range c.changes(before[k].Changes, after[k].Changes) {
 			add(k.host, k.step, what)
 		}
+		what, err := checksMoved(before[k].Checks, after[k].Checks)
+		if err != nil {
+			return nil, err
+		}
+		if what != "" {
+			add(k.host, k.step, what)
+		}
 	}
 	if same, err := s.Plan.SameChanges(now); err != nil || same || len(out) > 0 {
 		return out, err
 	}
 	add("", "", "the same would be done in another order")
 	return out, nil
+}
+
+// checksMoved says what became of the checks of a step; nothing where they are
+// the same.
+func checksMoved(before, now []steps.Check) (string, error) {
+	a, err := json.Marshal(before)
+	if err != nil {
+		return "", fmt.Errorf("encode checks: %w", err)
+	}
+	b, err := json.Marshal(now)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("encode checks: %w", err)
+	case bytes.Equal(a, b):
+		return "", nil
+	case len(now) == 0:
+		return "it would not be checked any more whether it works", nil
+	}
+	return "it would be checked in another way whether it works", nil
 }
 
 // stepKey names a step of a plan. A host may have two of one name in a stage;
@@ -108,6 +151,7 @@ func bySteps(s SitePlan) (map[stepKey]StepPlan, error) {
 			k := stepKey{h.Host, st.Stage, st.Step}
 			st.Changes = append(out[k].Changes, st.Changes...)
 			st.Findings = append(out[k].Findings, st.Findings...)
+			st.Checks = append(out[k].Checks, st.Checks...)
 			out[k] = st
 		}
 	}

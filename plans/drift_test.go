@@ -1,8 +1,11 @@
 package plans
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -22,7 +25,7 @@ func wholePlan() SitePlan {
 			&steps.Image{Ref: "livekit:1", Why: "not on the host", Archive: &steps.Archive{Path: "/l.tar", Config: "sha256:1"}},
 			&steps.Container{Site: "x.test", Spec: host.ContainerSpec{Name: "livekit-sfu", Image: "livekit:1"}, Replaces: "0123456789abcdef", Why: []string{"its settings differ"},
 				Dirs: []steps.Dir{{Path: "/etc/ecdeploy", Mode: 0o755}}, Edits: []steps.FileEdit{file("/e/config", "hmac:1"), file("/e/keys", "")}},
-		}},
+		}, Checks: []steps.Check{{Name: "LiveKit answers", HTTP: &steps.HTTPCheck{URL: "http://127.0.0.1:7880/", Status: 200}, Timeout: time.Second}}},
 		{Stage: StageProxy, Step: "nginx", Changes: Changes{&steps.Files{Title: "nginx", Unit: "nginx.service", Edits: []steps.FileEdit{file("/etc/nginx/nginx.conf", "b"), file("/etc/nginx/new", "")}}}},
 	}}}}
 }
@@ -37,16 +40,27 @@ func TestDrift(t *testing.T) {
 	container := func(s *SitePlan) *steps.Container { return s.Hosts[0].Steps[2].Changes[1].(*steps.Container) }
 	image := func(s *SitePlan) *steps.Image { return s.Hosts[0].Steps[2].Changes[0].(*steps.Image) }
 	files := func(s *SitePlan) *steps.Files { return s.Hosts[0].Steps[3].Changes[0].(*steps.Files) }
+	f := &File{Path: "/d/hosts.hcl", Sum: "5a", Hosts: []Host{{Name: "h"}}, Sites: []Site{{SFU: steps.SFU{Host: "h"}}}}
+	made, err := NewSaved(f, Plan{Sites: []SitePlan{wholePlan()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	saved, err := made.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		name string
 		move func(s *SitePlan)
 		want []string
 	}{
 		{"nothing", func(*SitePlan) {}, nil},
-		{"what is only looked at", func(s *SitePlan) {
-			s.Hosts[0].Steps[3].Checks = []steps.Check{{Name: "c"}}
+		{"what is only said", func(s *SitePlan) {
 			s.Hosts[0].Steps[0].Findings = []Finding{{Severity: steps.Warning, Summary: "w"}}
 		}, nil},
+		{"a check more", func(s *SitePlan) { s.Hosts[0].Steps[3].Checks = []steps.Check{{Name: "c"}} }, []string{nginx + "it would be checked in another way whether it works"}},
+		{"another check", func(s *SitePlan) { s.Hosts[0].Steps[2].Checks[0].Timeout = time.Hour }, []string{sfu + "it would be checked in another way whether it works"}},
+		{"no checks", func(s *SitePlan) { s.Hosts[0].Steps[2].Checks = nil }, []string{sfu + "it would not be checked any more whether it works"}},
 		{"a file was edited", func(s *SitePlan) { files(s).Edits[0].Before = "b2"; files(s).Edits[0].After = "a2" }, []string{nginx + "/etc/nginx/nginx.conf was changed since the plan was made"}},
 		{"a file came", func(s *SitePlan) { files(s).Edits[1].Before = "b" }, []string{nginx + "/etc/nginx/new is there now; it was not when the plan was made"}},
 		{"a file went", func(s *SitePlan) { files(s).Edits[0].Before = "" }, []string{nginx + "/etc/nginx/nginx.conf is gone"}},
@@ -99,20 +113,13 @@ func TestDrift(t *testing.T) {
 			fw + "no longer needed: + ufw allow 7881/tcp", sfu + "container livekit-sfu is gone", nginx + "/etc/nginx/nginx.conf was changed since the plan was made"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s, err := NewSaved(&File{Path: "/d/hosts.hcl", Sum: "5a", Hosts: []Host{{Name: "h"}}, Sites: []Site{{SFU: steps.SFU{Host: "h"}}}}, Plan{Sites: []SitePlan{wholePlan()}})
+			s, err := DecodeSaved(saved)
 			if err != nil {
-				t.Fatal(err)
-			}
-			b, err := s.Encode()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if s, err = DecodeSaved(b); err != nil {
 				t.Fatal(err)
 			}
 			now := wholePlan()
 			c.move(&now)
-			moved, err := s.Drift(Plan{Sites: []SitePlan{now}})
+			moved, err := s.Drift(f, Plan{Sites: []SitePlan{now}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -137,13 +144,58 @@ func TestDrift(t *testing.T) {
 func TestDriftOfNewCredentials(t *testing.T) {
 	p := wholePlan()
 	p.Keys = steps.Keys{}
-	s, err := NewSaved(&File{Path: "/d/hosts.hcl", Sum: "5a"}, Plan{Sites: []SitePlan{p}})
+	f := &File{Path: "/d/hosts.hcl", Sum: "5a"}
+	s, err := NewSaved(f, Plan{Sites: []SitePlan{p}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	moved, err := s.Drift(Plan{Sites: []SitePlan{wholePlan()}})
+	moved, err := s.Drift(f, Plan{Sites: []SitePlan{wholePlan()}})
 	want := []Drift{{Site: "x.test", What: "there are credentials (LIVEKIT_KEY and LIVEKIT_SECRET) now, which were to be made"}}
 	if d := cmp.Diff(want, moved); d != "" || err != nil {
 		t.Error(d, err)
+	}
+}
+
+// What watches over a run is part of what was agreed to, though it changes
+// nothing.
+func TestDriftOfGuards(t *testing.T) {
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(ca, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	guarded := func(after time.Duration, ca string) *File {
+		return &File{Path: "/d/hosts.hcl", Sum: "5a", Sites: []Site{{ServerName: "x.test", RevertAfter: after, Verify: steps.Verify{CAFile: ca}}}}
+	}
+	write("one")
+	p := Plan{Sites: []SitePlan{wholePlan()}}
+	s, err := NewSaved(guarded(time.Minute, ca), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const other = "verify.ca_file is another one, or holds something else now"
+	for _, c := range []struct {
+		name, holds string
+		now         *File
+		want        []Drift
+	}{
+		{"the same", "one", guarded(time.Minute, ca), nil},
+		{"revert_after", "one", guarded(time.Hour, ca), []Drift{{Site: "x.test", What: "revert_after is 1h0m0s now; it was 1m0s"}}},
+		{"no revert_after", "one", guarded(0, ca), []Drift{{Site: "x.test", What: "revert_after is 0s now; it was 1m0s"}}},
+		{"other CAs", "two", guarded(time.Minute, ca), []Drift{{Site: "x.test", What: other}}},
+		{"no CAs", "one", guarded(time.Minute, ""), []Drift{{Site: "x.test", What: other}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			write(c.holds)
+			moved, err := s.Drift(c.now, p)
+			if d := cmp.Diff(c.want, moved); d != "" || err != nil {
+				t.Error(d, err)
+			}
+		})
+	}
+	if _, err := s.Drift(guarded(time.Minute, ca+"-"), p); err == nil || !strings.Contains(err.Error(), "verify.ca_file") {
+		t.Errorf("a CA file that is not there: %v", err)
 	}
 }

@@ -181,7 +181,7 @@ type variableBlock struct {
 // variables finds the value of each variable: --var, else ECDEPLOY_VAR_name,
 // else its default.
 func (l *loader) variables(nodes []*node) {
-	l.vars = map[string]cty.Value{}
+	l.vars, l.given = map[string]cty.Value{}, map[string]bool{}
 	for _, n := range nodes {
 		if _, ok := l.vars[n.label]; ok {
 			l.fail(n.name, fmt.Sprintf("variable %q stands here a second time", n.label), "keep one of the blocks")
@@ -205,6 +205,9 @@ func (l *loader) variable(n *node, def cty.Value) cty.Value {
 	text, ok := l.opts.Vars[n.label]
 	if !ok {
 		text, ok = l.opts.Environ("ECDEPLOY_VAR_" + n.label)
+	}
+	if ok {
+		l.given[n.label] = true
 	}
 	switch {
 	case ok:

@@ -33,6 +33,7 @@ type loader struct {
 	parsed       bool
 	ctx          *hcl.EvalContext
 	vars         map[string]cty.Value
+	given        map[string]bool // the variables with a value from outside
 	hostNames    []string
 	secrets      []hcl.Range // credentials that stand in the file
 	mistakes     Mistakes
@@ -152,7 +153,7 @@ func (l *loader) read(body *hclsyntax.Body) *File {
 		l.hostNames = append(l.hostNames, n.label)
 	}
 	l.ctx.Variables = map[string]cty.Value{"host": cty.ObjectVal(hosts), "var": cty.ObjectVal(l.vars)}
-	f := &File{Path: l.path}
+	f := &File{Path: l.path, Vars: sortedKeys(l.given)}
 	var hostNodes, siteNodes []*node
 	for _, n := range top.Hosts {
 		f.Hosts, hostNodes = append(f.Hosts, l.host(n)), append(hostNodes, n)

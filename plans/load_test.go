@@ -87,6 +87,9 @@ func TestVariables(t *testing.T) {
 	if f == nil || len(mistakes) > 0 {
 		t.Fatalf("%+v", mistakes)
 	}
+	if d := cmp.Diff([]string{"name", "port", "secret", "servers"}, f.Vars); d != "" {
+		t.Errorf("variables with a value from outside: %s", d)
+	}
 	s := f.Sites[0]
 	got := []any{s.SFU.URL, s.Auth.Port, s.Auth.FullAccess, s.Keys.Key, s.Keys.Secret}
 	if d := cmp.Diff([]any{"https://flag.x.test", 8090, []string{"b.test", "x.test"}, "k1", secret}, got); d != "" {

@@ -1,6 +1,7 @@
 package plans
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -10,11 +11,15 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/steps"
 )
 
 // savedFormat is the version of saved plans. It grows when a field changes its
@@ -30,11 +35,13 @@ type Saved struct {
 	Made     time.Time `json:"made"`
 	By       string    `json:"by"`               // user@laptop
 	PlanFile string    `json:"plan_file"`        // absolute path on the laptop
-	Sum      string    `json:"plan_file_sha256"` // in hex
-	Vars     []string  `json:"vars,omitempty"`   // names given by --var, sorted
+	Sum      string    `json:"plan_file_scrypt"` // slow: the file may hold a short password
+	Salt     string    `json:"plan_file_salt"`   // of Sum, random
+	Vars     []string  `json:"vars,omitempty"`   // names given from outside, sorted
 	Limit    []string  `json:"limit,omitempty"`  // as --limit said
-	// Hosts are digests of where the hosts are, by name: the same plan for
-	// another machine is another plan.
+	// Hosts are digests of what the plan file says of where the hosts are, by
+	// name: the same plan for another machine is another plan. Where an alias of
+	// ssh_config or a name leads today, they do not tell; known_hosts does.
 	Hosts map[string]string `json:"hosts"`
 	Sites []SavedSite       `json:"sites"`
 }
@@ -44,6 +51,30 @@ type SavedSite struct {
 	Plan        SitePlan `json:"plan"`
 	Hash        string   `json:"hash"`                  // Plan.Hash()
 	Credentials string   `json:"credentials,omitempty"` // fingerprint; "" where they are to be made
+	Guards
+}
+
+// Guards are what watches over a run of a site, beside the checks of its plan.
+type Guards struct {
+	RevertAfter time.Duration `json:"revert_after"`
+	CA          string        `json:"verify_ca,omitempty"` // SHA-256 of what verify.ca_file holds, in hex
+}
+
+// guards are those that f gives a site.
+func (f *File) guards(site string) (Guards, error) {
+	i := slices.IndexFunc(f.Sites, func(s Site) bool { return s.ServerName == site })
+	if i < 0 {
+		return Guards{}, nil
+	}
+	g := Guards{RevertAfter: f.Sites[i].RevertAfter}
+	if ca := f.Sites[i].Verify.CAFile; ca != "" {
+		b, err := os.ReadFile(ca)
+		if err != nil {
+			return g, fmt.Errorf("verify.ca_file: %w", err)
+		}
+		g.CA = sumOf(b)
+	}
+	return g, nil
 }
 
 // NewSaved is a plan p for the sites of f. Its caller says who made it when, and
@@ -53,18 +84,24 @@ func NewSaved(f *File, p Plan) (*Saved, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find %s: %w", f.Path, err)
 	}
-	s := &Saved{Format: savedFormat, PlanFile: path, Sum: f.Sum, Hosts: places(f)}
+	s := &Saved{Format: savedFormat, PlanFile: path, Salt: rand.Text(), Hosts: places(f)}
+	s.Sum = steps.SlowSum([]byte(f.Sum), s.Salt)
 	for _, site := range p.Sites {
 		hash, err := site.Hash()
 		if err != nil {
 			return nil, err
 		}
-		s.Sites = append(s.Sites, SavedSite{Plan: site, Hash: hash, Credentials: site.Keys.Fingerprint()})
+		guards, err := f.guards(site.Site)
+		if err != nil {
+			return nil, err
+		}
+		s.Sites = append(s.Sites, SavedSite{Plan: site, Hash: hash, Credentials: site.Keys.Fingerprint(), Guards: guards})
 	}
 	return s, nil
 }
 
-// places are digests of where the hosts of f's sites are.
+// places are digests of the address, port and jump that f says for the hosts of
+// its sites.
 func places(f *File) map[string]string {
 	wanted, out := map[string]bool{}, map[string]string{}
 	for _, s := range f.Sites {
@@ -89,8 +126,19 @@ func (s *Saved) Elsewhere(f *File) []string {
 	return sortedKeys(out)
 }
 
-// Sum is the SHA-256 of a file, in hex, as File has it.
+// MadeOf reports whether the plan was made of the plan file with this Sum.
+func (s *Saved) MadeOf(sum string) bool { return steps.SlowSum([]byte(sum), s.Salt) == s.Sum }
+
+// Sum is the SHA-256 of a plan file, in hex, as File has it. A saved plan of
+// somebody else may name anything as its plan file.
 func Sum(path string) (string, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	if !st.Mode().IsRegular() || st.Size() > maxPlanFile {
+		return "", fmt.Errorf("%s is not a file of at most %d MiB", path, maxPlanFile>>20)
+	}
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return "", err
@@ -159,15 +207,40 @@ func savedMistake(path string, b []byte) Mistake {
 		Detail: "`ecdeploy apply` carries it out; give the plan file that it was made of" + of}
 }
 
+// names are the texts of which errors and commands for people are made.
+func (s *Saved) names() []string {
+	out := append([]string{s.Version, s.By, s.PlanFile}, s.Limit...)
+	for _, site := range s.Sites {
+		out = append(out, site.Plan.Site)
+		for _, h := range site.Plan.Hosts {
+			out = append(out, h.Host)
+			for _, st := range h.Steps {
+				out = append(out, string(st.Stage), st.Step)
+			}
+		}
+	}
+	return append(out, sortedKeys(s.Hosts)...)
+}
+
 // check finds what a whole saved plan cannot be.
 func (s *Saved) check() error {
 	switch {
 	case s.Format != savedFormat:
 		return fmt.Errorf("there is no format %d", s.Format)
-	case !filepath.IsAbs(s.PlanFile) || s.Sum == "":
+	case !filepath.IsAbs(s.PlanFile) || s.Sum == "" || s.Salt == "":
 		return errors.New("it does not say of which plan file it was made")
 	case len(s.Sites) == 0:
 		return errors.New("it has no site")
+	}
+	for _, name := range s.Vars {
+		if !hclsyntax.ValidIdentifier(name) {
+			return fmt.Errorf("%q is no name of a variable", name)
+		}
+	}
+	for _, text := range s.names() {
+		if host.Clean(text) != text || strings.ContainsAny(text, "\n\t") {
+			return fmt.Errorf("%q has characters that no name or path needs", text)
+		}
 	}
 	for _, site := range s.Sites {
 		hash, err := site.Plan.Hash()

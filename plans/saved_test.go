@@ -86,6 +86,7 @@ func TestSavedHoldsNoSecret(t *testing.T) {
 	}
 	for _, c := range []struct{ name, keys string }{
 		{"found on the host", ""},
+		{"to be made, beside files that are not understood", ""},
 		{"literal", "key = \"" + canary + "Key\"\n secret = \"" + canary + "Literal01234567890123456789\""},
 		{"from the environment and a file", "key = env(\"KEY\")\n secret = file(\"secret\")"},
 		{"from a variable", "key = var.key\n secret = var.secret"},
@@ -110,15 +111,21 @@ func TestSavedHoldsNoSecret(t *testing.T) {
 			if f == nil {
 				t.Fatalf("%+v", mistakes)
 			}
+			on := secretive()
+			toMake := strings.HasPrefix(c.name, "to be made")
+			if toMake {
+				on.files["/etc/ecdeploy/x.test/sfu/keys.yaml"] = "{a: " + canary + "1}\n"
+				on.files["/etc/ecdeploy/x.test/auth/secret"] = canary + "2 3\n"
+			}
 			choose, err := f.Sites[0].KeepKeys(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
-			p, err := Make(t.Context(), f, f.Sites[0], map[string]host.Observer{"x": secretive()}, choose)
+			p, err := Make(t.Context(), f, f.Sites[0], map[string]host.Observer{"x": on}, choose)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !strings.HasPrefix(p.Keys.Key.Reveal(), canary) {
+			if strings.HasPrefix(p.Keys.Key.Reveal(), canary) == toMake {
 				t.Error("the plan knows no canary for credentials")
 			}
 			s, err := NewSaved(f, Plan{Sites: []SitePlan{p}})
@@ -133,8 +140,24 @@ func TestSavedHoldsNoSecret(t *testing.T) {
 			if i := strings.Index(string(b), canary); i >= 0 {
 				t.Errorf("it holds %.200s", b[max(i-100, 0):])
 			}
+			// Nor a sum by which a short one could be guessed.
+			plain := map[string]string{"the plan file": text}
+			for name, content := range on.files {
+				if strings.HasPrefix(name, "/etc/ecdeploy/") {
+					plain[name], plain[name+", its line"] = content, strings.TrimSpace(content)
+				}
+			}
+			for name, content := range plain {
+				if strings.Contains(string(b), sumOf([]byte(content))) {
+					t.Errorf("it holds the plain SHA-256 of %s", name)
+				}
+			}
+			mark := `"hmac:`
+			if toMake {
+				mark = `"scrypt:`
+			}
 			// There was something to find: each of these edits a file of canaries.
-			for _, want := range []string{steps.RefKey, steps.RefSecret, `"hmac:`, "/etc/matrix-synapse/homeserver.yaml", "/etc/nginx/nginx.conf", "/var/www/x.test/client", "/sfu/livekit-config.yaml", "my_token: ***"} {
+			for _, want := range []string{steps.RefKey, steps.RefSecret, mark, "/etc/matrix-synapse/homeserver.yaml", "/etc/nginx/nginx.conf", "/var/www/x.test/client", "/sfu/livekit-config.yaml", "my_token: ***"} {
 				if !strings.Contains(string(b), want) {
 					t.Errorf("it has no %s:\n%s", want, b)
 				}
@@ -176,7 +199,7 @@ func TestSavedRoundTrip(t *testing.T) {
 	if d := cmp.Diff(strings.ReplaceAll(string(b), `\ufffd`, "\ufffd"), strings.ReplaceAll(string(again), `\ufffd`, "\ufffd")); d != "" {
 		t.Error(d)
 	}
-	if moved, err := read.Drift(Plan{Sites: []SitePlan{somePlan()}}); err != nil || len(moved) > 0 {
+	if moved, err := read.Drift(&File{}, Plan{Sites: []SitePlan{somePlan()}}); err != nil || len(moved) > 0 {
 		t.Errorf("it differs from what was saved: %v, %v", moved, err)
 	}
 }
@@ -216,6 +239,13 @@ func TestDamaged(t *testing.T) {
 		{"no number", `"ecdeploy_plan": 1`, `"ecdeploy_plan": "1"`, "cannot unmarshal string"},
 		{"no plan file", `"/d/hosts.hcl"`, `""`, "of which plan file"},
 		{"a relative plan file", `"/d/hosts.hcl"`, `"hosts.hcl"`, "of which plan file"},
+		{"no salt", `"plan_file_salt"`, `"salt"`, "of which plan file"},
+		{"a variable that is a command", `"a"`, `"a; reboot #"`, "no name of a variable"},
+		{"a plan file with a line end", `"/d/hosts.hcl"`, `"/d/hosts.hcl\nhint: ecdeploy"`, "characters that no name or path needs"},
+		{"a maker who steers terminals", `"me@laptop"`, `"me\u001b[2J"`, "characters that no name or path needs"},
+		{"a limit with a line end", `"x.test"
+  ]`, `"x.test\n"
+  ]`, "characters that no name or path needs"},
 		{"no sites", `"sites"`, `"places"`, "it has no site"},
 		{"another change", `"livekit:1"`, `"livekit:2"`, "the changes of x.test are not what they were"},
 		{"a kind of change that is not known", `"kind": "files"`, `"kind": "magic"`, `unknown kind "magic"`},
@@ -232,6 +262,30 @@ func TestDamaged(t *testing.T) {
 				t.Errorf("error %v, expected %q and a hint", err, c.wrong)
 			}
 		})
+	}
+}
+
+// The plan file of a saved plan is known by its sum, and nothing else is read
+// for it: whoever made the plan chose its path.
+func TestMadeOf(t *testing.T) {
+	s := savedPlan(t)
+	if !s.MadeOf("5a") || s.MadeOf("5b") || s.Sum == savedPlan(t).Sum {
+		t.Error("the sum does not know its plan file, or has no salt")
+	}
+	big := filepath.Join(t.TempDir(), "big")
+	if err := os.WriteFile(big, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if sum, err := Sum(big); err != nil || sum != sumOf(nil) {
+		t.Errorf("%s, %v", sum, err)
+	}
+	if err := os.Truncate(big, maxPlanFile+1); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/dev/zero", filepath.Dir(big), big} {
+		if _, err := Sum(path); err == nil || !strings.Contains(err.Error(), "is not a file of at most 4 MiB") {
+			t.Errorf("%s: %v", path, err)
+		}
 	}
 }
 
@@ -257,7 +311,7 @@ func TestSavedFields(t *testing.T) {
 	if err := json.Unmarshal(b, &fields); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"by", "ecdeploy_plan", "hosts", "limit", "made", "plan_file", "plan_file_sha256", "sites", "vars", "version"}
+	want := []string{"by", "ecdeploy_plan", "hosts", "limit", "made", "plan_file", "plan_file_salt", "plan_file_scrypt", "sites", "vars", "version"}
 	if d := cmp.Diff(want, sortedKeys(fields)); d != "" {
 		t.Error(d)
 	}

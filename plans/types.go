@@ -18,8 +18,9 @@ type Pos struct {
 // File is a whole plan file, decoded, checked and with defaults filled in.
 type File struct {
 	Path  string
-	Sum   string // SHA-256 of the file as it was read, in hex
-	Hosts []Host // in the order of the file
+	Sum   string   // SHA-256 of the file as it was read, in hex
+	Vars  []string // variables whose values came from outside, sorted
+	Hosts []Host   // in the order of the file
 	Sites []Site
 }
 

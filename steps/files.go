@@ -212,8 +212,11 @@ func (e FileEdit) result(f host.File, keys Keys) ([]byte, error) {
 
 // is reports whether data is what the edit was planned on.
 func (e FileEdit) is(data []byte, keys Keys) bool {
-	if strings.HasPrefix(e.Before, "hmac:") {
+	switch {
+	case strings.HasPrefix(e.Before, "hmac:"):
 		return digest(data, keys.Secret) == e.Before
+	case strings.HasPrefix(e.Before, slowMark):
+		return secretDigest(e.Path, data, Keys{}) == e.Before
 	}
 	return digest(data, host.Secret{}) == e.Before
 }

@@ -44,13 +44,12 @@ func looseLink(link string) error {
 // where it does already.
 func ownFile(path string, f host.File, text Text, mode fs.FileMode, gid int, keys Keys) (e FileEdit, needed bool) {
 	e = FileEdit{Path: path, Text: text, Own: true, Mode: mode, GID: gid}
-	secret := host.Secret{}
-	if text.HasSecret() {
-		secret = keys.Secret
-	}
 	old := ""
 	if f.Exists {
-		e.Before, old = digest(f.Data, secret), string(f.Data)
+		e.Before, old = digest(f.Data, host.Secret{}), string(f.Data)
+		if text.HasSecret() {
+			e.Before = secretDigest(path, f.Data, keys)
+		}
 	}
 	want, err := text.Fill(keys)
 	if err == nil && f.Exists && old == string(want) && f.Mode.Perm() == mode.Perm() && f.UID == 0 && f.GID == gid {

@@ -90,7 +90,7 @@ func (f removalFacts) decide(site Site, s Shared) Decision {
 	for _, name := range f.removal.files {
 		p := dir + "/" + name
 		if file := f.files[p]; file.Exists {
-			edits = append(edits, FileEdit{Path: p, Before: digest(file.Data, s.Keys.Secret), Remove: true})
+			edits = append(edits, FileEdit{Path: p, Before: secretDigest(p, file.Data, s.Keys), Remove: true})
 		}
 	}
 	var dirs []string

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 
+	"golang.org/x/crypto/scrypt"
+
 	"github.com/emdecloud/ecdeploy/internal/host"
 )
 
@@ -99,6 +101,27 @@ func (t Text) Fill(k Keys) ([]byte, error) {
 		b.WriteString(v.Reveal())
 	}
 	return []byte(b.String()), nil
+}
+
+// SlowSum is a hash of data that may hold a secret which somebody chose: whoever
+// has the hash and guesses pays for every guess (scrypt: about 50 ms and 16 MiB).
+func SlowSum(data []byte, salt string) string {
+	sum, _ := scrypt.Key(data, []byte(salt), 1<<14, 8, 1, 32) // fails for other costs only
+	return hex.EncodeToString(sum)
+}
+
+// slowMark begins the digest of a file that may hold secrets where there are no
+// credentials yet that would key an HMAC.
+const slowMark = "scrypt:"
+
+// secretDigest is the digest of a file of ours that may hold secrets. It is the
+// same in every process, so that a plan of it can be saved; the salt is the
+// file's path.
+func secretDigest(path string, data []byte, keys Keys) string {
+	if !keys.IsZero() {
+		return digest(data, keys.Secret)
+	}
+	return slowMark + SlowSum(data, path)
 }
 
 // digest is the hash by which plans and labels know data: SHA-256 in hex, or

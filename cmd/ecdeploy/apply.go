@@ -55,7 +55,7 @@ func (a *app) apply(ctx context.Context, f *plans.File, yes bool) error {
 	if err != nil {
 		return err
 	}
-	if err := a.checkDrift(p); err != nil {
+	if err := a.checkDrift(s.file, p); err != nil {
 		return err
 	}
 	return a.applyPlan(ctx, s, p, yes)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"al.essio.dev/pkg/shellescape"
+
 	"github.com/emdecloud/ecdeploy/internal/engine"
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/view"
@@ -60,7 +62,7 @@ func (a *app) save(out string, f *plans.File, p plans.Plan) error {
 	if err != nil {
 		return err
 	}
-	s.Version, s.Made, s.By, s.Vars, s.Limit = version, now().UTC().Truncate(time.Second), engine.Laptop(), a.varNames(), a.limit
+	s.Version, s.Made, s.By, s.Vars, s.Limit = version, now().UTC().Truncate(time.Second), engine.Laptop(), f.Vars, a.limit
 	b, err := s.Encode()
 	if err != nil {
 		return err
@@ -125,6 +127,9 @@ func replaceFile(path string, b []byte) error {
 
 // loadToApply reads a plan file, or a saved plan and the plan file inside it.
 func (a *app) loadToApply(path string) (*plans.File, error) {
+	if st, err := os.Stat(path); err != nil || !st.Mode().IsRegular() {
+		return a.load(path, false) // a pipe gives what it has but once
+	}
 	b, err := os.ReadFile(path)
 	if err != nil || !plans.IsSaved(b) {
 		return a.load(path, false) // which says what is wrong
@@ -138,17 +143,18 @@ func (a *app) loadToApply(path string) (*plans.File, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	changed := fmt.Errorf("%s: %s was changed since the plan was made of it\n%s", path, host.Clean(s.PlanFile), a.saved.again())
-	switch sum, err := plans.Sum(s.PlanFile); {
+	sum, err := plans.Sum(s.PlanFile)
+	switch {
 	case err != nil:
 		return nil, fmt.Errorf("%s: the plan file that it was made of cannot be read: %w\n%s", path, err, a.saved.again())
-	case sum != s.Sum:
+	case !s.MadeOf(sum):
 		return nil, changed
 	}
 	f, err := a.load(s.PlanFile, false)
 	if err != nil {
 		return nil, err
 	}
-	if f.Sum != s.Sum { // between the two looks
+	if f.Sum != sum { // between the two looks
 		return nil, changed
 	}
 	if moved := s.Elsewhere(f); len(moved) > 0 {
@@ -169,7 +175,8 @@ func (a *app) given() error {
 		if len(s.Limit) > 0 {
 			with = "with --limit " + strings.Join(s.Limit, ",")
 		}
-		return fmt.Errorf("it was made %s, and is applied like that\nhint: leave --limit out, or make another plan: ecdeploy plan -out FILE --limit %s %s", with, strings.Join(a.limit, ","), s.PlanFile)
+		again := shellescape.QuoteCommand([]string{"ecdeploy", "plan", "-out", "FILE", "--limit", strings.Join(a.limit, ","), s.PlanFile})
+		return fmt.Errorf("it was made %s, and is applied like that\nhint: leave --limit out, or make another plan: %s", with, again)
 	}
 	a.limit = s.Limit
 	names := a.varNames()
@@ -180,41 +187,41 @@ func (a *app) given() error {
 	if len(missing) == 0 {
 		return nil
 	}
-	return fmt.Errorf("it was made with -var for %s, whose values are not in it\nhint: %s", strings.Join(missing, ", "), applyCommand(s.path, missing))
+	return fmt.Errorf("it was made with values given for %s, which are not in it\nhint: %s", strings.Join(missing, ", "), applyCommand(s.path, missing))
 }
 
 // applyCommand applies a saved plan, with values for these variables.
 func applyCommand(path string, vars []string) string {
-	return "ecdeploy apply" + varFlags(vars) + " " + path
+	return shellescape.QuoteCommand(slices.Concat([]string{"ecdeploy", "apply"}, varFlags(vars), []string{path}))
 }
 
-func varFlags(names []string) string {
-	flags := ""
+func varFlags(names []string) []string {
+	var flags []string
 	for _, name := range names {
-		flags += " -var " + name + "=VALUE"
+		flags = append(flags, "-var", name+"=VALUE")
 	}
 	return flags
 }
 
 // again is the hint that makes the plan anew, for these sites or all of it.
 func (s *savedPlan) again(sites ...string) string {
-	cmd := "ecdeploy plan -out " + s.path + varFlags(s.Vars)
+	cmd := append([]string{"ecdeploy", "plan", "-out", s.path}, varFlags(s.Vars)...)
 	if sites == nil {
 		sites = s.Limit
 	}
 	if len(sites) > 0 {
-		cmd += " --limit " + strings.Join(sites, ",")
+		cmd = append(cmd, "--limit", strings.Join(sites, ","))
 	}
-	return host.Clean("hint: make the plan again: " + cmd + " " + s.PlanFile)
+	return "hint: make the plan again: " + shellescape.QuoteCommand(append(cmd, s.PlanFile))
 }
 
 // checkDrift compares the plan made now with the saved one, where there is one,
 // and names all that moved.
-func (a *app) checkDrift(p plans.Plan) error {
+func (a *app) checkDrift(f *plans.File, p plans.Plan) error {
 	if a.saved == nil {
 		return nil
 	}
-	moved, err := a.saved.Drift(p)
+	moved, err := a.saved.Drift(f, p)
 	if err != nil || len(moved) == 0 {
 		return err
 	}
