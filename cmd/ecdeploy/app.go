@@ -35,6 +35,7 @@ type app struct {
 	verbose    int
 	recover    bool       // apply --recover
 	noRevert   bool       // apply --no-revert
+	tookBack   bool       // what was cut before was taken back
 	destroys   bool       // the command is destroy
 	saved      *savedPlan // what apply was given; nil for a plan file
 }

@@ -31,7 +31,7 @@ func (a *app) applyCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.apply(c.Context(), f, yes)
+			return a.afterTakeBack(a.apply(c.Context(), f, yes))
 		},
 	}
 	a.applyFlags(c, &yes)
@@ -86,9 +86,7 @@ func (a *app) applyPlan(ctx context.Context, s *session, p plans.Plan, yes bool)
 	case p.Empty():
 		return nil
 	}
-	for i, site := range s.file.Sites {
-		engine.CountCalls(ctx, s.hosts[site.SFU.Host], site, p.Sites[i], a.sink())
-	}
+	a.countCalls(ctx, s, s.file.Sites, p.Sites)
 	question := "Apply this plan?"
 	if a.destroys {
 		question = "Take away what is listed? Nobody can call any more then."
@@ -195,6 +193,7 @@ func (a *app) planAgain(ctx context.Context, s *session, site plans.Site, p *pla
 	if again.Blocked() {
 		return exitCode(exitError)
 	}
+	a.countCalls(ctx, s, []plans.Site{site}, []plans.SitePlan{again})
 	return a.confirm(ctx, yes, "The site before this one changed this plan. Apply it as shown now?")
 }
 

@@ -12,7 +12,7 @@ func (a *app) destroyCmd() *cobra.Command {
 				return err
 			}
 			a.destroys = true
-			return a.apply(c.Context(), f, yes)
+			return a.afterTakeBack(a.apply(c.Context(), f, yes))
 		},
 	}
 	a.applyFlags(c, &yes)

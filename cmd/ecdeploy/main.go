@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -59,23 +60,33 @@ func run(args []string) int {
 	defer stop()
 	root := newRoot()
 	root.SetArgs(longFlags(root, args))
-	err := root.ExecuteContext(ctx)
-	if code, ok := errors.AsType[exitCode](err); ok {
-		return int(code)
-	}
+	return ended(root.ExecuteContext(ctx), os.Stderr)
+}
+
+// ended says how a command ended and is its exit code.
+func ended(err error, to io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintf(view.NewPlain(os.Stderr), "error: %v\n", err)
+	shown, silent := errors.AsType[exitCode](err)
+	if !silent {
+		fmt.Fprintf(view.NewPlain(to), "error: %v\n", err)
+	}
 	_, partly := errors.AsType[partlyApplied](err)
-	if partly {
-		fmt.Fprintln(os.Stderr, "what was done to the other sites stays")
+	_, recovered := errors.AsType[tookBack](err)
+	switch {
+	case partly:
+		fmt.Fprintln(to, "what was done to the other sites stays")
+	case recovered && !errors.Is(err, engine.ErrInDoubt):
+		fmt.Fprintln(to, "the cut run was taken back; nothing else was changed")
 	}
 	switch {
 	case errors.Is(err, engine.ErrInDoubt):
 		return exitInDoubt
-	case partly, errors.Is(err, engine.ErrRolledBack):
+	case partly, recovered, errors.Is(err, engine.ErrRolledBack):
 		return exitRolledBack
+	case silent:
+		return int(shown)
 	}
 	return exitError
 }

@@ -56,8 +56,9 @@ func (a *app) plan(ctx context.Context, path, out string) (plans.Plan, error) {
 		if err := checkOut(out); err != nil {
 			return plans.Plan{}, err
 		}
-		// What a plan holds of the laptop's paths must mean the same wherever
-		// it is applied from.
+		// The plan file, and what stands beside it, are found again wherever the
+		// plan is applied from. Not so a command with a relative path: that starts
+		// from where ecdeploy does.
 		abs, err := filepath.Abs(path)
 		if err != nil {
 			return plans.Plan{}, fmt.Errorf("find %s: %w", path, err)

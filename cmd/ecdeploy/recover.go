@@ -35,8 +35,26 @@ func (a *app) recoverCut(ctx context.Context, s *session, past []engine.Past, ca
 	if err := a.confirm(ctx, a.recover, "Take back what is unfinished, and go on?"); err != nil {
 		return errors.Join(cause, err)
 	}
-	return a.takeBack(ctx, s, cut)
+	if err := a.takeBack(ctx, s, cut); err != nil {
+		return err
+	}
+	a.tookBack = true
+	return nil
 }
+
+// afterTakeBack is the error of a command which knows whether it took a cut run back
+// before: then not everything is as it was.
+func (a *app) afterTakeBack(err error) error {
+	if err == nil || !a.tookBack {
+		return err
+	}
+	return tookBack{err}
+}
+
+// tookBack says that a cut run was taken back before what failed.
+type tookBack struct{ error }
+
+func (e tookBack) Unwrap() error { return e.error }
 
 // takeBack rolls back these runs, each on its host, the newest first.
 func (a *app) takeBack(ctx context.Context, s *session, past []engine.Past) error {

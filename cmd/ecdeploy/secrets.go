@@ -64,7 +64,7 @@ all else what the plan file says, too.`,
 			if finish {
 				choose, idle = plans.Site.DropOldKeys, nil
 			}
-			return a.rotate(c.Context(), f, choose, idle, yes)
+			return a.afterTakeBack(a.rotate(c.Context(), f, choose, idle, yes))
 		},
 	}
 	a.applyFlags(c, &yes)

@@ -33,6 +33,7 @@ func CountCalls(ctx context.Context, h host.Host, site plans.Site, p plans.SiteP
 	}
 	ctx, cancel := context.WithTimeout(ctx, callsTime)
 	defer cancel()
+	emit(Progress{Site: p.Site, Host: h.Name(), Text: "asks LiveKit who is on a call"})
 	e := Calls{Site: p.Site, Host: h.Name(), Ends: p.Destroys}
 	var err error
 	if e.Rooms, e.People, err = calls(ctx, h, site.SFU.LocalURL(), p.Found.Pair()); err != nil {

@@ -75,10 +75,13 @@ func TestCountCalls(t *testing.T) {
 				}
 				return
 			}
-			if len(got) != 1 {
+			if len(got) != 2 {
 				t.Fatalf("%d events", len(got))
 			}
-			e := got[0].(Calls)
+			if d := cmp.Diff(Progress{Site: "x.test", Host: "h", Text: "asks LiveKit who is on a call"}, got[0]); d != "" {
+				t.Errorf("it waits in silence: %s", d)
+			}
+			e := got[1].(Calls)
 			if !strings.Contains(e.Err, c.want.Err) || c.want.Err == "" && e.Err != "" || strings.Contains(e.Err, "APIkey") || strings.Contains(e.Err, "eyJ") {
 				t.Errorf("error %q", e.Err)
 			}
@@ -103,7 +106,11 @@ func TestCountCallsUnreachable(t *testing.T) {
 	for name, srv := range map[string]*httptest.Server{"closed": closed, "silent": hangs} {
 		var got Calls
 		p := plans.SitePlan{Hosts: []plans.HostPlan{{Host: "h", Steps: []plans.StepPlan{{Stage: plans.StageSFU, Changes: plans.Changes{&steps.Container{Interrupt: "LiveKit restarts"}}}}}}}
-		CountCalls(ctx, reachable{}, plans.Site{SFU: onServer(t, srv)}, p, func(e Event) { got = e.(Calls) })
+		CountCalls(ctx, reachable{}, plans.Site{SFU: onServer(t, srv)}, p, func(e Event) {
+			if c, ok := e.(Calls); ok {
+				got = c
+			}
+		})
 		if got.Err == "" {
 			t.Errorf("%s: %+v", name, got)
 		}
