@@ -21,7 +21,6 @@ type preflightFacts struct {
 	arch       string   // in Docker's words
 	tools      []string // that are missing
 	noSS       bool     // nothing can tell who listens
-	logsInput  bool     // sudo records what is sent to it
 	room       int      // MiB free where the journal is
 	images     int      // MiB free where Docker keeps its images
 	imagesDir  string
@@ -69,7 +68,6 @@ const preflightText = `set -f
 [ ! -r /etc/os-release ] || while IFS= read -r l; do printf 'os %s\n' "$l"; done </etc/os-release
 printf 'arch %s\nclock %s\n' "$(uname -m)" "$(date +%s)"
 for t in $TOOLS; do command -v "$t" >/dev/null || printf 'tool %s\n' "$t"; done
-if [ -n "$SUDO_USER" ] && grep -rqsiE '^([^#]*[^!#o])?log_(input|stdin)' /etc/sudoers /etc/sudoers.d; then echo loginput; fi
 df -Pm /var/lib | awk 'NR==2 {print "room " $4}'
 if [ ! -d /run/systemd/system ]; then
 	command -v setsid >/dev/null || echo tool setsid
@@ -178,8 +176,6 @@ func parsePreflight(s string) preflightFacts {
 			f.arch = parseArch(host.Result{Stdout: []byte(v)})
 		case kind == "tool":
 			f.tools = append(f.tools, v)
-		case kind == "loginput":
-			f.logsInput = true
 		case kind == "init":
 			f.noSystemd, f.bootHook = true, v
 		case kind == "noss":

@@ -44,9 +44,6 @@ func (f preflightFacts) system(site Site) []Finding {
 	case f.noSystemd:
 		add(Note, fmt.Sprintf("%s has no systemd: a process there takes a run back when the laptop vanishes, and %s does after a start of the machine", f.name, f.bootHook), "")
 	}
-	if f.logsInput {
-		add(Warning, "sudo on "+f.name+" records its input (log_input): the credentials that this run writes would stand in its records", "Defaults:USER !log_input in sudoers, or log in as root")
-	}
 	if f.room < minRoomMiB {
 		add(Error, fmt.Sprintf("%s has %d MiB free on /var/lib; %d are needed for the journal", f.name, f.room, minRoomMiB), "apt clean, journalctl --vacuum-size=200M, or a larger disk")
 	}

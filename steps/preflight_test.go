@@ -77,7 +77,6 @@ func TestPreflightFindings(t *testing.T) {
 		{"journal's disk", "room 9000", "room 12", "error: h has 12 MiB free on /var/lib", ""},
 		{"clock", "clock 1764000000", "clock 1764000090", "warning: the clocks of h and of this machine differ by 1m30s", "set-ntp"},
 		{"clock, a little", "clock 1764000000", "clock 1763999980", "", ""},
-		{"sudo records", "", "loginput\n", "warning: sudo on h records its input", "!log_input"},
 		{"no docker", "docker 26.1.5+dfsg1\n", "", "error: Docker is not installed on h", "apt install docker.io, or"},
 		{"no docker on trixie", "os VERSION_ID=\"12\"", "os VERSION_ID=\"13\"", "", ""},
 		{"engine down", "docker 26.1.5+dfsg1", "dockererr Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?", "error: the Docker engine on h does not answer: Cannot connect", "systemctl start docker"},

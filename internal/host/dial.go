@@ -38,6 +38,7 @@ type Dialer struct {
 	mu      sync.Mutex
 	jumps   map[string]*jump
 	answers map[string]Secret // what a person said last, by prompt
+	notes   []string
 }
 
 // jump is the shared connection to one jump host.
@@ -67,11 +68,11 @@ func NewDialer(opts Options) (*Dialer, error) {
 	d := &Dialer{
 		opts:       opts,
 		settings:   settings,
-		keys:       &hostKeys{files: opts.KnownHosts, acceptNew: opts.AcceptNew},
 		handshakes: make(chan struct{}, maxHandshakes),
 		jumps:      map[string]*jump{},
 		answers:    map[string]Secret{},
 	}
+	d.keys = &hostKeys{files: opts.KnownHosts, acceptNew: opts.AcceptNew, note: d.note}
 	return d, nil
 }
 
@@ -113,13 +114,19 @@ func (d *Dialer) Close() {
 }
 
 // Notes are what a person should know of the connections made so far: host keys
-// that were accepted. Each is given once.
+// that were accepted, and what sudo records. Each is given once.
 func (d *Dialer) Notes() []string {
-	d.keys.mu.Lock()
-	defer d.keys.mu.Unlock()
-	out := d.keys.notes
-	d.keys.notes = nil
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out := d.notes
+	d.notes = nil
 	return out
+}
+
+func (d *Dialer) note(text string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.notes = append(d.notes, text)
 }
 
 // Dial connects to t and starts its shell channel.

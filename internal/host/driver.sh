@@ -2,13 +2,25 @@
 # The program at the host's end of the shell channel. It reads requests, one per
 # line, NONCE ID SECONDS LANE SCRIPT, and answers in lines NONCE ID o|e BYTES and
 # at the end NONCE ID r STATUS. SCRIPT and BYTES are base64. What does not begin
-# with the nonce is not for us. Scripts of lane r run one after the other, those
+# with the nonce is not for us. The first answer is NONCE ready UID - with i and o
+# behind the dash where sudo records what comes in and what goes out. Scripts of lane r run one after the other, those
 # of lane q beside each other and beside lane r, at most three at a time.
 N=$1
 export LC_ALL=C
 PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 umask 022
 cd / || exit 1
+
+# ec_recorded FD LETTER: the letter where sudo sits between that descriptor and
+# its other end, as it does to record what passes: then its own is another one.
+ec_recorded() {
+	theirs=$(readlink "/proc/$EC_SUDO/fd/$1") && [ "$theirs" != "$(readlink "/proc/$$/fd/$1")" ] && printf %s "$2"
+}
+p=$$ EC_SUDO='' records=-
+while p=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$p/status") && [ "$(cat "/proc/$p/comm")" = sudo ]; do
+	EC_SUDO=$p
+done 2>/dev/null
+[ -z "$EC_SUDO" ] || records=-$(ec_recorded 0 i)$(ec_recorded 1 o)
 exec 5>&1 7<&0 </dev/null
 
 # ec_send ID NAME: standard input, in lines short enough that two writers never
@@ -38,7 +50,7 @@ ec_job() {
 	printf '%s\n' "$N $1 r $rc" >&5
 }
 
-printf '%s\n' "$N ready $(id -u)"
+printf '%s\n' "$N ready $(id -u) $records"
 # A pipe that holds one line for each of the queries that may run at once.
 : | {
 	exec 6<>/proc/self/fd/0 </dev/null

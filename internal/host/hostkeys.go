@@ -23,8 +23,8 @@ import (
 type hostKeys struct {
 	files     []string // from the options; nil: as each hop says
 	acceptNew bool
-	mu        sync.Mutex // for the files, and notes
-	notes     []string
+	note      func(string) // tells of a key that was accepted
+	mu        sync.Mutex   // for the files
 }
 
 func (k *hostKeys) filesFor(h hop) []string {
@@ -205,7 +205,7 @@ func (k *hostKeys) accept(file, name string, h hop, key ssh.PublicKey) error {
 	if _, err := f.WriteString(line); err != nil {
 		return fmt.Errorf("keep the new host key: %w", err)
 	}
-	k.notes = append(k.notes, fmt.Sprintf("%s: accepted its host key %s %s and added it to %s", h.addr(), key.Type(), ssh.FingerprintSHA256(key), file))
+	k.note(fmt.Sprintf("%s: accepted its host key %s %s and added it to %s", h.addr(), key.Type(), ssh.FingerprintSHA256(key), file))
 	return nil
 }
 

@@ -49,6 +49,9 @@ func (m *machine) connect(ctx context.Context) error {
 		_ = client.Close() // the error says more
 		return err
 	}
+	if m.shell == nil && !m.root && strings.Contains(s.records, "i") {
+		m.dialer.note(fmt.Sprintf("%s: sudo records what is sent to it (log_input): secrets go around it, by SFTP as %s; images that come from archives are recorded", m.Name(), client.User()))
+	}
 	m.shell = s
 	return nil
 }
@@ -77,6 +80,9 @@ func (m *machine) startShell(ctx context.Context, client *ssh.Client) (*shell, e
 	}
 	if s.uid != "0" {
 		return nil, fmt.Errorf("sudo made %s not root but user %.20q", m.client.User(), s.uid)
+	}
+	if strings.Contains(s.records, "o") {
+		return nil, fmt.Errorf("sudo on the host records all output (log_output), and so would keep the secrets in the files that are read there\nhint: add to sudoers: Defaults:%s !log_output; or log in as root", m.client.User())
 	}
 	return s, nil
 }

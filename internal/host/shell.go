@@ -63,6 +63,7 @@ type shell struct {
 	held    int           // bytes of the answers in waiting
 	ready   chan struct{} // closed when the driver has said so
 	uid     string
+	records string        // "i" and "o" where sudo records what comes in and goes out
 	gone    chan struct{} // closed when the channel has ended
 	err     error         // why, once gone is closed
 }
@@ -135,7 +136,7 @@ func (s *shell) take(id string, rest []string) error {
 	defer s.mu.Unlock()
 	if id == "ready" {
 		if s.uid == "" {
-			s.uid = rest[0]
+			s.uid, s.records = rest[0], strings.Join(rest[1:], "")
 			close(s.ready)
 		}
 		return nil

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"strings"
 
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
@@ -24,10 +25,18 @@ func (m *machine) Upload(ctx context.Context, files []Upload) error {
 			return fmt.Errorf("upload %q: the path is not absolute", f.Path)
 		}
 	}
+	if !m.root && strings.Contains(m.shell.records, "i") {
+		return m.uploadAround(ctx, files)
+	}
 	c, err := m.sftpClient(ctx)
 	if err != nil {
 		return err
 	}
+	return m.uploadBy(ctx, c, files)
+}
+
+// uploadBy writes files through c.
+func (m *machine) uploadBy(ctx context.Context, c *sftp.Client, files []Upload) error {
 	// The library knows no contexts: closing its channel ends what waits.
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 	defer stop()
@@ -44,7 +53,7 @@ func (m *machine) Upload(ctx context.Context, files []Upload) error {
 		})
 	}
 	m.trace("upload of %d files, %d bytes", len(files), total)
-	err = g.Wait()
+	err := g.Wait()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
