@@ -166,3 +166,55 @@ func TestRotateMakesOnePair(t *testing.T) {
 		t.Errorf("a second plan has other credentials, %v", err)
 	}
 }
+
+// A rotation of a split site that was cut after the first commit: the JWT
+// service's host went back by itself. Only apply goes on, and then --finish does.
+func TestCutRotation(t *testing.T) {
+	f, m := load("hosts.hcl", []byte(apart(t, "", `proxy "external" {}`, `proxy "external" { host = host.s }`)), LoadOptions{Environ: environ})
+	if f == nil {
+		t.Fatalf("%+v", m)
+	}
+	site := f.Sites[0]
+	line := func(k steps.Pair) string { return k.Key.Reveal() + ": " + k.Secret.Reveal() + "\n" }
+	rotated, old := keyed("b", "a"), keyed("a", "").Pair()
+	on := func(issues steps.Pair) map[string]host.Observer {
+		sfu, auth := secretive(), secretive()
+		sfu.files = map[string]string{"/etc/ecdeploy/x.test/sfu/keys.yaml": line(rotated.Pair()) + line(old)}
+		auth.files["/etc/ecdeploy/x.test/auth/key"] = issues.Key.Reveal() + "\n"
+		auth.files["/etc/ecdeploy/x.test/auth/secret"] = issues.Secret.Reveal() + "\n"
+		return map[string]host.Observer{"s": sfu, "x": auth}
+	}
+	plan := func(choose func(Site, context.Context) (Credentials, error), hosts map[string]host.Observer) (SitePlan, error) {
+		t.Helper()
+		c, err := choose(site, t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Make(t.Context(), f, site, hosts, c)
+	}
+	for name, choose := range map[string]func(Site, context.Context) (Credentials, error){"rotate": Site.RotateKeys, "finish": Site.DropOldKeys} {
+		if _, err := plan(choose, on(old)); err == nil || !strings.Contains(err.Error(), "x.test: the JWT service does not make tokens with") || !strings.Contains(err.Error(), "hint: ecdeploy apply goes forward") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	p, err := plan(Site.KeepKeys, on(old))
+	if err != nil || p.Keys != rotated || p.Found != rotated {
+		t.Errorf("apply does not go forward: %v", err)
+	}
+	jwt := ""
+	for _, h := range p.Hosts {
+		for _, st := range h.Steps {
+			for _, c := range st.Changes {
+				if st.Stage == StageAuth && h.Host == "x" && strings.Contains(c.Summary().Title, "jwt") {
+					jwt = strings.Join(c.Summary().Details, "\n")
+				}
+			}
+		}
+	}
+	if !strings.Contains(jwt, "LIVEKIT_SECRET change") {
+		t.Errorf("the JWT service keeps the old credentials: %q", jwt)
+	}
+	if p, err := plan(Site.DropOldKeys, on(rotated.Pair())); err != nil || p.Keys != keyed("b", "") {
+		t.Errorf("finish after that: %v", err)
+	}
+}

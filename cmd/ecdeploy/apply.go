@@ -71,7 +71,7 @@ func (a *app) planToApply(ctx context.Context, s *session) (plans.Plan, error) {
 		}
 		p, past, err = s.planAll(ctx)
 	}
-	a.warnOfDoubt(past) // it may be why planning failed
+	a.warnOfDoubt(past, err)
 	return p, err
 }
 

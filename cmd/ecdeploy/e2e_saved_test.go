@@ -102,7 +102,7 @@ func TestE2ESavedPlan(t *testing.T) {
 	noCanaries(t, saved, key, secret)
 
 	t.Run("other values of variables", func(t *testing.T) {
-		wants(t, refused(t, saved), "made with -var for secret", "hint: ecdeploy apply -var secret=VALUE "+saved)
+		wants(t, refused(t, saved), "made with values given for secret", "hint: ecdeploy apply -var secret=VALUE "+saved)
 		out := refused(t, "-var", "secret=Other"+secret, saved)
 		wants(t, out, "other credentials", "hint: make the plan again: ecdeploy plan -out "+saved+" -var secret=VALUE "+plan)
 	})

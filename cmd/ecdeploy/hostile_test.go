@@ -29,7 +29,7 @@ func TestHostileHistory(t *testing.T) {
 			if err := a.showRuns(all); err != nil {
 				t.Fatal(err)
 			}
-			a.warnOfDoubt(all)
+			a.warnOfDoubt(all, nil)
 			err := a.recoverCut(t.Context(), nil, all, engine.CheckFinished(all))
 			if err != nil {
 				_, _ = view.NewPlain(&out).Write([]byte(err.Error()))

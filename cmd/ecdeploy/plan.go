@@ -75,10 +75,10 @@ func (a *app) plan(ctx context.Context, path, out string) (plans.Plan, error) {
 	}
 	defer s.Close()
 	p, past, err := s.planAll(ctx)
+	a.warnOfDoubt(past, err)
 	if err != nil {
 		return p, err
 	}
-	a.warnOfDoubt(past)
 	if err := a.show(p); err != nil {
 		return p, err
 	}

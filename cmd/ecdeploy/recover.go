@@ -15,8 +15,13 @@ import (
 	"github.com/emdecloud/ecdeploy/plans"
 )
 
-// warnOfDoubt names sites that were cut between two commits.
-func (a *app) warnOfDoubt(past []engine.Past) {
+// warnOfDoubt names sites that were cut between two commits, which may be why
+// planning failed with err. While a run goes on, or waits to be taken back, that
+// is what counts, and err says it.
+func (a *app) warnOfDoubt(past []engine.Past, err error) {
+	if errors.Is(err, engine.ErrBusy) || errors.Is(err, engine.ErrUnfinished) {
+		return
+	}
 	for _, p := range engine.InDoubt(past) {
 		fmt.Fprintf(a.err, "in doubt: %s: %s, and another host of the site is not. Applying goes forward; `ecdeploy rollback` goes back.\n", p.Host, p)
 	}

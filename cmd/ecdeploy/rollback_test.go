@@ -1,7 +1,10 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/emdecloud/ecdeploy/internal/engine"
@@ -41,5 +44,21 @@ func TestWayBack(t *testing.T) {
 				t.Errorf("%q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+// A site cut between two commits is named also where no plan can be made, but
+// not while its run still goes on.
+func TestWarnOfDoubt(t *testing.T) {
+	past := []engine.Past{{Host: "s", Site: "x", Run: "1", State: "committed"}, {Host: "a", Site: "x", Run: "1", State: "reverted"}}
+	for _, c := range []struct {
+		err  error
+		says bool
+	}{{nil, true}, {errors.New("no plan"), true}, {fmt.Errorf("a: %w", engine.ErrBusy), false}, {fmt.Errorf("a: %w", engine.ErrUnfinished), false}} {
+		var says strings.Builder
+		(&app{err: &says}).warnOfDoubt(past, c.err)
+		if got := strings.HasPrefix(says.String(), "in doubt: s: run 1 of site x"); got != c.says {
+			t.Errorf("%v: it says %q", c.err, &says)
+		}
 	}
 }

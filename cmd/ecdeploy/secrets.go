@@ -53,8 +53,9 @@ func (a *app) secretsRotateCmd() *cobra.Command {
 The first makes a new pair, or takes the one that livekit_keys gives now. LiveKit
 accepts it and the old one, so that tokens made with the old one stay good. The
 second, --finish, takes the old pair away; do it an hour later at the earliest,
-when nobody is on a call. LiveKit restarts in each of them. Like apply, both make
-all else what the plan file says, too.`,
+when nobody is on a call. LiveKit restarts in each of them. Sites that a step has
+nothing to do for are left out. Like apply, both make all else what the plan file
+says, too.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			f, err := a.load(args[0], false)
 			if err != nil {
