@@ -60,12 +60,13 @@ printf '%s\n' "$N ready $(id -u) $records"
 		case $lane in
 		q)
 			read -r _ <&6
-			{ ec_job "$id" "$seconds" "$script"; echo >&6; } &
+			# No child of this shell: busybox loses what it has read of a line when
+			# a child ends meanwhile.
+			({ ec_job "$id" "$seconds" "$script"; echo >&6; } &)
 			;;
 		r) printf '%s\n' "$id $seconds $script" ;;
 		esac
 	done | while read -r id seconds script; do
 		ec_job "$id" "$seconds" "$script"
 	done
-	wait
 }
