@@ -75,39 +75,7 @@ func TestE2ESudo(t *testing.T) {
 	c := newCLI(t)
 	const given = "GivenByTheEnvironment0123456789abcdefghijklmnop"
 	t.Setenv("ECDEPLOY_TEST_SECRET", given)
-	plan := func(user, password string) string {
-		return planFile(t, fmt.Sprintf(`host "sudo" {
-  address  = %q
-  user     = %q
-  identity = %q
-  become   = "sudo"
-  %s
-}
-site "sudo.test" {
-  sfu {
-    host    = host.sudo
-    url     = "https://matrix-rtc-sfu.sudo.test"
-    image   = %q
-    archive = %q
-    node_ip = %q
-  }
-  auth {
-    host    = host.sudo
-    url     = "https://matrix-rtc-jwt.sudo.test"
-    image   = %q
-    archive = %q
-  }
-  synapse "external" { url = "https://matrix.sudo.test" }
-  proxy "external" {}
-  well_known "external" {}
-  livekit_keys {
-    key    = "TheKeyOfThisTest"
-    secret = env("ECDEPLOY_TEST_SECRET")
-  }
-  verify { level = "none" }
-}
-`, h.IP, user, lab.Env(t, "KEY"), password, lab.Env(t, "LIVEKIT_IMAGE"), lab.Env(t, "LIVEKIT_ARCHIVE"), h.IP, lab.Env(t, "JWT_IMAGE"), lab.Env(t, "JWT_ARCHIVE")))
-	}
+	plan := func(user, password string) string { return planFile(t, sudoPlan(t, h, user, password)) }
 	withPassword := plan("deploypw", fmt.Sprintf("sudo_password { file = %q }", lab.Env(t, "DEPLOYPW")))
 	before := h.Snapshot(t)
 
@@ -145,4 +113,41 @@ site "sudo.test" {
 	}
 	c.run(t, exitOK, "rollback", "--yes", withPassword)
 	same(t, "rollback", before, h.Snapshot(t))
+}
+
+// sudoPlan is a plan file for a light host, on which everything but the two
+// containers is somebody else's, by way of a user with sudo.
+func sudoPlan(t *testing.T, h *lab.Host, user, password string) string {
+	t.Helper()
+	return fmt.Sprintf(`host "sudo" {
+  address  = %q
+  user     = %q
+  identity = %q
+  become   = "sudo"
+  %s
+}
+site %q {
+  sfu {
+    host    = host.sudo
+    url     = "https://matrix-rtc-sfu.%s"
+    image   = %q
+    archive = %q
+    node_ip = %q
+  }
+  auth {
+    host    = host.sudo
+    url     = "https://matrix-rtc-jwt.%s"
+    image   = %q
+    archive = %q
+  }
+  synapse "external" { url = "https://matrix.%s" }
+  proxy "external" {}
+  well_known "external" {}
+  livekit_keys {
+    key    = "TheKeyOfThisTest"
+    secret = env("ECDEPLOY_TEST_SECRET")
+  }
+  verify { level = "none" }
+}
+`, h.IP, user, lab.Env(t, "KEY"), password, h.Domain, h.Domain, lab.Env(t, "LIVEKIT_IMAGE"), lab.Env(t, "LIVEKIT_ARCHIVE"), h.IP, h.Domain, lab.Env(t, "JWT_IMAGE"), lab.Env(t, "JWT_ARCHIVE"), h.Domain)
 }

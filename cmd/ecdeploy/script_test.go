@@ -13,6 +13,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv("ECDEPLOY_FAULT_DIR"); dir != "" {
 		runWithFaults(dir)
 	}
+	if when := os.Getenv("ECDEPLOY_TEST_PANIC"); when != "" {
+		runWithPanic(when)
+	}
 	testscript.Main(m, map[string]func(){"ecdeploy": main})
 }
 
