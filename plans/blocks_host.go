@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/steps"
@@ -68,13 +69,13 @@ func (l *loader) host(n *node) Host {
 var hostName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 
 func (l *loader) checkHost(n *node, h Host) {
-	if n.label != "" && !hostName.MatchString(n.label) {
+	if n.label != "" && (!hostName.MatchString(n.label) || len(n.label) > maxName) {
 		l.fail(n.name, fmt.Sprintf("%q is no name for a host", n.label), "use letters, digits, dots, - and _; the machine's own name goes to address")
 	}
 	if n.has("address") && n.known("address") {
 		l.checkAddress(n, h.Address)
 	}
-	if n.known("user") && strings.ContainsAny(h.User, " \t\n@:/") || strings.HasPrefix(h.User, "-") {
+	if n.known("user") && (strings.ContainsAny(h.User, "@:/") || strings.ContainsFunc(h.User, blank)) || strings.HasPrefix(h.User, "-") {
 		l.fail(n.at("user"), "this is no name of a user", `write user = "root", say`)
 	}
 	l.checkPort(n, "port", h.Port, 1)
@@ -83,6 +84,11 @@ func (l *loader) checkHost(n *node, h Host) {
 	}
 	if n.has("become") && h.Become == host.BecomeNone && h.User != "" && h.User != "root" {
 		l.warn(n.at("become"), "a login that is not root stays without root's rights", `write become = "sudo"`)
+	}
+	if n.has("jump") && n.known("jump") {
+		if err := host.CheckJump(h.Jump); err != nil {
+			l.fail(n.at("jump"), err.Error(), `write jump = "user@host:port", several with commas, or "none"`)
+		}
 	}
 	p := n.child("sudo_password")
 	if p == nil {
@@ -96,6 +102,9 @@ func (l *loader) checkHost(n *node, h Host) {
 	}
 }
 
+// blank reports what no name holds: spaces, line ends, control characters.
+func blank(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }
+
 func (l *loader) checkAddress(n *node, address string) {
 	at := n.at("address")
 	switch _, port, colon := strings.Cut(address, ":"); {
@@ -107,7 +116,7 @@ func (l *loader) checkAddress(n *node, address string) {
 		l.fail(at, "address holds a user", "write user = \"...\" in a line of its own")
 	case colon && !strings.Contains(port, ":"):
 		l.fail(at, "address holds a port", "write port = ... in a line of its own")
-	case strings.ContainsAny(address, " \t\n/[]") || strings.HasPrefix(address, "-"):
+	case strings.ContainsAny(address, "/[]") || strings.ContainsFunc(address, blank) || strings.HasPrefix(address, "-"):
 		l.fail(at, "this is no address", "write an IP address, a name, or an alias of ~/.ssh/config")
 	}
 }

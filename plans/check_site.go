@@ -17,7 +17,7 @@ var (
 	// containerName is what Docker's engine takes.
 	containerName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
 	interfaceName = regexp.MustCompile(`^[A-Za-z0-9._@-]{1,15}$`)
-	unitName      = regexp.MustCompile(`^[A-Za-z0-9:_.@\\-]+\.service$`)
+	unitName      = regexp.MustCompile(`^[A-Za-z0-9:_.@\\][A-Za-z0-9:_.@\\-]*\.service$`)
 	// synapseTime is a duration of Synapse's with its unit.
 	synapseTime = regexp.MustCompile(`^[1-9][0-9]{0,8}[smhdwy]$`)
 )
@@ -30,7 +30,7 @@ func (l *loader) checkServerName(n *node) {
 		}
 	case strings.Contains(n.label, "://"):
 		l.fail(n.name, "the site's label is a URL", "write the Matrix server name alone, what stands behind the colon in @user:example.org")
-	case !serverName.MatchString(n.label):
+	case !serverName.MatchString(n.label) || len(n.label) > maxName:
 		l.fail(n.name, fmt.Sprintf("%q is no Matrix server name", n.label), "write what stands behind the colon in @user:example.org")
 	}
 }
@@ -149,14 +149,14 @@ func (l *loader) checkFullAccess(n *node, servers []string) {
 			l.warn(n.at("full_access"), "users of every homeserver may start calls here", "name the server names whose users may")
 		case name == "*":
 			l.fail(n.at("full_access"), `"*" counts only where it stands alone`, "name the server names whose users may start calls")
-		case !serverName.MatchString(name) && n.has("full_access"):
+		case (!serverName.MatchString(name) || len(name) > maxName) && n.has("full_access"):
 			l.fail(n.at("full_access"), fmt.Sprintf("%q is no Matrix server name", name), "write what stands behind the colon in @user:example.org")
 		}
 	}
 }
 
 func (l *loader) checkContainer(n *node, name string) {
-	if n.has("container") && n.known("container") && !containerName.MatchString(name) {
+	if n.has("container") && n.known("container") && (!containerName.MatchString(name) || len(name) > maxName) {
 		l.fail(n.at("container"), fmt.Sprintf("%q is no name for a container", name), "use letters, digits, dots, - and _")
 	}
 }
@@ -233,7 +233,7 @@ func joined(ips []netip.Addr) string {
 func (l *loader) checkSynapse(n *node, v Variant) {
 	switch c := v.Config.(type) {
 	case *steps.SynapseDebian:
-		if n.known("unit") && !unitName.MatchString(c.Unit) {
+		if n.known("unit") && (!unitName.MatchString(c.Unit) || len(c.Unit) > maxName) {
 			l.fail(n.at("unit"), fmt.Sprintf("%q is no systemd service", c.Unit), `write its whole name, like "matrix-synapse.service"`)
 		}
 		if n.known("max_event_delay") && !synapseTime.MatchString(c.MaxDelay) {

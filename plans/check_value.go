@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -47,7 +48,7 @@ func (l *loader) checkURL(n *node, text string, s Site) {
 	case strings.HasSuffix(text, "/"):
 		l.fail(at, "url ends in a slash", "write "+strings.TrimRight(text, "/"))
 		return
-	case !urlHost.MatchString(u.Hostname()):
+	case !urlHost.MatchString(u.Hostname()) || tooLong(u.Hostname()):
 		l.fail(at, "url has no public name", "write a name that DNS knows, like "+samples["url"])
 		return
 	}
@@ -63,6 +64,15 @@ func (l *loader) checkURL(n *node, text string, s Site) {
 	if p := u.Port(); p != "" && p != "443" && s.nginxFronts(n.kind) {
 		l.fail(at, "url holds port "+p+", and nginx is set up for 443 only", `remove the port, or write proxy "external" {}`)
 	}
+}
+
+// maxName is the longest name that a file, a container or a host may have, with
+// room for what is put behind it.
+const maxName = 200
+
+// tooLong reports whether DNS could not know a name (RFC 1035).
+func tooLong(name string) bool {
+	return len(name) > 253 || slices.ContainsFunc(strings.Split(name, "."), func(label string) bool { return len(label) > 63 })
 }
 
 // nginxFronts reports whether an nginx of ours serves the component.
@@ -88,7 +98,7 @@ func (l *loader) checkBaseURL(at hcl.Range, text string) {
 }
 
 // imageRef is NAME[:TAG][@sha256:DIGEST] (distribution/reference).
-var imageRef = regexp.MustCompile(`^([a-zA-Z0-9.-]+(?::[0-9]+)?(?:/[a-z0-9._/-]+)*)(?::([A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?(?:@(sha256:[0-9a-f]{64}))?$`)
+var imageRef = regexp.MustCompile(`^([a-zA-Z0-9][a-zA-Z0-9.-]*(?::[0-9]+)?(?:/[a-z0-9._/-]+)*)(?::([A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?(?:@(sha256:[0-9a-f]{64}))?$`)
 
 // fixedTag is a tag that names one build: three numbers, or a commit.
 var fixedTag = regexp.MustCompile(`^v?[0-9]+\.[0-9]+\.[0-9]+|^(sha-|commit-)?[0-9a-f]{7,40}$|^[0-9]{8}`)
@@ -102,7 +112,7 @@ func (l *loader) checkImage(n *node, ref, archive string) {
 	}
 	at := n.at("image")
 	m := imageRef.FindStringSubmatch(ref)
-	if m == nil {
+	if m == nil || len(ref) > maxName {
 		l.fail(at, "image is no image reference", "write NAME:TAG or NAME@sha256:..., like "+steps.DefaultSFUImage)
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -117,6 +118,10 @@ func (l *loader) node(b *hclsyntax.Block) *node {
 		l.fail(n.def, b.Type+" {} needs a label", "write "+usage+" {")
 	case wants:
 		n.label, n.name = b.Labels[0], b.LabelRanges[0]
+		if wrong, mend := wrongText(n.label); wrong != "" {
+			l.fail(n.name, "the label "+wrong, mend)
+			n.label = ""
+		}
 		if len(b.Labels) > 1 {
 			l.fail(b.LabelRanges[1], b.Type+" {} has one label too many", "write "+usage+" {")
 		}
@@ -242,10 +247,46 @@ func (l *loader) assign(n *node, f field, e hclsyntax.Expression, dst reflect.Va
 		l.fail(e.Range(), f.name+" must be "+described(want), "write "+written(f.name, want))
 		return false
 	}
+	if wrong, mend := wrongTexts(val); wrong != "" {
+		l.fail(e.Range(), f.name+" "+wrong, mend)
+		return false
+	}
 	if f.name == "host" {
 		return l.knownHost(dst.String(), e.Range())
 	}
 	return true
+}
+
+// maxText is the longest text that an attribute may have, in bytes: as long as a
+// path can be.
+const maxText = 4096
+
+// wrongTexts says why a text, or one of a list of them, could not arrive where it
+// goes as it is written, and how to mend it; "" for nothing.
+func wrongTexts(val cty.Value) (wrong, mend string) {
+	if val.Type() == cty.String {
+		return wrongText(val.AsString())
+	}
+	if val.Type().IsListType() {
+		for _, v := range val.AsValueSlice() {
+			if wrong, mend = wrongTexts(v); wrong != "" {
+				break
+			}
+		}
+	}
+	return wrong, mend
+}
+
+func wrongText(s string) (wrong, mend string) {
+	switch {
+	case strings.Contains(s, "\x00"):
+		return "holds a NUL, which no argument, path or setting can", "write it without"
+	case !utf8.ValidString(s):
+		return "is no UTF-8", "write it in UTF-8"
+	case len(s) > maxText:
+		return fmt.Sprintf("is longer than %d bytes", maxText), "write something shorter"
+	}
+	return "", ""
 }
 
 func ctyType(t reflect.Type) cty.Type {

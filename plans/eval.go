@@ -1,11 +1,13 @@
 package plans
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -53,8 +55,11 @@ func (l *loader) reader(param string, read func(string) (string, error)) functio
 				return cty.UnknownVal(cty.String).RefineNotNull(), nil
 			}
 			s, err := read(args[0].AsString())
-			if err != nil {
+			switch {
+			case err != nil:
 				return cty.NilVal, err
+			case !utf8.ValidString(s) || changed(s):
+				return cty.NilVal, errors.New("what it gives is no UTF-8 in composed characters (Unicode NFC), and would be changed")
 			}
 			return cty.StringVal(s), nil
 		},
@@ -210,6 +215,9 @@ func (l *loader) variable(n *node, def cty.Value) cty.Value {
 		l.given[n.label] = true
 	}
 	switch {
+	case ok && (!utf8.ValidString(text) || changed(text)):
+		l.fail(n.name, fmt.Sprintf("the value given for variable %q is no UTF-8 in composed characters (Unicode NFC), and would be changed", n.label), "correct --var or ECDEPLOY_VAR_"+n.label)
+		return cty.DynamicVal
 	case ok:
 		return l.fromOutside(n, text, def)
 	case n.has("default") && def != cty.NilVal:

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -99,6 +100,10 @@ func (l *loader) readable() bool {
 	tokens, _ := hclsyntax.LexConfig(l.src, l.path, hcl.InitialPos) // the parser says the same again
 	nested, operators := 0, 0
 	for _, t := range tokens {
+		if text := string(t.Bytes); (t.Type == hclsyntax.TokenQuotedLit || t.Type == hclsyntax.TokenStringLit) && utf8.ValidString(text) && changed(text) {
+			l.fail(t.Range, "this text has letters and their accents apart, and would be read with both in one", "write composed characters (Unicode NFC)")
+			return false
+		}
 		switch t.Type {
 		case hclsyntax.TokenOParen, hclsyntax.TokenOBrace, hclsyntax.TokenOBrack, hclsyntax.TokenOQuote, hclsyntax.TokenOHeredoc, hclsyntax.TokenTemplateInterp:
 			nested++
@@ -118,6 +123,10 @@ func (l *loader) readable() bool {
 	}
 	return true
 }
+
+// changed reports whether a text would be read as another one: HCL brings all
+// texts into Unicode's form NFC.
+func changed(text string) bool { return cty.StringVal(text).AsString() != text }
 
 func parsedBody(f *hcl.File) (*hclsyntax.Body, bool) {
 	if f == nil {

@@ -216,6 +216,11 @@ type request struct {
 
 // do sends all requests in one flight and waits for all answers.
 func (s *shell) do(ctx context.Context, in lane, reqs []request) ([]Result, error) {
+	for _, r := range reqs {
+		if strings.Contains(r.script, "\x00") { // a shell would leave it out
+			return nil, errors.New("a command holds a NUL, which no program can be given")
+		}
+	}
 	answers := make([]*answer, len(reqs))
 	var flight bytes.Buffer
 	deadline := time.Duration(0)

@@ -113,6 +113,34 @@ func TestAnswers(t *testing.T) {
 	})
 }
 
+// Arguments and input arrive byte for byte, whatever they are, and what no
+// program can be given is refused.
+func TestHostileArguments(t *testing.T) {
+	eachShell(t, func(t *testing.T, s *shell) {
+		args := []string{"", " ", "-n", "-rf", "--", "'", `"`, "''\\''", "a\nb\n", "\n", "a\tb\r", "$(id)", "`id`", "${HOME}", "$", "*", "?", "~", "!", "#", ";", "&", "|", "<", ">", "(", ")", "{a,b}", `\`, `\\n`, "%s%n", "EC_STDIN",
+			"ä€😀", "e\u0301", "\u202e\u009b", "\xff\xfe\x80", "\x01\x1b[2J\x7f", strings.Repeat("x", 64<<10), strings.Repeat("'", 8<<10)}
+		input := []byte(strings.Join(args, "\n") + "\x00\nEC_STDIN\n\xff")
+		got, err := s.do(t.Context(), laneQuery, []request{
+			Cmd{Argv: append([]string{"printf", `%s\0`}, args...)}.request(),
+			Sh(`for a; do printf '%s\0' "$a"; done`, args...).request(),
+			Cmd{Argv: []string{"cat"}, Stdin: input}.request(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []string{strings.Join(args, "\x00") + "\x00", strings.Join(args, "\x00") + "\x00", string(input)} {
+			if string(got[i].Stdout) != want {
+				t.Errorf("%d: %d bytes arrived of %d, status %d, %.200q", i, len(got[i].Stdout), len(want), got[i].Code, got[i].Stderr)
+			}
+		}
+		for _, c := range []Cmd{{Argv: []string{"printf", "a\x00b"}}, Sh("echo a\x00b")} {
+			if _, err := s.do(t.Context(), laneQuery, []request{c.request()}); err == nil || !strings.Contains(err.Error(), "NUL") {
+				t.Errorf("%q: %v", c.Argv, err)
+			}
+		}
+	})
+}
+
 // A time-out ends the command and what it started, and harms nobody else.
 func TestTimeout(t *testing.T) {
 	eachShell(t, func(t *testing.T, s *shell) {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/kevinburke/ssh_config"
 )
@@ -182,6 +183,23 @@ func expandHome(p string) string {
 		return p
 	}
 	return filepath.Join(home, p[1:])
+}
+
+// CheckJump says what is wrong with a list of jumps, such as Target's.
+func CheckJump(list string) error {
+	if list == "" || strings.EqualFold(list, "none") {
+		return nil
+	}
+	for text := range strings.SplitSeq(list, ",") {
+		username, name, _, err := parseJump(text)
+		if err != nil {
+			return err
+		}
+		if strings.HasPrefix(name, "-") || strings.HasPrefix(username, "-") || strings.ContainsFunc(username+name, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) || r == '/' }) {
+			return fmt.Errorf("jump %q names no host", text)
+		}
+	}
+	return nil
 }
 
 // parseJump reads one element of a ProxyJump list: [user@]host[:port], or

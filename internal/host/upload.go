@@ -21,8 +21,8 @@ const uploads = 16
 // Upload implements Host.
 func (m *machine) Upload(ctx context.Context, files []Upload) error {
 	for _, f := range files {
-		if !path.IsAbs(f.Path) {
-			return fmt.Errorf("upload %q: the path is not absolute", f.Path)
+		if !path.IsAbs(f.Path) || strings.Contains(f.Path, "\x00") {
+			return fmt.Errorf("upload %q: this is no absolute path", f.Path)
 		}
 	}
 	if !m.root && strings.Contains(m.shell.records, "i") {
