@@ -236,8 +236,10 @@ func holds(v reflect.Value, text string) bool {
 // sandbox is a host that answers as one that needs everything, and keeps what it
 // is asked and given.
 type sandbox struct {
-	t    *testing.T
-	file *File
+	t     *testing.T
+	file  *File
+	files map[string]string // beside those that any such host has
+	route string            // what it says of its way to another
 
 	mu    sync.Mutex
 	words []string // of argument lists, paths, contents of files
@@ -266,6 +268,9 @@ func (s *sandbox) Read(_ context.Context, paths ...string) ([]host.File, error) 
 }
 
 func (s *sandbox) content(p string) string {
+	if text := s.files[p]; text != "" {
+		return text
+	}
 	switch site := s.file.Sites[0]; c := site.WellKnown.Config.(type) {
 	case *steps.WellKnownFile:
 		if p == c.Path {
@@ -301,7 +306,7 @@ func (s *sandbox) Query(_ context.Context, cmds ...host.Cmd) ([]host.Result, err
 		case strings.HasPrefix(argv, "systemctl show"):
 			out[i].Stdout = []byte("LoadState=loaded\nActiveState=active\nUser=u\nExecStart={ argv[]=/p -m synapse.app.homeserver --config-path=/etc/matrix-synapse/homeserver.yaml ; }\n")
 		case strings.HasPrefix(argv, "ip -o route"):
-			out[i].Stdout = []byte("1 dev eth0 src 203.0.113.10\n")
+			out[i].Stdout = []byte(orDefault(s.route, "1 dev eth0 src 203.0.113.10\n"))
 		case strings.HasPrefix(argv, "ip -o addr"):
 			out[i].Stdout = []byte("2: eth0 inet 203.0.113.10/24\n")
 		}
