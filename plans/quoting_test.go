@@ -238,6 +238,7 @@ func holds(v reflect.Value, text string) bool {
 type sandbox struct {
 	t     *testing.T
 	file  *File
+	name  string
 	files map[string]string // beside those that any such host has
 	route string            // what it says of its way to another
 
@@ -246,7 +247,7 @@ type sandbox struct {
 	texts []string // sh
 }
 
-func (*sandbox) Name() string { return "x" }
+func (s *sandbox) Name() string { return orDefault(s.name, "x") }
 
 func (s *sandbox) Read(_ context.Context, paths ...string) ([]host.File, error) {
 	s.mu.Lock()

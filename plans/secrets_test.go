@@ -52,7 +52,7 @@ func TestHostsGetTheirOwnSecretsAlone(t *testing.T) {
 	}
 	observers := map[string]host.Observer{}
 	for _, name := range []string{"sfu", "auth", "web"} {
-		observers[name] = &sandbox{t: t, file: f}
+		observers[name] = &sandbox{t: t, file: f, name: name}
 	}
 	p, err := Make(t.Context(), f, f.Sites[0], observers, keys)
 	if err != nil {
@@ -123,11 +123,11 @@ func TestHostsTellEachOtherNoMore(t *testing.T) {
 		t.Fatalf("%+v", m)
 	}
 	for _, evil := range []string{"x\"\nwebhook:\n  urls: [http://evil]\n#", "k: v", "a b", "'", "\x1b[2J", "", "any"} {
-		liar := &sandbox{t: t, file: f, files: map[string]string{"/etc/ecdeploy/x.test/auth/key": evil, "/etc/ecdeploy/x.test/auth/secret": strings.Repeat("s", 40)}, route: "10.0.0.2 dev eth0 src " + evil + "\n"}
+		liar := &sandbox{t: t, file: f, name: "auth", files: map[string]string{"/etc/ecdeploy/x.test/auth/key": evil, "/etc/ecdeploy/x.test/auth/secret": strings.Repeat("s", 40)}, route: "10.0.0.2 dev eth0 src " + evil + "\n"}
 		if evil == "any" {
 			liar.files["/etc/ecdeploy/x.test/auth/key"] = "\n"
 		}
-		p, err := Make(t.Context(), f, f.Sites[0], map[string]host.Observer{"sfu": &sandbox{t: t, file: f}, "auth": liar, "web": &sandbox{t: t, file: f}}, steps.Keys{})
+		p, err := Make(t.Context(), f, f.Sites[0], map[string]host.Observer{"sfu": &sandbox{t: t, file: f, name: "sfu"}, "auth": liar, "web": &sandbox{t: t, file: f, name: "web"}}, steps.Keys{})
 		if err != nil {
 			t.Fatal(err)
 		}
