@@ -184,12 +184,13 @@ func fetch(ctx context.Context, client *http.Client, url string, header map[stri
 	return resp, body, nil
 }
 
-// tlsHint names what makes a certificate fail for every client.
+// tlsHint names what makes a certificate fail for every client. The names in a
+// certificate are whoever's words.
 func tlsHint(err error) error {
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return fmt.Errorf("%w (a private CA: name it with ca_file in verify {}, and in auth {} for the JWT service)", err)
+		return fmt.Errorf("%w (a private CA: name it with ca_file in verify {}, and in auth {} for the JWT service)", host.Theirs(err))
 	}
-	return err
+	return host.Theirs(err)
 }
 
 func judge(c steps.HTTPCheck, resp *http.Response, body []byte) error {

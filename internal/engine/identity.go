@@ -44,7 +44,7 @@ func discover(ctx context.Context, client *http.Client, name string) string {
 		var v struct {
 			Server string `json:"m.server"`
 		}
-		if json.Unmarshal(body, &v) == nil && v.Server != "" {
+		if json.Unmarshal(body, &v) == nil && v.Server != "" && !strings.ContainsFunc(v.Server, unnameable) {
 			if direct, ok := withPort(v.Server); ok {
 				return direct
 			}
@@ -58,6 +58,9 @@ func discover(ctx context.Context, client *http.Client, name string) string {
 	}
 	return net.JoinHostPort(strings.Trim(name, "[]"), federationPort)
 }
+
+// unnameable reports what no server name holds.
+func unnameable(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("/?#@\\", r) }
 
 // withPort is name as host:port, where it says all that is needed: it has a
 // port, or is an address.

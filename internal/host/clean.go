@@ -24,6 +24,9 @@ const saidLines = 12
 // theirs is an error with a machine's words in it.
 type theirs struct{ error }
 
+// Theirs is err, which has a machine's words in it, fit to be shown.
+func Theirs(err error) error { return theirs{err} }
+
 func (e theirs) Error() string { return Said(e.error.Error(), saidLines) }
 
 func (e theirs) Unwrap() error { return e.error }

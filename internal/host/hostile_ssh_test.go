@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -258,6 +259,52 @@ func TestHostileAnswersOfAHost(t *testing.T) {
 	wantFit(t, err)
 	_, err = h.DialContext(t.Context(), "tcp", "127.0.0.1:1")
 	wantFit(t, err)
+}
+
+// What an SFTP server answers is bounded like all else, and a wait for it ends.
+func TestHostileSFTP(t *testing.T) {
+	packet := func(b string) string { return string(binary.BigEndian.AppendUint32(nil, uint32(len(b)))) + b }
+	version := packet("\x02\x00\x00\x00\x03")
+	for name, says := range map[string]string{
+		"a length that lies":     "\xff\xff\xff\xff\x02",
+		"no version":             packet("\x01"),
+		"an answer to nothing":   version + packet("\x65\x00\x00\x00\x63\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"),
+		"a short answer":         version + packet("\x65"),
+		"an answer that lies":    version + "\x7f\xff\xff\xff\x65",
+		"words that steer":       version + packet("\x65\x00\x00\x00\x01\x00\x00\x00\x04"+packet(steers)+packet("en")),
+		"nothing, and then ends": version,
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := &rogue{}
+			r.exec = func(command string, ch ssh.Channel) uint32 {
+				if strings.Contains(command, "eval") {
+					io.WriteString(ch, ready(command, "0"))
+					r.keep(ch)
+					return 0
+				}
+				io.WriteString(ch, regexp.MustCompile(`echo ([0-9a-f]{32})`).FindStringSubmatch(command)[1]+"\n"+says)
+				if !strings.Contains(name, "ends") {
+					b := make([]byte, 1)
+					for err := error(nil); err == nil; {
+						_, err = ch.Read(b)
+					}
+				}
+				return 0
+			}
+			r.start(t)
+			h, err := r.dial(t, Options{}, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			used := allocated(func() { err = h.Upload(ctx, []Upload{{Path: "/x", Mode: 0o600, Data: []byte("x")}}) })
+			wantFit(t, err)
+			if used > 64<<20 {
+				t.Errorf("it took %d MiB", used>>20)
+			}
+		})
+	}
 }
 
 // A password goes to the host that it is for, once, and only where sudo asks
