@@ -78,7 +78,7 @@ func attributes(t *testing.T) []attribute {
 			}
 		}
 	}
-	walk("", reflect.TypeFor[fileBlock](), whole)
+	walk("", reflect.TypeFor[fileBlock](), inPlace)
 	return out
 }
 
@@ -100,9 +100,9 @@ func block(kind, label, inside string) string {
 	return fmt.Sprintf("%s%s {\n    %s\n  }", kind, label, inside)
 }
 
-// whole is a plan file in which a host or site block, or a part of the site, is as
+// inPlace is a plan file in which a host or site block, or a part of the site, is as
 // given.
-func whole(part string) string {
+func inPlace(part string) string {
 	kind, _, _ := strings.Cut(part, " ")
 	if kind == "host" {
 		return strings.Replace(rightFile, "host \"x\" {\n  address = \"203.0.113.10\"\n}", "host \"x\" {"+strings.TrimPrefix(part, "host {"), 1)
@@ -324,7 +324,7 @@ func (s *sandbox) run(v string) {
 	if site.Keys != nil && site.Keys.Key != "" {
 		keys = steps.Keys{Key: host.NewSecret(site.Keys.Key), Secret: host.NewSecret(site.Keys.Secret)}
 	}
-	p, err := Make(s.t.Context(), s.file, site, map[string]host.Observer{"x": s}, keys)
+	p, err := Make(s.t.Context(), s.file, site, map[string]host.Observer{"x": s}, func(steps.Shared) (steps.Keys, error) { return keys, nil })
 	if err != nil {
 		s.t.Fatalf("%.60q: %v", v, err)
 	}

@@ -54,7 +54,7 @@ func TestHostsGetTheirOwnSecretsAlone(t *testing.T) {
 	for _, name := range []string{"sfu", "auth", "web"} {
 		observers[name] = &sandbox{t: t, file: f, name: name}
 	}
-	p, err := Make(t.Context(), f, f.Sites[0], observers, keys)
+	p, err := Make(t.Context(), f, f.Sites[0], observers, func(steps.Shared) (steps.Keys, error) { return keys, nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestHostsTellEachOtherNoMore(t *testing.T) {
 		if evil == "any" {
 			liar.files["/etc/ecdeploy/x.test/auth/key"] = "\n"
 		}
-		p, err := Make(t.Context(), f, f.Sites[0], map[string]host.Observer{"sfu": &sandbox{t: t, file: f, name: "sfu"}, "auth": liar, "web": &sandbox{t: t, file: f, name: "web"}}, steps.Keys{})
+		p, err := Make(t.Context(), f, f.Sites[0], map[string]host.Observer{"sfu": &sandbox{t: t, file: f, name: "sfu"}, "auth": liar, "web": &sandbox{t: t, file: f, name: "web"}}, func(s steps.Shared) (steps.Keys, error) { return s.Keys, nil })
 		if err != nil {
 			t.Fatal(err)
 		}
