@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 // the host package lets through: one file for each path, one result for each
 // command. Its answers are the parts of one text, in turn.
 type hostileObserver struct {
+	mu    sync.Mutex // a probe asks several things at once
 	parts [][]byte
 	n     int
 }
@@ -33,6 +35,8 @@ func (o *hostileObserver) next() []byte {
 }
 
 func (o *hostileObserver) Read(_ context.Context, paths ...string) ([]host.File, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	var out []host.File
 	for i, p := range paths {
 		data := o.next()
@@ -57,6 +61,8 @@ func (o *hostileObserver) Read(_ context.Context, paths ...string) ([]host.File,
 }
 
 func (o *hostileObserver) Query(_ context.Context, cmds ...host.Cmd) ([]host.Result, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	var out []host.Result
 	for range cmds {
 		r := host.Result{Stdout: o.next(), Stderr: o.next()}
