@@ -142,7 +142,7 @@ func TestFaults(t *testing.T) {
 	// A point that comes only now and then (a feed, what an older run left to
 	// remove) may be missed; that was no case.
 	cases = slices.DeleteFunc(cases, func(c faultCase) bool { return done[c.ID].Verdict == "missed" })
-	if os.Getenv("ECDEPLOY_FAULT_ONLY") == "" && len(cases) < wanted*9/10 {
+	if os.Getenv("ECDEPLOY_FAULT_ONLY") == "" && len(cases) < wanted*5/6 {
 		t.Errorf("of %d cases only %d reached their points", wanted, len(cases))
 	}
 	if out := os.Getenv("ECDEPLOY_FAULT_REPORT"); out != "" && !t.Failed() {
