@@ -54,7 +54,7 @@ site "doctor.test" {
 		"coturn on doctor relays on 50000-50150/udp, which overlaps with 50100-50200", "set min-port and max-port in /etc/turnserver.conf",
 		"port 8080/tcp on doctor is taken by busybox",
 		"the clocks of doctor and of this machine differ by 1h0m", "timedatectl set-ntp true",
-		"sudo on doctor records its input (log_input)",
+		"doctor: sudo records what is sent to it (log_input)",
 		"no certificate for matrix-rtc-sfu.nowhere.test on doctor", "certbot certonly --nginx -d matrix-rtc-sfu.nowhere.test",
 		"matrix-rtc-sfu.nowhere.test does not resolve on doctor",
 		"Synapse on doctor belongs to matrix-docker-ansible-deploy (/matrix/synapse), a Kubernetes cluster as for ess-helm (/var/lib/rancher/k3s)", `synapse "external"`,

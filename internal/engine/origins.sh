@@ -35,7 +35,7 @@ ec_layers() (
 		fi
 		to=$o/$(printf %06d "$n").$id.${j##*/}.${k##*/}
 		[ ! -d "$to" ] || continue
-		rm -rf -- "$o/.new" && mkdir "$o/.new" && cp -- "$f" "$o/.new/about" && cp -a -- "$k.old" "$o/.new/before" &&
+		rm -rf -- "$o/.new" && mkdir "$o/.new" && cp -- "$f" "$o/.new/about" && cp -- "$k.old" "$o/.new/before" &&
 			cp -- "$k.new" "$o/.new/after" && ec_sync "$o/.new"/* "$o/.new" && mv -- "$o/.new" "$to" && ec_sync "$o" || exit 1
 	done
 )
