@@ -19,7 +19,7 @@ import (
 func TakeBack(before, after, current []byte) (edits []Edit, kept []string) {
 	theirs := Between(after, current)
 	shift, next := 0, 0
-	for _, o := range Between(after, before) {
+	for _, o := range apart(Between(after, before), after) {
 		for next < len(theirs) && theirs[next].Off+theirs[next].Len <= o.Off && !sameSpot(o, theirs[next]) {
 			shift += len(theirs[next].Text) - theirs[next].Len
 			next++
@@ -43,6 +43,29 @@ func TakeBack(before, after, current []byte) (edits []Edit, kept []string) {
 		edits = append(edits, Edit{Off: o.Off + shift, Len: o.Len, Text: o.Text})
 	}
 	return inOrder(edits), kept
+}
+
+// apart cuts what was put there, where it is whole lines, in front of each line that
+// is not indented: such are entries of their own, of which somebody may have changed
+// one.
+func apart(edits []Edit, after []byte) []Edit {
+	var out []Edit
+	for _, e := range edits {
+		put := string(after[e.Off : e.Off+e.Len])
+		if e.Text != "" || !strings.HasSuffix(put, "\n") || e.Off > 0 && after[e.Off-1] != '\n' {
+			out = append(out, e)
+			continue
+		}
+		from := 0
+		for i := 1; i < len(put); i++ {
+			if put[i-1] == '\n' && !strings.ContainsRune(" \t\r\n-}])", rune(put[i])) {
+				out = append(out, Edit{Off: e.Off + from, Len: i - from})
+				from = i
+			}
+		}
+		out = append(out, Edit{Off: e.Off + from, Len: len(put) - from})
+	}
+	return out
 }
 
 // only is where text stands in current, if it stands just once there and in after:

@@ -36,6 +36,7 @@ func TestTakeBack(t *testing.T) {
 		"everything else is another": {"a\nb\n", "a\nours: 12345\nb\n", "x\n  ours: 12345\ny\nours: 12345\nz\n", "x\n  ours: 12345\ny\nz\n", nil},
 		"ours is where it was not":   {"a\nb\n", "a\nours: 12345\nb\n", "x\ny\nours: 12345\nz\n", "x\ny\nz\n", nil},
 		"two edits around ours":      {json, strings.Replace(oursJSON, "[1]", "[12345]", 1), `{"m.homeserver": {"base_url": "https://b"}, "rtc": [12345], "c": 2}`, `{"m.homeserver": {"base_url": "https://b"}, "c": 2}`, nil},
+		"one entry of several":       {"a: 1\n", "a: 1\nx: 24h\nrc:\n  y: 2\nm:\n  - t: 1\n", "a: 1\nx: 7d\nrc:\n  y: 2\nm:\n  - t: 1\n", "a: 1\nx: 7d\n", []string{"x: 24h\n"}},
 		"somebody emptied the file":  {"a\nb\n", "a\nours\nb\n", "", "", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
