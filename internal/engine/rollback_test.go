@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/emdecloud/ecdeploy/steps"
 )
@@ -30,6 +31,7 @@ func newOnDisk(t *testing.T, shell []string) *onDisk {
 	if err := os.MkdirAll(d.run+"/changes", 0o700); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(d.quiet) // before the folder goes
 	put(t, d.run+"/rollback.sh", rollbackScript)
 	put(t, d.run+"/commit.sh", commitScript)
 	put(t, d.run+"/watch.sh", watchScript)
@@ -42,6 +44,23 @@ func newOnDisk(t *testing.T, shell []string) *onDisk {
 	put(t, d.run+"/armed", "")
 	put(t, d.run+"/ballast", "x")
 	return d
+}
+
+// quiet waits until no watch.sh of this folder is at work any more: it looks once a
+// second whether its run is over.
+func (d *onDisk) quiet() {
+	for range 100 {
+		busy := false
+		lines, _ := filepath.Glob("/proc/[0-9]*/cmdline") // the pattern is well-formed
+		for _, l := range lines {
+			b, _ := os.ReadFile(l) // a process that has ended is quiet
+			busy = busy || strings.Contains(string(b), d.dir)
+		}
+		if !busy {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
 }
 
 // change adds a change that has been made: save and do ran, undo is to come.
