@@ -24,7 +24,8 @@ import (
 // imageFile is a tar file with an image. Where it holds no more than an OCI image
 // layout, as `skopeo copy` and `docker buildx build` write it
 // (opencontainers/image-spec image-layout.md), an engine with the classic store
-// does not load it, so it is given what `docker save` would have written.
+// does not load it, so it is given the form that `docker save` writes; layers stay
+// compressed as they are (zstd was not tried).
 type imageFile struct {
 	f  *os.File
 	at map[string]io.SectionReader // what the tar file holds, by path

@@ -123,14 +123,19 @@ func auditHash(before, body string) string {
 }
 
 // auditSince reads what ec_audit_since printed, among other lines: the last line of
-// the log, and whether it was reached from seen. cut says that the log has no longer
-// that line, or that what follows it does not hold.
+// the log, reached from seen; zero where there is none, or where nobody got to look. cut
+// says that the log has no longer that line, or that what follows it does not hold.
 func auditSince(out []byte, seen AuditHead) (head AuditHead, cut bool) {
 	var text strings.Builder
+	looked := false
 	for line := range strings.Lines(string(out)) {
 		if l, ok := strings.CutPrefix(line, "audit "); ok {
+			looked = true
 			text.WriteString(l)
 		}
+	}
+	if !looked {
+		return AuditHead{}, false
 	}
 	a := checkAudit(text.String(), seen, AuditHead{}, false)
 	switch {

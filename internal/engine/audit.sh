@@ -29,10 +29,12 @@ ec_audit_last() {
 	echo "$((${last%% *} + 0)) ${last##* =}"
 }
 
-# ec_audit_since HASH: the log from the line with that HASH on, the last line alone
-# for HASH "", and nothing where no line has it. Each line begins with "audit ". What
-# is being written just now is waited for.
+# ec_audit_since HASH: a line "audit ", which says that the log was looked at, and then
+# the log from the line with that HASH on, the last line alone for HASH "", and nothing
+# where no line has it. Each begins with "audit ". What is being written just now is
+# waited for.
 ec_audit_since() (
+	echo 'audit '
 	if [ -e "$D/audit.flock" ]; then
 		exec 6<"$D/audit.flock"
 		flock -s -w 20 6 6<&6

@@ -64,6 +64,10 @@ func TestAudit(t *testing.T) {
 			if got, cut := since(AuditHead{5, strings.Repeat("0", 64)}); !got.IsZero() || !cut {
 				t.Errorf("%v, %v", got, cut)
 			}
+			// Whoever did not get so far as to look says nothing of the log.
+			if got, cut := auditSince([]byte("freed\n"), head); !got.IsZero() || cut {
+				t.Errorf("nobody looked: %v, %v", got, cut)
+			}
 			// Who writes the log anew and brings in the hash that the laptop knows.
 			put(t, log, "x ="+entries[2].Hash+"\n"+strings.Replace(torn, "after zeros", "nothing at all", 1))
 			if got, cut := since(entries[2].AuditHead); !got.IsZero() || !cut {

@@ -177,6 +177,7 @@ func Recall(ctx context.Context, h host.Observer, site string, seen AuditHead) (
 	}
 	var out Memory
 	out.Audit, out.Cut = auditSince(res[0].Stdout, seen)
+	out.Cut = out.Cut || out.Audit.IsZero() && !seen.IsZero() // a host that keeps silent
 	p := Past{Host: h.Name()}
 	for line := range strings.Lines(withoutAudit(res[0].Stdout)) {
 		k, v, _ := strings.Cut(strings.TrimSpace(line), " ")

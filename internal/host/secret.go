@@ -22,9 +22,6 @@ func (s Secret) Reveal() string { return s.value }
 // IsZero reports whether there is no value.
 func (s Secret) IsZero() bool { return s.value == "" }
 
-// Equal compares two secrets.
-func (s Secret) Equal(t Secret) bool { return s.value == t.value }
-
 // String implements fmt.Stringer.
 func (Secret) String() string { return mask }
 
