@@ -23,7 +23,7 @@ func TestE2EAlone(t *testing.T) {
 	lab.Require(t)
 	h := lab.Up(t, lab.Light, "alone")[0]
 	c := newCLI(t)
-	plan := planFile(t, readAll(t, lightPlan(t, h, `user = "root"`)), `verify { level = "none" }`, "verify { level = \"none\" }\n  revert_after = \""+revertAfter.String()+"\"")
+	plan := planFile(t, lightText(t, h, `user = "root"`), `verify { level = "none" }`, "verify { level = \"none\" }\n  revert_after = \""+revertAfter.String()+"\"")
 	// The image is kept on a rollback; ufw writes its files anew with the first rule.
 	c.run(t, exitOK, "apply", "--yes", plan)
 	c.run(t, exitOK, "destroy", "--yes", plan)

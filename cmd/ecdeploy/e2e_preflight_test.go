@@ -129,36 +129,6 @@ func TestE2ESudoers(t *testing.T) {
 	}
 }
 
-// lightPlan is a plan file for a host without Synapse; how is its login.
-func lightPlan(t *testing.T, h *lab.Host, how string) string {
-	t.Helper()
-	return planFile(t, fmt.Sprintf(`host %[1]q {
-  address  = %[2]q
-  identity = %[3]q
-  %[4]s
-}
-site "%[1]s.test" {
-  sfu {
-    host    = host.%[1]s
-    url     = "https://matrix-rtc-sfu.%[1]s.test"
-    image   = %[5]q
-    archive = %[6]q
-    node_ip = %[2]q
-  }
-  auth {
-    host    = host.%[1]s
-    url     = "https://matrix-rtc-jwt.%[1]s.test"
-    image   = %[7]q
-    archive = %[8]q
-  }
-  synapse "external" { url = "https://matrix.%[1]s.test" }
-  proxy "external" {}
-  well_known "external" {}
-  verify { level = "none" }
-}
-`, h.Name, h.IP, lab.Env(t, "KEY"), how, lab.Env(t, "LIVEKIT_IMAGE"), lab.Env(t, "LIVEKIT_ARCHIVE"), lab.Env(t, "JWT_IMAGE"), lab.Env(t, "JWT_ARCHIVE")))
-}
-
 // A second Ctrl-C ends ecdeploy at once: it says what it leaves and how that is
 // led back, and it is.
 func TestE2ESecondInterrupt(t *testing.T) {

@@ -179,33 +179,8 @@ func (c *cli) rotateGiven(t *testing.T, h *lab.Host, s sfu, before credentials) 
 // rotatePlan is a site of two containers, whose LiveKit this test can reach.
 func rotatePlan(t *testing.T, h *lab.Host, keys string) string {
 	t.Helper()
-	return fmt.Sprintf(`host %[1]q {
-  address  = %[2]q
-  user     = "root"
-  identity = %[3]q
-}
-site "rotate.test" {
-  sfu {
-    host    = host.rotate
-    url     = "https://matrix-rtc-sfu.rotate.test"
-    image   = %[4]q
-    archive = %[5]q
-    node_ip = %[2]q
-    bind    = %[2]q
-  }
-  auth {
-    host    = host.rotate
-    url     = "https://matrix-rtc-jwt.rotate.test"
-    image   = %[6]q
-    archive = %[7]q
-  }
-  synapse "external" { url = "https://matrix.rotate.test" }
-  proxy "external" {}
-  well_known "external" {}
-  verify { level = "none" }
-  %[8]s
-}
-`, h.Name, h.IP, lab.Env(t, "KEY"), lab.Env(t, "LIVEKIT_IMAGE"), lab.Env(t, "LIVEKIT_ARCHIVE"), lab.Env(t, "JWT_IMAGE"), lab.Env(t, "JWT_ARCHIVE"), keys)
+	node := "    node_ip = \"" + h.IP + "\"\n"
+	return strings.NewReplacer(node, node+"    bind    = \""+h.IP+"\"\n", "  verify {", "  "+keys+"\n  verify {").Replace(lightText(t, h, `user = "root"`))
 }
 
 // credentials are a LIVEKIT_KEY and a LIVEKIT_SECRET.

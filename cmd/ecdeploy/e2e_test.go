@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -67,6 +68,43 @@ func planFile(t *testing.T, text string, replace ...string) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// lightText is a plan file for a host without Synapse: two containers, and all else
+// somebody else's. how is its login.
+func lightText(t *testing.T, h *lab.Host, how string) string {
+	t.Helper()
+	return fmt.Sprintf(`host %[1]q {
+  address  = %[2]q
+  identity = %[3]q
+  %[4]s
+}
+site "%[1]s.test" {
+  sfu {
+    host    = host.%[1]s
+    url     = "https://matrix-rtc-sfu.%[1]s.test"
+    image   = %[5]q
+    archive = %[6]q
+    node_ip = %[2]q
+  }
+  auth {
+    host    = host.%[1]s
+    url     = "https://matrix-rtc-jwt.%[1]s.test"
+    image   = %[7]q
+    archive = %[8]q
+  }
+  synapse "external" { url = "https://matrix.%[1]s.test" }
+  proxy "external" {}
+  well_known "external" {}
+  verify { level = "none" }
+}
+`, h.Name, h.IP, lab.Env(t, "KEY"), how, lab.Env(t, "LIVEKIT_IMAGE"), lab.Env(t, "LIVEKIT_ARCHIVE"), lab.Env(t, "JWT_IMAGE"), lab.Env(t, "JWT_ARCHIVE"))
+}
+
+// lightPlan is lightText in a file.
+func lightPlan(t *testing.T, h *lab.Host, how string) string {
+	t.Helper()
+	return planFile(t, lightText(t, h, how))
 }
 
 // same fails the test where two snapshots of a host differ.

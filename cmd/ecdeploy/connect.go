@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/term"
+
+	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/plans"
+)
+
+// connect dials all hosts of the chosen sites at once and reports every
+// failure, not only the first.
+func (a *app) connect(ctx context.Context, f *plans.File) (*session, error) {
+	opts := host.Options{SSHConfig: a.sshConfig, KnownHosts: a.knownHosts, AcceptNew: a.acceptNew}
+	if term.IsTerminal(int(os.Stdin.Fd())) {
+		opts.Ask = askSecret
+	}
+	if a.verbose > 0 {
+		opts.Trace = func(format string, args ...any) { fmt.Fprintf(a.err, "trace: "+format+"\n", args...) }
+	}
+	d, err := host.NewDialer(opts)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{file: f, dialer: d, hosts: map[string]host.Host{}, heads: newHeads(f), err: a.err, destroys: a.destroys}
+	wanted := map[string]bool{}
+	for _, site := range f.Sites {
+		for _, name := range site.HostNames() {
+			wanted[name] = true
+		}
+	}
+	var mu sync.Mutex
+	var errs []error
+	var g errgroup.Group
+	ask := askOnce()
+	for _, h := range f.Hosts {
+		if !wanted[h.Name] {
+			continue
+		}
+		g.Go(func() error {
+			c, err := d.Dial(ctx, target(h, ask))
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", h.Name, err))
+				return nil
+			}
+			s.hosts[h.Name] = wrapHost(c)
+			return nil
+		})
+	}
+	_ = g.Wait() // the errors are in errs
+	if len(errs) > 0 {
+		s.Close()
+		return nil, errors.Join(errs...)
+	}
+	for _, n := range d.Notes() {
+		fmt.Fprintln(a.err, "note: "+n)
+	}
+	return s, nil
+}
+
+// onHosts loads a plan file, connects to the hosts of the chosen sites, and does
+// something with them.
+func (a *app) onHosts(ctx context.Context, path string, do func(*session) error) error {
+	f, err := a.load(path, false)
+	if err != nil {
+		return err
+	}
+	s, err := a.connect(ctx, f)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return do(s)
+}
+
+func target(h plans.Host, ask func(context.Context) (host.Secret, error)) host.Target {
+	t := host.Target{Name: h.Name, Address: h.Address, User: h.User, Port: h.Port, Identity: h.Identity, Jump: h.Jump, Become: h.Become, ConnectTimeout: h.ConnectTimeout}
+	p := h.SudoPassword
+	switch {
+	case p.Ask:
+		t.SudoPassword = ask
+	case p.Env != "":
+		t.SudoPassword = func(context.Context) (host.Secret, error) {
+			v, ok := os.LookupEnv(p.Env)
+			if !ok {
+				return host.Secret{}, fmt.Errorf("sudo_password: the environment has no %s", p.Env)
+			}
+			return host.NewSecret(v), nil
+		}
+	case p.File != "":
+		t.SudoPassword = func(context.Context) (host.Secret, error) {
+			b, err := os.ReadFile(p.File)
+			if err != nil {
+				return host.Secret{}, fmt.Errorf("sudo_password: %w", err)
+			}
+			return host.NewSecret(strings.TrimRight(string(b), "\r\n")), nil
+		}
+	case len(p.Command) > 0:
+		t.SudoPassword = func(ctx context.Context) (host.Secret, error) { return plans.Command(ctx, p.Command) }
+	}
+	return t
+}
+
+// askOnce asks for sudo's password once for all hosts.
+func askOnce() func(context.Context) (host.Secret, error) {
+	var once sync.Once
+	var answer host.Secret
+	var err error
+	return func(ctx context.Context) (host.Secret, error) {
+		once.Do(func() {
+			if !term.IsTerminal(int(os.Stdin.Fd())) {
+				err = errors.New("sudo_password { ask = true } needs a terminal\nhint: use file, env or command in sudo_password {}")
+				return
+			}
+			answer, err = askSecret(ctx, "sudo password: ")
+		})
+		return answer, err
+	}
+}
+
+// askSecret reads a line with echo off. An interrupt gives up waiting for it.
+func askSecret(ctx context.Context, prompt string) (host.Secret, error) {
+	fd := int(os.Stdin.Fd())
+	before, err := term.GetState(fd)
+	if err != nil {
+		return host.Secret{}, fmt.Errorf("read answer: %w", err)
+	}
+	fmt.Fprint(os.Stderr, prompt)
+	defer fmt.Fprintln(os.Stderr)
+	type answer struct {
+		text []byte
+		err  error
+	}
+	got := make(chan answer, 1)
+	go func() {
+		b, err := term.ReadPassword(fd)
+		got <- answer{b, err}
+	}()
+	select {
+	case <-ctx.Done():
+		_ = term.Restore(fd, before) // the program ends soon
+		return host.Secret{}, context.Cause(ctx)
+	case a := <-got:
+		if a.err != nil {
+			return host.Secret{}, fmt.Errorf("read answer: %w", a.err)
+		}
+		return host.NewSecret(string(a.text)), nil
+	}
+}
