@@ -254,11 +254,10 @@ ec_release() { ec_boot_hook_off "$R" && ec_unlock; }
 # files of others.
 ec_forget() {
 	[ ! -e "$1/committed" ] && [ ! -e "$1/conflict" ] || ec_origins "$1" || return 1
-	if [ -e "$1/committed" ]; then
-		if command -v docker >/dev/null; then
-			names=$(docker ps -a --format '{{.Names}}' 2>/dev/null) || return 1
-			printf '%s\n' "$names" | grep -F -- ".ecdeploy-$(cat "$1/run")" | while IFS= read -r c; do docker rm -f -- "$c" >/dev/null; done
-		fi
+	# A container went aside where one was there before.
+	if [ -e "$1/committed" ] && cat "$1"/changes/*/container.id >/dev/null 2>&1 && command -v docker >/dev/null; then
+		names=$(docker ps -a --format '{{.Names}}' 2>/dev/null) || return 1
+		printf '%s\n' "$names" | grep -F -- ".ecdeploy-$(cat "$1/run")" | while IFS= read -r c; do docker rm -f -- "$c" >/dev/null; done
 	fi
 	rm -rf -- "$1"
 }
