@@ -19,6 +19,9 @@ func class(scenario, key string) string {
 	if scenario == "two hosts" && !strings.HasSuffix(key, "/commit") {
 		return "" // the other scenarios have those
 	}
+	if scenario == "second update" && !strings.HasPrefix(key, "commit/") {
+		return "" // likewise
+	}
 	if ctx == "laptop" {
 		when, what, _ := strings.Cut(rest, "/")
 		switch {
@@ -309,7 +312,7 @@ func (l *lane) inDoubt(r *faultResult, lost func(string, ...any)) {
 
 // back brings the hosts to where the scenario begins, by the tool itself.
 func (l *lane) back(r *faultResult, lost func(string, ...any)) {
-	if r.Verdict == "lost" || r.Verdict == "conflict" || r.Verdict == "restored" {
+	if r.Verdict == "lost" || r.Verdict == "conflict" || r.Verdict == "restored" || r.Scenario == "second update" {
 		l.state = "again"
 		return
 	}
