@@ -5,5 +5,6 @@
 // engine executes it. Steps never change a host and never talk to a person.
 //
 // To add a proxy, a firewall or another variant, write one file with a config
-// struct, a probe and a pure diff, and list it in registry.go.
+// struct, a probe and a pure diff, and list it in registry.go; remove.go says how
+// it is taken away again.
 package steps
