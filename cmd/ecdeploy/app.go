@@ -134,7 +134,7 @@ func (s *session) histories(ctx context.Context) ([]engine.Past, error) {
 	g, ctx := errgroup.WithContext(ctx)
 	for i, name := range names {
 		g.Go(func() (err error) {
-			if found[i], err = engine.Recall(ctx, s.hosts[name], "", s.heads.get(name).AuditHead); err != nil {
+			if found[i], err = engine.Recall(ctx, s.hosts[name], s.heads.get(name).AuditHead); err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
 			return nil

@@ -153,24 +153,17 @@ func InDoubt(all []Past) []Past {
 	return out
 }
 
-// History lists the runs that a host remembers, oldest first: those of a site,
-// or of all sites for site "".
-func History(ctx context.Context, h host.Observer, site string) ([]Past, error) {
-	m, err := Recall(ctx, h, site, AuditHead{})
-	return m.Runs, err
-}
-
 // Memory is what a host remembers.
 type Memory struct {
-	Runs  []Past
+	Runs  []Past    // of all sites, oldest first
 	Audit AuditHead // of its audit log
 	// Cut says that the log has no longer the line that the laptop saw last.
 	Cut bool
 }
 
-// Recall is History, and looks in the same question whether the host's audit log
-// still has the line that the laptop saw last.
-func Recall(ctx context.Context, h host.Observer, site string, seen AuditHead) (Memory, error) {
+// Recall asks a host for the runs that it remembers, and whether its audit log still
+// goes on from the line that the laptop saw last.
+func Recall(ctx context.Context, h host.Observer, seen AuditHead) (Memory, error) {
 	res, err := h.Query(ctx, host.Sh("D="+Root+"\n"+hostLib+"\n"+askAudit(seen)+"\nec_history"))
 	if err != nil {
 		return Memory{}, err
@@ -185,9 +178,7 @@ func Recall(ctx context.Context, h host.Observer, site string, seen AuditHead) (
 		case k != "end":
 			p.learn(k, host.Clean(v))
 		default:
-			if site == "" || p.Site == site {
-				out.Runs = append(out.Runs, p)
-			}
+			out.Runs = append(out.Runs, p)
 			p = Past{Host: h.Name()}
 		}
 	}
