@@ -83,7 +83,7 @@ func TestFaults(t *testing.T) {
 	}
 	points := maps.Clone(all[0].points)
 	maps.Copy(points, all[1].points)
-	cases := draw(points, wanted, uint64(seed))
+	cases := drawn(t, file+".cases", func() []faultCase { return draw(points, wanted, uint64(seed)) })
 	if only := os.Getenv("ECDEPLOY_FAULT_ONLY"); only != "" {
 		pattern, err := regexp.Compile(only)
 		if err != nil {
@@ -148,6 +148,25 @@ func TestFaults(t *testing.T) {
 	if out := os.Getenv("ECDEPLOY_FAULT_REPORT"); out != "" && !t.Failed() {
 		writeReport(t, out, cases, done)
 	}
+}
+
+// drawn are the cases of the run that began this results file, else new ones: how
+// often a host is fed, and so what there is to draw from, differs from run to run.
+func drawn(t *testing.T, file string, draw func() []faultCase) []faultCase {
+	t.Helper()
+	var cases []faultCase
+	b, err := os.ReadFile(file)
+	if err == nil && json.Unmarshal(b, &cases) == nil {
+		return cases
+	}
+	cases = draw()
+	if b, err = json.Marshal(cases); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return cases
 }
 
 // draw makes pairs: every class of point with every fault at least once, the
