@@ -40,11 +40,11 @@ const (
 	Auth       Part = "auth"       // the JWT service, and who it asks
 	Signalling Part = "signalling" // LiveKit through the proxy
 	Media      Part = "media"
-	User       Part = "user" // as a Matrix user
+	AsUser     Part = "user" // as a Matrix user
 )
 
 // Parts lists all parts in the order of a call.
-func Parts() []Part { return []Part{Hosts, Names, Homeserver, Auth, Signalling, Media, User} }
+func Parts() []Part { return []Part{Hosts, Names, Homeserver, Auth, Signalling, Media, AsUser} }
 
 // Link is one thing that a call needs, and how it was seen.
 type Link struct {
