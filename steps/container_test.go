@@ -33,14 +33,14 @@ func TestLiveKitConfigByShape(t *testing.T) {
 			"webhook":        map[string]any{"urls": []any{"https://matrix-rtc-jwt.example.org/sfu_webhook"}, "api_key": testKeys().Key.Reveal()}}},
 		{"both addresses", func(s *Site, f *sfuFacts) {
 			s.SFU.NodeIP = "198.51.100.7,2001:db8::7"
-			f.addrs = append(f.addrs, hostAddr{"eth1", "2001:db8::7"})
+			f.addrs = append(f.addrs, HostAddr{"eth1", "2001:db8::7"})
 		}, map[string]any{
 			"rtc": map[string]any{"tcp_port": 7881, "port_range_start": 50100, "port_range_end": 50200, "use_external_ip": false, "node_ip": "198.51.100.7,2001:db8::7", "interfaces": map[string]any{"includes": []any{"eth0", "eth1"}}}}},
 		{"all addresses", func(s *Site, _ *sfuFacts) { s.SFU.Bind = "0.0.0.0" }, map[string]any{"bind_addresses": nil}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			site := testSite()
-			f := sfuFacts{name: "h", arch: "amd64", image: imageFacts{Found: true}, addrs: []hostAddr{{"eth0", "198.51.100.7"}, {"docker0", "172.17.0.1"}}, route: hostAddr{"eth0", "198.51.100.7"}}
+			f := sfuFacts{name: "h", arch: "amd64", image: imageFacts{Found: true}, addrs: []HostAddr{{"eth0", "198.51.100.7"}, {"docker0", "172.17.0.1"}}, route: HostAddr{"eth0", "198.51.100.7"}}
 			c.spoil(&site, &f)
 			d, err := decideSFU(site, f, Shared{Keys: testKeys()})
 			if err != nil || len(d.Changes) != 1 {
@@ -65,7 +65,7 @@ func TestLiveKitConfigByShape(t *testing.T) {
 
 func TestContainerSpecs(t *testing.T) {
 	site := testSite()
-	d, err := decideSFU(site, sfuFacts{name: "h", route: hostAddr{"eth0", "198.51.100.7"}, image: imageFacts{Found: true}}, Shared{Keys: testKeys()})
+	d, err := decideSFU(site, sfuFacts{name: "h", route: HostAddr{"eth0", "198.51.100.7"}, image: imageFacts{Found: true}}, Shared{Keys: testKeys()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,8 +20,8 @@ type sfuFacts struct {
 	files     map[string]host.File
 	image     imageFacts
 	container containerFacts
-	addrs     []hostAddr
-	route     hostAddr // of the default route
+	addrs     []HostAddr
+	route     HostAddr // of the default route
 	arch      string
 }
 
@@ -167,7 +167,7 @@ func (f sfuFacts) holders(ip string) []string {
 // config-sample.yaml, v1.13).
 func liveKitConfig(site Site, nodeIP string, devices []string) Text {
 	c := site.SFU
-	first, last := c.Ports.udpRange()
+	first, last := c.Ports.UDPRange()
 	var b strings.Builder
 	fmt.Fprintf(&b, "# LiveKit for %s. Written by ecdeploy: change the plan file, not this file.\n", site.Name)
 	fmt.Fprintf(&b, "port: %d\n", c.Ports.Signalling)

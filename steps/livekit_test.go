@@ -10,8 +10,8 @@ import (
 // one that holds it, else the default route's.
 func TestMediaInterfaces(t *testing.T) {
 	f := sfuFacts{
-		addrs: []hostAddr{{"eth0", "10.0.0.5"}, {"eth1", "2001:db8::7"}, {"docker0", "172.17.0.1"}},
-		route: hostAddr{"eth0", "10.0.0.5"},
+		addrs: []HostAddr{{"eth0", "10.0.0.5"}, {"eth1", "2001:db8::7"}, {"docker0", "172.17.0.1"}},
+		route: HostAddr{"eth0", "10.0.0.5"},
 	}
 	for _, c := range []struct {
 		name string

@@ -1,14 +1,15 @@
 package steps
 
 import (
+	"context"
 	"net/netip"
 	"strings"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
 )
 
-// hostAddr is an address of a host and the interface that holds it.
-type hostAddr struct {
+// HostAddr is an address of a host and the interface that holds it.
+type HostAddr struct {
 	Dev string
 	IP  string
 }
@@ -22,8 +23,8 @@ var (
 )
 
 // parseAddrs reads "2: eth0    inet 10.0.0.2/24 brd ...".
-func parseAddrs(r host.Result) []hostAddr {
-	var out []hostAddr
+func parseAddrs(r host.Result) []HostAddr {
+	var out []HostAddr
 	for line := range strings.Lines(string(r.Stdout)) {
 		f := strings.Fields(line)
 		if len(f) < 4 || f[2] != "inet" && f[2] != "inet6" {
@@ -34,17 +35,17 @@ func parseAddrs(r host.Result) []hostAddr {
 			continue
 		}
 		dev, _, _ := strings.Cut(f[1], "@")
-		out = append(out, hostAddr{dev, p.Addr().String()})
+		out = append(out, HostAddr{dev, p.Addr().String()})
 	}
 	return out
 }
 
 // parseRoute reads "192.0.2.1 via 10.0.0.1 dev eth0 src 10.0.0.2 uid 0".
-func parseRoute(r host.Result) hostAddr {
+func parseRoute(r host.Result) HostAddr {
 	if !r.OK() {
-		return hostAddr{}
+		return HostAddr{}
 	}
-	var a hostAddr
+	var a HostAddr
 	f := strings.Fields(string(r.Stdout))
 	for i := 0; i+1 < len(f); i++ {
 		switch f[i] {
@@ -72,4 +73,13 @@ func parseArch(r host.Result) string {
 	default:
 		return m
 	}
+}
+
+// Addresses are all addresses of a host that are up, loopback among them.
+func Addresses(ctx context.Context, o host.Observer) ([]HostAddr, error) {
+	res, err := o.Query(ctx, queryAddrs)
+	if err != nil {
+		return nil, err
+	}
+	return parseAddrs(res[0]), nil
 }

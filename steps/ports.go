@@ -128,7 +128,7 @@ func (f portsFacts) decide(site Site) Decision {
 // sitePorts are the ports that a site listens on, on the SFU's host.
 func sitePorts(site Site) []portRange {
 	p := site.SFU.Ports
-	first, last := p.udpRange()
+	first, last := p.UDPRange()
 	ports := []portRange{{first, last}, {p.TCP, p.TCP}, {p.Signalling, p.Signalling}}
 	if site.Auth.Host == site.SFU.Host {
 		ports = append(ports, portRange{site.Auth.Port, site.Auth.Port})

@@ -28,7 +28,7 @@ type preflightFacts struct {
 	clock      time.Time
 	asked      time.Time
 	engine     engineFacts
-	addrs      []hostAddr
+	addrs      []HostAddr
 	listeners  []listener
 	published  []publishedPort
 	coturn     portRange // of a coturn that runs

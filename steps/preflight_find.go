@@ -131,7 +131,7 @@ func (f preflightFacts) ports(site Site) []Finding {
 // begin and cannot be seen before.
 func (f preflightFacts) media(site Site) []Finding {
 	var out []Finding
-	first, last := site.SFU.Ports.udpRange()
+	first, last := site.SFU.Ports.UDPRange()
 	count, another := map[string]int{}, false
 	for _, l := range f.listeners {
 		switch {
@@ -237,5 +237,5 @@ func (f preflightFacts) dns(site Site) []Finding {
 // has reports whether ip is the host's own; 127.0.1.1 of /etc/hosts is.
 func (f preflightFacts) has(ip string) bool {
 	a, err := netip.ParseAddr(ip)
-	return err == nil && a.IsLoopback() || slices.ContainsFunc(f.addrs, func(h hostAddr) bool { return h.IP == ip })
+	return err == nil && a.IsLoopback() || slices.ContainsFunc(f.addrs, func(h HostAddr) bool { return h.IP == ip })
 }

@@ -45,7 +45,7 @@ listen udp [fe80::1%eth0]:546 users:(("dhclient",pid=91,fd=12))
 func preflightFound(text string) preflightFacts {
 	f := parsePreflight(text)
 	f.name, f.asked = "h", time.Unix(1764000000, 0)
-	f.addrs = []hostAddr{{"lo", "127.0.0.1"}, {"eth0", "198.51.100.7"}}
+	f.addrs = []HostAddr{{"lo", "127.0.0.1"}, {"eth0", "198.51.100.7"}}
 	return f
 }
 

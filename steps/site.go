@@ -64,8 +64,8 @@ func (s Site) Domain() string {
 	return s.Name
 }
 
-// udpRange is the first and last UDP port for media.
-func (p Ports) udpRange() (first, last int) {
+// UDPRange is the first and last UDP port for media.
+func (p Ports) UDPRange() (first, last int) {
 	a, b, _ := strings.Cut(p.UDP, "-")
 	first, _ = strconv.Atoi(strings.TrimSpace(a))
 	last, _ = strconv.Atoi(strings.TrimSpace(b))

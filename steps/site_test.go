@@ -42,8 +42,8 @@ func sfuWith(t *testing.T, site Site, keys Keys) sfuFacts {
 	t.Helper()
 	f := sfuFacts{
 		name: "h", arch: "amd64", image: imageFacts{Found: true, ID: "sha256:i"},
-		addrs: []hostAddr{{"lo", "127.0.0.1"}, {"eth0", "198.51.100.7"}, {"docker0", "172.17.0.1"}},
-		route: hostAddr{"eth0", "198.51.100.7"}, files: map[string]host.File{},
+		addrs: []HostAddr{{"lo", "127.0.0.1"}, {"eth0", "198.51.100.7"}, {"docker0", "172.17.0.1"}},
+		route: HostAddr{"eth0", "198.51.100.7"}, files: map[string]host.File{},
 	}
 	first, err := decideSFU(site, f, Shared{Keys: keys})
 	if err != nil || len(first.Changes) != 1 {
@@ -108,7 +108,7 @@ func TestLiveKitChangesOnlyForACause(t *testing.T) {
 }
 
 func TestMediaAddress(t *testing.T) {
-	f := sfuFacts{addrs: []hostAddr{{"eth0", "10.0.0.5"}, {"docker0", "172.17.0.1"}}, route: hostAddr{"eth0", "10.0.0.5"}}
+	f := sfuFacts{addrs: []HostAddr{{"eth0", "10.0.0.5"}, {"docker0", "172.17.0.1"}}, route: HostAddr{"eth0", "10.0.0.5"}}
 	if _, _, findings := media(SFU{}, f); len(findings) != 1 || findings[0].Severity != Error {
 		t.Errorf("a private address of the host's own must be refused, got %v", findings)
 	}

@@ -47,32 +47,33 @@ type unitFacts struct {
 
 // SynapseOnDebian makes the effective configuration of a packaged Synapse right.
 func SynapseOnDebian(site Site, c SynapseDebian) Step {
-	probe := func(ctx context.Context, o host.Observer) (synapseFacts, error) {
-		_, all, res, err := look(ctx, o, configPaths(debianConfigs),
-			host.Cmd{Argv: []string{"systemctl", "show", "--property=LoadState,ActiveState,User,ExecStart", "--", c.Unit}},
-			queryVersion,
-			queryWorkers, queryNeighbours)
-		if err != nil {
-			return synapseFacts{}, err
+	return Define("synapse", c.probe, nil, func(f synapseFacts, _ Shared) (Decision, error) { return f.decide(site, c), nil })
+}
+
+func (c SynapseDebian) probe(ctx context.Context, o host.Observer) (synapseFacts, error) {
+	_, all, res, err := look(ctx, o, configPaths(debianConfigs),
+		host.Cmd{Argv: []string{"systemctl", "show", "--property=LoadState,ActiveState,User,ExecStart", "--", c.Unit}},
+		queryVersion,
+		queryWorkers, queryNeighbours)
+	if err != nil {
+		return synapseFacts{}, err
+	}
+	f := synapseFacts{name: o.Name(), unit: parseUnit(res[0]), version: upstreamVersion(string(res[1].Stdout)), others: parseNeighbours(res[3])}
+	for line := range strings.Lines(string(res[2].Stdout)) {
+		if w := strings.Fields(line); len(w) > 0 {
+			f.workers = append(f.workers, w[0])
 		}
-		f := synapseFacts{name: o.Name(), unit: parseUnit(res[0]), version: upstreamVersion(string(res[1].Stdout)), others: parseNeighbours(res[3])}
-		for line := range strings.Lines(string(res[2].Stdout)) {
-			if w := strings.Fields(line); len(w) > 0 {
-				f.workers = append(f.workers, w[0])
-			}
-		}
-		if !f.unit.Found {
-			return f, nil
-		}
-		if !slices.Equal(f.unit.Configs, debianConfigs) {
-			if all, err = o.Read(ctx, configPaths(f.unit.Configs)...); err != nil {
-				return f, err
-			}
-		}
-		f.load(all)
+	}
+	if !f.unit.Found {
 		return f, nil
 	}
-	return Define("synapse", probe, nil, func(f synapseFacts, _ Shared) (Decision, error) { return f.decide(site, c), nil })
+	if !slices.Equal(f.unit.Configs, debianConfigs) {
+		if all, err = o.Read(ctx, configPaths(f.unit.Configs)...); err != nil {
+			return f, err
+		}
+	}
+	f.load(all)
+	return f, nil
 }
 
 // debianConfigs are the --config-path arguments of the package's unit.

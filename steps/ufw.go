@@ -43,7 +43,7 @@ func openings(site Site, hostName string, s Shared) []opening {
 	if site.SFU.Host != hostName {
 		return nil
 	}
-	first, last := site.SFU.Ports.udpRange()
+	first, last := site.SFU.Ports.UDPRange()
 	out := []opening{{Proto: "tcp", First: site.SFU.Ports.TCP, Last: site.SFU.Ports.TCP}, {Proto: "udp", First: first, Last: last}}
 	for _, from := range site.Reaches[hostName] {
 		if source := s.Sources[from]; source != "" { // else an error of the step "source-address"; never the world

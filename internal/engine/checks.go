@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"al.essio.dev/pkg/shellescape"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/matrix"
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
@@ -125,15 +125,12 @@ func steady(ctx context.Context, h host.Host, c steps.ContainerCheck) error {
 	return nil
 }
 
-// maxBody is the most of an answer that is looked at, in bytes.
-const maxBody = 256 << 10
-
 func (k Checker) request(ctx context.Context, h host.Host, c steps.HTTPCheck) error {
 	client := k.client(h, c.Dial, c.Public, false)
 	defer client.CloseIdleConnections()
-	resp, body, err := fetch(ctx, client, c.URL, c.Header)
+	resp, body, err := matrix.Get(ctx, client, c.URL, c.Header)
 	if err != nil {
-		return err
+		return tlsHint(err)
 	}
 	return judge(c, resp, body)
 }
@@ -161,27 +158,16 @@ func (k Checker) client(h host.Host, dial string, public, redirects bool) *http.
 	return client
 }
 
-// fetch is one request and its answer.
-func fetch(ctx context.Context, client *http.Client, url string, header map[string]string) (*http.Response, []byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return nil, nil, fmt.Errorf("make request: %w", err)
+// identity asks a homeserver, found as the specification says, whose a made-up
+// OpenID token is.
+func (k Checker) identity(ctx context.Context, h host.Host, c steps.IdentityCheck) error {
+	client := k.client(h, "", c.Public, true)
+	defer client.CloseIdleConnections()
+	_, err := matrix.LookUp(ctx, client, c.ServerName)
+	if e, ok := errors.AsType[*matrix.LookUpError](err); ok && e.Err != nil {
+		e.Err = tlsHint(e.Err)
 	}
-	for name, v := range header {
-		req.Header.Set(name, v)
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return nil, nil, tlsHint(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
-	if err != nil {
-		return nil, nil, fmt.Errorf("read the answer of %s: %w", url, err)
-	}
-	return resp, body, nil
+	return err
 }
 
 // tlsHint names what makes a certificate fail for every client. The names in a

@@ -1,21 +1,24 @@
-package callprobe
+package rtc
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
 	"github.com/livekit/protocol/livekit"
 	"github.com/pion/webrtc/v4"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/emdecloud/ecdeploy/internal/host"
 )
 
 // participant is one client of the SFU: a WebSocket for signalling (LiveKit's
@@ -24,44 +27,74 @@ import (
 type participant struct {
 	name     string
 	ws       *websocket.Conn
-	client   *http.Client
 	pub, sub *webrtc.PeerConnection
 	waiting  map[livekit.SignalTarget][]webrtc.ICECandidateInit // until there is a remote description
 
-	published chan struct{} // closed when the SFU has taken the track
-	failed    chan error    // the first error of what runs in the background
-	packets   atomic.Int64
+	published chan string // ids of tracks that the SFU has taken
+	failed    chan error  // the first error of what runs in the background
 	running   sync.WaitGroup
+
+	mu         sync.Mutex
+	arrivals   []*arrival
+	candidates []string // of the SFU, as it named them
+	connected  bool     // the publishing connection stands
 }
+
+// joinError says that the SFU, or who stands before it, did not open a WebSocket.
+type joinError struct {
+	status int    // HTTP; 0 where there was no answer
+	body   string // its beginning
+	err    error
+}
+
+func (e *joinError) Error() string {
+	if e.status == 0 {
+		return e.err.Error()
+	}
+	return fmt.Sprintf("HTTP %d %q: %v", e.status, e.body, e.err)
+}
+
+func (e *joinError) Unwrap() error { return e.err }
+
+// errGone says that the signalling connection ended by itself.
+var errGone = errors.New("the signalling connection ended")
 
 // join opens the signalling connection. The SFU's part of it is answered in the
 // background until close.
-func join(ctx context.Context, name string, c Config, jwt string, networks []webrtc.NetworkType) (*participant, error) {
-	p := &participant{name: name, client: httpClient(c.Roots, c.Hosts), waiting: map[livekit.SignalTarget][]webrtc.ICECandidateInit{},
-		published: make(chan struct{}), failed: make(chan error, 1)}
-	if err := p.peers(networks); err != nil {
+func join(ctx context.Context, name string, c Call, jwt string) (*participant, error) {
+	p := &participant{name: name, waiting: map[livekit.SignalTarget][]webrtc.ICECandidateInit{},
+		published: make(chan string, 4), failed: make(chan error, 1)}
+	if err := p.peers(c); err != nil {
 		p.close()
 		return nil, err
 	}
-	query := url.Values{"access_token": {jwt}, "protocol": {"9"}, "sdk": {"go"}, "version": {"1.0.0"}, "auto_subscribe": {"1"}}
-	ws, resp, err := websocket.Dial(ctx, strings.TrimSuffix(c.URL, "/")+"/rtc?"+query.Encode(), &websocket.DialOptions{HTTPClient: p.client})
+	ws, err := openSignalling(ctx, c.Client, c.URL, jwt)
 	if err != nil {
 		p.close()
-		return nil, fmt.Errorf("join %s as the %s: %s%w", c.URL, name, refusal(resp), hide(err, jwt))
+		return nil, fmt.Errorf("join as the %s: %w", name, err)
 	}
-	ws.SetReadLimit(1 << 20)
 	p.ws = ws
 	p.running.Go(func() { p.listen(ctx) })
 	return p, nil
 }
 
-// refusal is what the SFU, or who stands before it, answered for a WebSocket.
-func refusal(resp *http.Response) string {
-	if resp == nil || resp.Body == nil {
-		return ""
+// openSignalling opens LiveKit's WebSocket below url, wss://name[/prefix].
+func openSignalling(ctx context.Context, client *http.Client, to, jwt string) (*websocket.Conn, error) {
+	query := url.Values{"access_token": {jwt}, "protocol": {"9"}, "sdk": {"go"}, "version": {"1.0.0"}, "auto_subscribe": {"1"}}
+	ws, resp, err := websocket.Dial(ctx, strings.TrimSuffix(to, "/")+"/rtc?"+query.Encode(), &websocket.DialOptions{HTTPClient: client})
+	if err != nil {
+		e := &joinError{err: hide(err, jwt)}
+		if resp != nil {
+			e.status = resp.StatusCode
+			if resp.Body != nil {
+				b, _ := io.ReadAll(io.LimitReader(resp.Body, 200)) // the status says it, too
+				e.body = strings.TrimSpace(host.Clean(string(b)))
+			}
+		}
+		return nil, e
 	}
-	b, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
-	return fmt.Sprintf("HTTP %s %q: ", resp.Status, strings.TrimSpace(string(b)))
+	ws.SetReadLimit(1 << 20)
+	return ws, nil
 }
 
 // hidden is an error whose text had a token in it.
@@ -74,18 +107,17 @@ func (h hidden) Error() string { return h.text }
 func (h hidden) Unwrap() error { return h.error }
 
 func hide(err error, token string) error {
-	return hidden{err, strings.ReplaceAll(err.Error(), token, "***")}
+	return hidden{err, host.Clean(strings.ReplaceAll(err.Error(), token, "***"))}
 }
 
-func (p *participant) peers(networks []webrtc.NetworkType) error {
-	settings := webrtc.SettingEngine{}
-	settings.SetNetworkTypes(networks)
-	codecs := &webrtc.MediaEngine{}
-	if err := codecs.RegisterDefaultCodecs(); err != nil {
+func (p *participant) peers(c Call) error {
+	networks, err := networkTypes(c.Network)
+	if err != nil {
 		return err
 	}
-	api := webrtc.NewAPI(webrtc.WithSettingEngine(settings), webrtc.WithMediaEngine(codecs))
-	var err error
+	settings := webrtc.SettingEngine{}
+	settings.SetNetworkTypes(networks)
+	api := webrtc.NewAPI(webrtc.WithSettingEngine(settings))
 	// No STUN: the SFU's own candidates have to be reachable.
 	if p.pub, err = api.NewPeerConnection(webrtc.Configuration{}); err != nil {
 		return err
@@ -98,12 +130,16 @@ func (p *participant) peers(networks []webrtc.NetworkType) error {
 		return err
 	}
 	p.sub.OnTrack(func(t *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
-		for {
-			if _, _, err := t.ReadRTP(); err != nil {
-				return
-			}
-			p.packets.Add(1)
-		}
+		a := newArrival(t)
+		p.mu.Lock()
+		p.arrivals = append(p.arrivals, a)
+		p.mu.Unlock()
+		a.receive(t)
+	})
+	p.pub.OnConnectionStateChange(func(s webrtc.PeerConnectionState) {
+		p.mu.Lock()
+		p.connected = s == webrtc.PeerConnectionStateConnected
+		p.mu.Unlock()
 	})
 	for target, pc := range map[string]*webrtc.PeerConnection{"publishing": p.pub, "subscribing": p.sub} {
 		pc.OnICEConnectionStateChange(func(s webrtc.ICEConnectionState) {
@@ -129,7 +165,6 @@ func (p *participant) close() {
 			_ = pc.GracefulClose()
 		}
 	}
-	p.client.CloseIdleConnections()
 }
 
 // fail keeps the first error.
@@ -145,10 +180,10 @@ func (p *participant) send(ctx context.Context, m *livekit.SignalRequest) error 
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
 	if err := p.ws.Write(ctx, websocket.MessageBinary, b); err != nil {
-		return fmt.Errorf("signal as the %s: %w", p.name, err)
+		return fmt.Errorf("signal as the %s: %w: %w", p.name, errGone, err)
 	}
 	return nil
 }
@@ -158,7 +193,7 @@ func (p *participant) listen(ctx context.Context) {
 	for {
 		_, b, err := p.ws.Read(ctx)
 		if err != nil {
-			p.fail(fmt.Errorf("the SFU ended the connection of the %s: %w", p.name, err))
+			p.fail(fmt.Errorf("%w (%s): %w", errGone, p.name, err))
 			return
 		}
 		m := &livekit.SignalResponse{}
@@ -184,16 +219,30 @@ func (p *participant) handle(ctx context.Context, m *livekit.SignalResponse) err
 		if err := json.Unmarshal([]byte(v.Trickle.CandidateInit), &c); err != nil {
 			return fmt.Errorf("read a candidate of the SFU: %w", err)
 		}
+		p.noteCandidate(c.Candidate)
 		if pc := p.peer(v.Trickle.Target); pc.RemoteDescription() != nil {
 			return pc.AddICECandidate(c)
 		}
 		p.waiting[v.Trickle.Target] = append(p.waiting[v.Trickle.Target], c)
 	case *livekit.SignalResponse_TrackPublished:
-		close(p.published)
+		select {
+		case p.published <- v.TrackPublished.GetCid():
+		default: // more than were announced; nobody waits for it
+		}
 	case *livekit.SignalResponse_Leave:
-		return fmt.Errorf("the SFU sends the %s away: %s", p.name, v.Leave.GetReason())
+		return fmt.Errorf("%w: the SFU sends the %s away: %s", errGone, p.name, v.Leave.GetReason())
 	}
 	return nil
+}
+
+// noteCandidate keeps what the SFU says of where it is.
+func (p *participant) noteCandidate(text string) {
+	text = strings.TrimPrefix(text, "candidate:")
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if text != "" && len(p.candidates) < 64 && !slices.Contains(p.candidates, text) {
+		p.candidates = append(p.candidates, text)
+	}
 }
 
 // answer takes the SFU's offer of what others publish.
@@ -214,6 +263,11 @@ func (p *participant) answer(ctx context.Context, offer *livekit.SessionDescript
 func (p *participant) remote(target livekit.SignalTarget, kind webrtc.SDPType, d *livekit.SessionDescription) error {
 	if err := p.peer(target).SetRemoteDescription(webrtc.SessionDescription{Type: kind, SDP: d.Sdp}); err != nil {
 		return fmt.Errorf("take the SFU's %s: %w", kind, err)
+	}
+	for line := range strings.Lines(d.Sdp) {
+		if c, ok := strings.CutPrefix(strings.TrimSpace(line), "a=candidate:"); ok {
+			p.noteCandidate(c)
+		}
 	}
 	for _, c := range p.waiting[target] {
 		if err := p.peer(target).AddICECandidate(c); err != nil {

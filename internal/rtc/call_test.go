@@ -1,8 +1,9 @@
-package callprobe
+package rtc
 
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -17,41 +18,61 @@ import (
 	"testing"
 	"time"
 
-	"github.com/livekit/protocol/auth"
-	"go.uber.org/goleak"
+	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/steps"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const secret = "a-secret-of-this-test-that-is-long-enough"
 
 // TestCall needs a real LiveKit: ECDEPLOY_LIVEKIT is the path of its server.
 func TestCall(t *testing.T) {
-	base, roots := startLiveKit(t, true)
+	base, client := startLiveKit(t, true)
 	for _, network := range []string{"udp", "tcp"} {
 		t.Run(network, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
-			r, err := Call(ctx, config(t, base, roots, network))
+			got, err := call(base, client, network).Run(ctx)
 			if err != nil {
-				t.Fatal(err)
+				t.Fatalf("%v, after %+v", err, got)
 			}
-			if r.Packets < 25 || strings.Count(r.Pair, " "+network+" ") != 2 {
-				t.Errorf("%+v", r)
+			if len(got.Flows) != 2 || len(got.Candidates) == 0 || got.Joined != 2 {
+				t.Errorf("%+v", got)
 			}
-			t.Logf("%+v", r)
+			for _, f := range got.Flows {
+				// One second of 50 packets of sound, or of 25 of video; the rest was
+				// sent before the subscriber was there.
+				if f.Packets < 15 || f.Lost > f.Packets/10 || f.Sent < f.Packets || strings.Count(f.Pair, " "+network+" ") != 2 || f.Network != network {
+					t.Errorf("%+v", f)
+				}
+				t.Logf("%+v", f)
+			}
 		})
 	}
+	t.Run("many", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		c := call(base, client, "udp")
+		for i := range 4 {
+			c.Tokens = append(c.Tokens, token(fmt.Sprintf("@more%d:hs.test", i)))
+		}
+		c.Publishers = 2
+		got, err := c.Run(ctx)
+		if err != nil || got.Wanted != 20 || len(got.Flows) != 20 || got.Joined != 6 {
+			t.Errorf("%v: %+v", err, got)
+		}
+	})
 	t.Run("wrong token", func(t *testing.T) {
-		c := config(t, base, roots, "udp")
-		c.Subscriber = c.Subscriber[:len(c.Subscriber)-4] + "AAAA"
-		_, err := Call(t.Context(), c)
-		if err == nil || !strings.Contains(err.Error(), "401") || strings.Contains(err.Error(), c.Subscriber) {
+		c := call(base, client, "udp")
+		c.Tokens[1] = c.Tokens[1][:len(c.Tokens[1])-4] + "AAAA"
+		_, err := c.Run(t.Context())
+		refused, ok := errors.AsType[*joinError](err)
+		if !ok || refused.status != http.StatusUnauthorized || strings.Contains(err.Error(), c.Tokens[1]) {
 			t.Error(err)
 		}
 	})
 	t.Run("no trust", func(t *testing.T) {
-		if _, err := Call(t.Context(), config(t, base, x509.NewCertPool(), "udp")); err == nil {
+		stranger := Target{Now: time.Now}.client(vantage{laptop, toLoopback}, x509.NewCertPool())
+		if _, err := call(base, stranger, "udp").Run(t.Context()); err == nil {
 			t.Error("a certificate of nobody that is trusted was taken")
 		}
 	})
@@ -60,32 +81,38 @@ func TestCall(t *testing.T) {
 // Where the SFU offers no way of one kind, the call fails and says how far it
 // came; nothing of the other kind is used instead.
 func TestCallWithoutTCP(t *testing.T) {
-	base, roots := startLiveKit(t, false)
+	base, client := startLiveKit(t, false)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	r, err := Call(ctx, config(t, base, roots, "tcp"))
-	if err == nil || r.Packets != 0 {
-		t.Errorf("%+v, %v", r, err)
+	got, err := call(base, client, "tcp").Run(ctx)
+	if err == nil || len(got.Flows) != 0 || got.Joined != 2 {
+		t.Errorf("%+v, %v", got, err)
 	}
 	t.Log(err)
 }
 
-func config(t *testing.T, base string, roots *x509.CertPool, network string) Config {
-	t.Helper()
-	token := func(identity string) string {
-		jwt, err := auth.NewAccessToken("key", secret).SetIdentity(identity).SetVideoGrant(&auth.VideoGrant{RoomJoin: true, Room: "room"}).SetValidFor(time.Hour).ToJWT()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return jwt
+func token(identity string) string {
+	return steps.Pair{Key: host.NewSecret("key"), Secret: host.NewSecret(secret)}.Token(identity,
+		steps.Grant{Room: "room", RoomJoin: true, CanPublish: true, CanSubscribe: true}, time.Now())
+}
+
+func call(base string, client *http.Client, network string) Call {
+	return Call{URL: base, Client: client, Network: network, Duration: time.Second, Publishers: 1,
+		Tokens: []string{token("@alice:hs.test:A"), token("@bob:hs.test:B")}}
+}
+
+// toLoopback connects to a port of this machine, whatever the name.
+func toLoopback(ctx context.Context, network, addr string) (net.Conn, error) {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
 	}
-	return Config{URL: base, Publisher: token("@alice:hs.test:A"), Subscriber: token("@bob:hs.test:B"), Network: network, Packets: 25, Roots: roots,
-		Hosts: map[string]string{"example.com": "127.0.0.1"}}
+	return (&net.Dialer{}).DialContext(ctx, network, "127.0.0.1:"+port)
 }
 
 // startLiveKit runs it on loopback with a proxy before it that speaks TLS under
-// a name that only Config.Hosts knows, and takes a prefix off.
-func startLiveKit(t *testing.T, tcp bool) (base string, roots *x509.CertPool) {
+// a name that no resolver knows, and takes a prefix off.
+func startLiveKit(t *testing.T, tcp bool) (base string, client *http.Client) {
 	t.Helper()
 	bin := os.Getenv("ECDEPLOY_LIVEKIT")
 	if bin == "" {
@@ -133,10 +160,10 @@ keys: {key: %s}
 			t.Fatalf("LiveKit does not answer:\n%s", log)
 		}
 	}
-	roots = x509.NewCertPool()
+	roots := x509.NewCertPool()
 	roots.AddCert(server.Certificate())
 	_, tlsPort, _ := net.SplitHostPort(server.Listener.Addr().String())
-	return "wss://example.com:" + tlsPort + "/livekit/sfu", roots
+	return "wss://example.com:" + tlsPort + "/livekit/sfu", Target{Now: time.Now}.client(vantage{laptop, toLoopback}, roots)
 }
 
 func freePort(t *testing.T) int {
