@@ -122,6 +122,8 @@ func (j *JSON) Event(e engine.Event) {
 		name = "rolled_back"
 	case engine.Calls:
 		name = "calls"
+	case engine.Warned:
+		name = "warned"
 	}
 	_ = j.Write(name, e) // a closed pipe is no reason to stop half-way
 }
