@@ -49,9 +49,9 @@ func (t *Text) Report(r rtc.Report) {
 		b.WriteString("\n" + t.explanation(e, codeColor(r.Links, e.Code)))
 		b.WriteString(t.label("more", "ecdeploy explain "+line(string(e.Code))))
 	}
-	state, sentence := verdict(r)
+	state, short, detail := verdict(r)
 	color := map[outlook]string{broken: red, silent: red, untried: yellow, nothingSeen: yellow, calls: green}[state]
-	t.print("%s\n%s\n", &b, t.paint(bold+";"+color, line(r.Site)+": "+sentence))
+	t.print("%s\n%s\n", &b, t.paint(bold+";"+color, line(r.Site)+": "+short+": "+detail))
 }
 
 // Explain shows what is known of causes.
@@ -169,14 +169,7 @@ func (t *Text) load(l *rtc.Load) string {
 		return ""
 	}
 	return "\n  " + t.paint(bold, "load") + fmt.Sprintf(" %d of %s joined; media for %s on %d of %s; %d of %d packets arrived, the worst flow lost %s\n",
-		l.Joined, plural(l.Participants, "participant"), orNone(seconds(l.Seconds)), l.Arrived, plural(l.Flows, "flow"), l.Packets, l.Expected, percent(l.WorstLoss))
-}
-
-func orNone(s string) string {
-	if s == "" {
-		return "0 s"
-	}
-	return s
+		l.Joined, plural(l.Participants, "participant"), seconds(l.Seconds), l.Arrived, plural(l.Flows, "flow"), l.Packets, l.Expected, percent(l.WorstLoss))
 }
 
 // percent is a share of 0 to 1; what is not nothing is not shown as nothing.

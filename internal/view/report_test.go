@@ -76,11 +76,11 @@ func TestVerdict(t *testing.T) {
 		state outlook
 		want  string
 	}{
-		{"nothing", rtc.Report{}, nothingSeen, "nothing was looked at"},
+		{"nothing", rtc.Report{}, nothingSeen, "nothing was seen to work: nothing was looked at"},
 		{"only unseen", rtc.Report{Links: []rtc.Link{unseen, {Status: "odd"}}}, nothingSeen, "nothing was seen to work: none of 2 links could be looked at"},
-		{"no media", rtc.Report{Links: []rtc.Link{good, unseen}}, untried, "the links that were looked at work, 1 of 2 links (1 not seen); no media was tried, so nobody saw whether a call works"},
-		{"no media arrived", rtc.Report{Links: []rtc.Link{good}, Flows: []rtc.Flow{flow("udp4", 0)}}, silent, "media was tried over udp4 and did not arrive, though no link that was looked at failed"},
-		{"media, and no link", rtc.Report{Flows: []rtc.Flow{flow("udp4", 1)}}, silent, "media was tried over udp4 and did not arrive, though no link that was looked at failed"},
+		{"no media", rtc.Report{Links: []rtc.Link{good, unseen}}, untried, "the links that were looked at work: 1 of 2 links (1 not seen); no media was tried, so nobody saw whether a call works"},
+		{"no media arrived", rtc.Report{Links: []rtc.Link{good}, Flows: []rtc.Flow{flow("udp4", 0)}}, silent, "no media arrived: it was tried over udp4, and no link that was looked at failed"},
+		{"media, and no link", rtc.Report{Flows: []rtc.Flow{flow("udp4", 1)}}, nothingSeen, "nothing was seen to work: nothing was looked at"},
 		{"one network of two", rtc.Report{Links: []rtc.Link{good}, Flows: []rtc.Flow{flow("udp4", 9), flow("udp6", 9), flow("udp6", 0)}}, calls, "a call works: 1 of 1 link, media over udp4, but not over udp6"},
 		{"three networks", rtc.Report{Links: []rtc.Link{good, {Status: rtc.Warning}}, Flows: []rtc.Flow{flow("udp4", 9), flow("tcp4", 9), flow("udp6", 9)}}, calls, "a call works: 2 of 2 links (1 with a warning), media over udp4, tcp4 and udp6"},
 		{"a failure", rtc.Report{Links: []rtc.Link{good, bad}, Flows: []rtc.Flow{flow("udp4", 9)}}, broken, "broken at the link: no reason is known"},
@@ -89,7 +89,8 @@ func TestVerdict(t *testing.T) {
 		{"at the laptop", rtc.Report{Links: []rtc.Link{at(rtc.LaptopSide)}}, broken, "broken at the link: no reason is known (the cause lies at the laptop, not at the site)"},
 		{"on the host", rtc.Report{Links: []rtc.Link{at(rtc.HostSide)}}, broken, "broken at the link: no reason is known"},
 	} {
-		if state, got := verdict(c.r); got != c.want || state != c.state {
+		state, short, detail := verdict(c.r)
+		if got := short + ": " + detail; got != c.want || state != c.state {
 			t.Errorf("%s: %d %q, want %d %q", c.name, state, got, c.state, c.want)
 		}
 	}

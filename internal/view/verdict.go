@@ -68,31 +68,40 @@ func networks(flows []rtc.Flow) (whole, lacking []string) {
 	return whole, lacking
 }
 
-// verdict is what a report comes to, and the sentence that says it.
-func verdict(r rtc.Report) (outlook, string) {
+// verdict is what a report comes to, in a few words and in detail; with a colon
+// between them they are one sentence.
+func verdict(r rtc.Report) (state outlook, short, detail string) {
 	c := count(r.Links)
 	whole, lacking := networks(r.Flows)
 	if first, ok := r.Broken(); ok {
-		return broken, "broken at " + line(first.Name) + ": " + why(r, first) + more(c.failed-1)
+		return broken, "broken at " + line(first.Name), why(r, first) + more(c.failed-1)
 	}
+	links := fmt.Sprintf("%d of %s%s", c.worked(), plural(c.all(), "link"), but(c))
 	switch {
 	case len(whole) > 0 && c.worked() > 0:
-		s := fmt.Sprintf("a call works: %d of %s%s, media over %s", c.worked(), plural(c.all(), "link"), but(c), list(whole))
-		if len(lacking) > 0 {
-			s += ", but not over " + list(lacking)
-		}
-		if l := r.Load; l != nil {
-			s += fmt.Sprintf(", %d of %s for %s", l.Joined, plural(l.Participants, "participant"), seconds(l.Seconds))
-		}
-		return calls, s
-	case len(r.Flows) > 0:
-		return silent, "media was tried over " + list(append(whole, lacking...)) + " and did not arrive, though no link that was looked at failed"
+		return calls, "a call works", links + ", media over " + list(whole) + butNot(lacking) + participants(r.Load)
+	case len(lacking) > 0:
+		return silent, "no media arrived", "it was tried over " + list(lacking) + ", and no link that was looked at failed"
 	case c.worked() > 0:
-		return untried, fmt.Sprintf("the links that were looked at work, %d of %s%s; no media was tried, so nobody saw whether a call works", c.worked(), plural(c.all(), "link"), but(c))
+		return untried, "the links that were looked at work", links + "; no media was tried, so nobody saw whether a call works"
 	case c.all() > 0:
-		return nothingSeen, fmt.Sprintf("nothing was seen to work: none of %s could be looked at", plural(c.all(), "link"))
+		return nothingSeen, "nothing was seen to work", fmt.Sprintf("none of %s could be looked at", plural(c.all(), "link"))
 	}
-	return nothingSeen, "nothing was looked at"
+	return nothingSeen, "nothing was seen to work", "nothing was looked at"
+}
+
+func butNot(networks []string) string {
+	if len(networks) == 0 {
+		return ""
+	}
+	return ", but not over " + list(networks)
+}
+
+func participants(l *rtc.Load) string {
+	if l == nil {
+		return ""
+	}
+	return fmt.Sprintf(", %d of %s for %s", l.Joined, plural(l.Participants, "participant"), seconds(l.Seconds))
 }
 
 // why is the reason of a failure: the words for its code, else what was seen.
@@ -196,7 +205,12 @@ func human(d time.Duration) string {
 	return fmt.Sprintf("%d h %d min", d/time.Hour, d%time.Hour/time.Minute)
 }
 
-func seconds(s float64) string { return human(time.Duration(s * float64(time.Second))) }
+func seconds(s float64) string {
+	if s <= 0 {
+		return "0 s"
+	}
+	return human(time.Duration(s * float64(time.Second)))
+}
 
 // millis is a time of the network; "-" where it is not known.
 func millis(ms float64) string {
