@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/emdecloud/ecdeploy/internal/engine"
+	"github.com/emdecloud/ecdeploy/internal/rtc"
 	"github.com/emdecloud/ecdeploy/plans"
 	"github.com/emdecloud/ecdeploy/steps"
 )
@@ -102,6 +103,15 @@ func (j *JSON) Plan(p plans.Plan) error {
 		out.Sites = append(out.Sites, site)
 	}
 	return j.Write("plan", out)
+}
+
+// Report writes what was seen of a site. docs/verify-report.schema.json
+// describes it: lists are lists there, also where nothing is in them.
+func (j *JSON) Report(r rtc.Report) error {
+	r.Links = append([]rtc.Link{}, r.Links...)
+	r.Flows = append([]rtc.Flow{}, r.Flows...)
+	r.Explained = append([]rtc.Explanation{}, r.Explained...)
+	return j.Write("report", r)
 }
 
 // Event writes an event.
