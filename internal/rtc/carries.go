@@ -109,10 +109,13 @@ func (k *looker) judge(ctx context.Context, n network, r *rooms, out Outcome, er
 	case len(told) == 0:
 		return bad("no-candidates", HostSide, append(evidence, "LiveKit names no address for "+n.network)...)
 	}
-	port := strconv.Itoa(int(told[0].port))
-	b := k.blame(ctx, k.Site.SFU.Host, n.protocol, told[0].addr, port)
-	evidence = append(evidence, b.Evidence...)
-	return bad(b.Code, b.Side, append(evidence, k.logOf(ctx, r.name(n.network))...)...)
+	b := k.blameUDP
+	if n.protocol == "tcp" {
+		b = k.blameTCP
+	}
+	found := b(ctx, n.network, told[0].addr)
+	evidence = append(evidence, found.Evidence...)
+	return bad(found.Code, found.Side, append(evidence, k.logOf(ctx, r.name(n.network))...)...)
 }
 
 // flowing judges media that came through.

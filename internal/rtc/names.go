@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -194,7 +195,8 @@ func (k *looker) closed(ctx context.Context, n *name, cause error) result {
 		if at, own := k.atFront(n); own && !at {
 			break
 		}
-		b := k.blame(ctx, n.front, "tcp", a, n.port)
+		port, _ := strconv.ParseUint(n.port, 10, 16) // of a URL that was parsed
+		b := k.blamePort(ctx, n.front, family("tcp", a), netip.AddrPortFrom(a, uint16(port)))
 		evidence = append(evidence, b.Evidence...)
 		if b.Side == HostSide {
 			return bad("https-closed", HostSide, evidence...)

@@ -257,12 +257,3 @@ func noWebSocket(err error) result {
 func (k *looker) joinToken(identity, room string) string {
 	return k.Issues.Token("ecdeploy-"+identity, steps.Grant{Room: room, RoomJoin: true, CanPublish: true, CanSubscribe: true}, k.now())
 }
-
-// short is the beginning of what a server says.
-func short(s string) string {
-	s = strings.TrimSpace(s)
-	if len(s) > 200 {
-		s = strings.ToValidUTF8(s[:200], "") + "…"
-	}
-	return s
-}

@@ -2,6 +2,7 @@ package rtc
 
 import (
 	"net"
+	"net/netip"
 	"net/url"
 	"strings"
 
@@ -49,6 +50,14 @@ func pathOf(text string) string {
 		return strings.TrimRight(u.Path, "/")
 	}
 	return ""
+}
+
+// family is a network of Go's for an address: "tcp4" of "tcp" and 192.0.2.1.
+func family(protocol string, a netip.Addr) string {
+	if a.Is4() {
+		return protocol + "4"
+	}
+	return protocol + "6"
 }
 
 // cutPort splits host:port; ok is false where there is no port.

@@ -254,15 +254,4 @@ func (k *looker) frontVantage(n *name) (vantage, bool) {
 
 func (k *looker) lookAsUser(context.Context) {}
 
-func (k *looker) blame(ctx context.Context, on, protocol string, addr netip.Addr, port string) Blame {
-	return Blame{Code: "media", Side: HostSide}
-}
-
-// Blame is who keeps packets from arriving.
-type Blame struct {
-	Code     Code
-	Side     Side
-	Evidence []string
-}
-
 func answers(status int, what string) string { return fmt.Sprintf("%s answers %d", what, status) }
