@@ -97,6 +97,14 @@ func (a *app) verify(ctx context.Context, s *session, o verifyOptions) error {
 	}
 }
 
+// verifyUnchanged is what apply --verify does where there is nothing to apply.
+func (a *app) verifyUnchanged(ctx context.Context, s *session) error {
+	if !a.verifies {
+		return nil
+	}
+	return a.verify(ctx, s, verifyOptions{participants: 2, seconds: 5})
+}
+
 func (a *app) verifyAll(ctx context.Context, s *session, o verifyOptions) ([]rtc.Report, error) {
 	var reports []rtc.Report
 	for _, site := range s.file.Sites {
