@@ -55,7 +55,7 @@ func TestReport(t *testing.T) {
 
 func TestExplain(t *testing.T) {
 	var out bytes.Buffer
-	NewText(&out, false).Explain(rtc.Explain("OPEN_ID_ERROR"))
+	NewText(&out, false).Explain(append(rtc.Explain("cors-twice"), rtc.Explain("livekit-restarts")...))
 	golden(t, "explain.txt", out.Bytes())
 	out.Reset()
 	if NewText(&out, true).Explain(nil); out.Len() != 0 {

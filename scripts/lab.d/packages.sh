@@ -8,6 +8,7 @@ TOOLS=(
 	gcc libc6-dev                                       # go test -race
 	docker.io e2fsprogs iproute2 iptables mmdebstrap nftables openssh-client util-linux # hosts and the way to them
 	busybox mksh openssh-server shellcheck sudo         # unit tests and lint
+	chromium                                            # looks at the page of a report
 )
 
 # Every host.
