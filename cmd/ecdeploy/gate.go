@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/emdecloud/ecdeploy/internal/engine"
 	"github.com/emdecloud/ecdeploy/internal/rtc"
@@ -44,10 +45,11 @@ const fromLaptop = "laptop"
 // plan file is strict. Others may well get there.
 func gate(r rtc.Report, strict bool, emit engine.Sink) error {
 	var stops []string
+	passed := map[rtc.Part][]rtc.Link{}
 	for _, l := range r.Links {
 		switch {
 		case l.Status == rtc.OK:
-			emit(engine.Checked{Site: r.Site, Host: l.From, Name: l.Name, Took: l.Took})
+			passed[l.Part] = append(passed[l.Part], l)
 		case l.Status == rtc.Failed && (strict || l.Side == rtc.HostSide):
 			text := inWords(r, l)
 			emit(engine.Checked{Site: r.Site, Host: l.From, Name: l.Name, Took: l.Took, Err: text})
@@ -58,10 +60,37 @@ func gate(r rtc.Report, strict bool, emit engine.Sink) error {
 			emit(engine.Warned{Site: r.Site, Host: l.From, Text: l.Name + ": " + inWords(r, l)})
 		}
 	}
+	for _, part := range rtc.Parts() {
+		if links := passed[part]; len(links) > 0 {
+			emit(engine.Checked{Site: r.Site, Host: links[0].From, Name: inSum(part, links), Took: longest(links)})
+		}
+	}
 	if len(stops) == 0 {
 		return nil
 	}
 	return fmt.Errorf("a call does not work: %s", strings.Join(stops, "\n"))
+}
+
+// inSum names links that work. Media is what a person wants to see; of the others
+// how many.
+func inSum(part rtc.Part, links []rtc.Link) string {
+	if part != rtc.Media {
+		return fmt.Sprintf("%s: %d links work", part, len(links))
+	}
+	var names []string
+	for _, l := range links {
+		names = append(names, l.Name)
+	}
+	return "media: " + strings.Join(names, ", ")
+}
+
+// longest is how long links that were looked at at the same time took.
+func longest(links []rtc.Link) time.Duration {
+	var d time.Duration
+	for _, l := range links {
+		d = max(d, l.Took)
+	}
+	return d
 }
 
 // inWords is why a link is broken, what shows it and what to do.

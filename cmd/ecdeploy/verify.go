@@ -194,7 +194,7 @@ func (a *app) report(reports []rtc.Report, o verifyOptions) error {
 	for _, r := range reports {
 		if !a.json {
 			a.text().Report(r)
-		} else if err := view.NewJSON(a.out).Write("report", r); err != nil {
+		} else if err := view.NewJSON(a.out).Report(r); err != nil {
 			return err
 		}
 	}

@@ -22,9 +22,9 @@ func (k *looker) lookAtAuth(ctx context.Context) {
 	var looks []look
 	if k.scope != Announced {
 		looks = append(looks,
-			look{id: "auth.healthz", name: "the JWT service at " + url, part: Auth, needs: needs, do: k.healthz},
-			look{id: "auth.sfu-get", name: "what clients ask the JWT service for", part: Auth, needs: needs, do: k.sfuGet},
-			look{id: "auth.preflight", name: "what browsers ask the JWT service first", part: Auth, needs: needs, do: k.preflight})
+			look{id: "auth.healthz", name: "the JWT service at " + url, part: Auth, needs: needs, via: "auth", do: k.healthz},
+			look{id: "auth.sfu-get", name: "what clients ask the JWT service for", part: Auth, needs: needs, via: "auth", do: k.sfuGet},
+			look{id: "auth.preflight", name: "what browsers ask the JWT service first", part: Auth, needs: needs, via: "auth", do: k.preflight})
 	}
 	if k.scope != Deployed {
 		looks = append(looks, look{id: "openid", name: "the way from the JWT service to the homeserver", part: Auth, do: k.openID})

@@ -22,22 +22,14 @@ const (
 
 // lookAtHomeserver looks at what tells clients where calls are.
 func (k *looker) lookAtHomeserver(ctx context.Context) {
-	needs := []string{"tls.homeserver"}
-	if k.named("homeserver") == nil {
-		needs = nil
-		for _, n := range k.names {
-			if n.host == hostOf(k.base) {
-				needs = []string{"tls." + n.id}
-			}
-		}
-	}
+	needs := []string{"tls." + k.baseName()}
 	if k.Synapse != nil {
 		k.all(ctx, look{id: "synapse.config", name: "Synapse's effective configuration", part: Homeserver, do: k.synapseConfig})
 	}
 	k.all(ctx,
-		look{id: "synapse.versions", name: "what Synapse says it can do", part: Homeserver, needs: needs, do: k.versions},
-		look{id: "synapse.transports", name: "Synapse's list of transports", part: Homeserver, needs: needs, do: k.transports},
-		look{id: "well-known", name: "the client well-known of " + k.Site.Domain(), part: Homeserver, needs: []string{"tls.server"}, do: k.wellKnown})
+		look{id: "synapse.versions", name: "what Synapse says it can do", part: Homeserver, needs: needs, via: k.baseName(), do: k.versions},
+		look{id: "synapse.transports", name: "Synapse's list of transports", part: Homeserver, needs: needs, via: k.baseName(), do: k.transports},
+		look{id: "well-known", name: "the client well-known of " + k.Site.Domain(), part: Homeserver, needs: []string{"tls.server"}, via: "server", do: k.wellKnown})
 }
 
 // lackCodes are causes by the beginning of a setting's path.
@@ -150,7 +142,7 @@ func (k *looker) versions(ctx context.Context) result {
 		return ""
 	}
 	// Caches may keep the answer for an hour; a query of our own is nobody's.
-	resp, body, err := matrix.Get(ctx, k.client(k.routeOf(hostOf(k.base)), k.Roots), fmt.Sprintf("%s?ecdeploy=%x", url, newNonce()), map[string]string{"Cache-Control": "no-cache"})
+	resp, body, err := matrix.Get(ctx, k.by(k.baseName()), fmt.Sprintf("%s?ecdeploy=%x", url, newNonce()), map[string]string{"Cache-Control": "no-cache"})
 	right := func(status int, body []byte) bool { return status == http.StatusOK && flags(body) == "" }
 	switch {
 	case err != nil:
@@ -173,7 +165,7 @@ func (k *looker) transports(ctx context.Context) result {
 	right := func(status int, body []byte) bool {
 		return status == http.StatusUnauthorized && strings.Contains(string(body), "M_MISSING_TOKEN")
 	}
-	resp, body, err := matrix.Get(ctx, k.client(k.routeOf(hostOf(k.base)), k.Roots), url, map[string]string{"Cache-Control": "no-cache"})
+	resp, body, err := matrix.Get(ctx, k.by(k.baseName()), url, map[string]string{"Cache-Control": "no-cache"})
 	switch {
 	case err != nil:
 		return k.notThere(ctx, pathTransports, right, "synapse-path", err.Error())

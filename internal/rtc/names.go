@@ -191,17 +191,14 @@ func (k *looker) closed(ctx context.Context, n *name, cause error) result {
 	}
 	n.route = v
 	evidence := []string{cause.Error(), "on " + n.front + " itself HTTPS is answered"}
-	for _, a := range n.addrs {
-		if at, own := k.atFront(n); own && !at {
-			break
-		}
+	if at, own := k.atFront(n); len(n.addrs) > 0 && (at || !own) {
+		a := n.addrs[0]
 		port, _ := strconv.ParseUint(n.port, 10, 16) // of a URL that was parsed
 		b := k.blamePort(ctx, n.front, family("tcp", a), netip.AddrPortFrom(a, uint16(port)))
 		evidence = append(evidence, b.Evidence...)
 		if b.Side == HostSide {
 			return bad("https-closed", HostSide, evidence...)
 		}
-		break
 	}
 	return bad("https-blocked", WaySide, append(evidence, "all that follows was looked at from the proxy's own host")...)
 }
@@ -220,28 +217,28 @@ func (k *looker) findHomeserver(ctx context.Context) {
 	if k.base == "" {
 		k.base = "https://" + k.Site.Domain()
 	}
-	host := hostOf(k.base)
+	host, port := hostOf(k.base), "443"
+	if h, p, ok := cutPort(host); ok {
+		host, port = h, p
+	}
 	for _, n := range k.names {
 		if n.host == host {
 			return // looked at already
 		}
 	}
-	port := "443"
-	if h, p, ok := cutPort(host); ok {
-		host, port = h, p
-	}
 	k.names = append(k.names, &name{id: "homeserver", host: host, port: port, front: k.SynapseHost, path: "/_matrix/client/versions", status: http.StatusOK, route: here()})
 }
 
-// routeOf is how a name of the site is reached; the laptop's way for others.
-func (k *looker) routeOf(host string) vantage {
+// baseName is the id of the name that the client-server API has.
+func (k *looker) baseName() string {
+	host := hostOf(k.base)
 	if h, _, ok := cutPort(host); ok {
 		host = h
 	}
 	for _, n := range k.names {
 		if n.host == host {
-			return n.route
+			return n.id
 		}
 	}
-	return here()
+	return "homeserver" // findHomeserver has added it
 }

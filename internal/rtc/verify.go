@@ -111,6 +111,7 @@ type look struct {
 	id, name string
 	part     Part
 	needs    []string
+	via      string // the name of the site that it is reached by, by its id; "" for none
 	do       func(context.Context) result
 }
 
@@ -147,6 +148,9 @@ func (k *looker) one(ctx context.Context, l look) {
 	default:
 		r = l.do(ctx)
 	}
+	if n := k.named(l.via); r.from == "" && n != nil {
+		r.from = n.route.name
+	}
 	if r.from == "" {
 		r.from = laptop
 	}
@@ -170,11 +174,6 @@ func (k *looker) link(id string) (Link, bool) {
 	defer k.mu.Unlock()
 	l, ok := k.links[id]
 	return l, ok
-}
-
-func (k *looker) works(id string) bool {
-	l, ok := k.link(id)
-	return ok && (l.Status == OK || l.Status == Warning)
 }
 
 // inOrder are the links in the order of a call.
