@@ -44,7 +44,19 @@ func newCLI(t *testing.T) *cli {
 // than with want.
 func (c *cli) run(t *testing.T, want int, args ...string) string {
 	t.Helper()
-	cmd := exec.Command(c.bin, append(args, "--known-hosts", c.known)...)
+	return c.wait(t, exec.Command(c.bin, append(args, "--known-hosts", c.known)...), want)
+}
+
+// laptop is run on a machine of its own, which reaches the hosts as a client does
+// and knows their names.
+func (c *cli) laptop(t *testing.T, want int, args ...string) string {
+	t.Helper()
+	return c.wait(t, lab.Laptop(t, c.bin, append(args, "--known-hosts", c.known)...), want)
+}
+
+func (c *cli) wait(t *testing.T, cmd *exec.Cmd, want int) string {
+	t.Helper()
+	args := cmd.Args[1:]
 	out, err := cmd.CombinedOutput()
 	c.all.Write(out)
 	if got := cmd.ProcessState.ExitCode(); got != want {

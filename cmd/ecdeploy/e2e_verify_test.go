@@ -1,0 +1,160 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/emdecloud/ecdeploy/internal/hosttest/lab"
+	"github.com/emdecloud/ecdeploy/internal/rtc"
+)
+
+const dropUDP = "to udp dport 50100-50200"
+
+// What a run has deployed is announced only after a call was held on it, and what
+// keeps media away is named. The laptop is a machine of its own.
+func TestE2EVerify(t *testing.T) {
+	lab.Require(t)
+	h := lab.Up(t, lab.Full, "call")[0]
+	c := newCLI(t)
+	text := lab.PlanText(t, "call")
+	plan := planFile(t, text)
+	before := h.Snapshot(t)
+
+	t.Run("a firewall that stays closed", func(t *testing.T) {
+		out := c.laptop(t, exitRolledBack, "apply", "--yes", planFile(t, text, "identity = ", "firewall \"none\" {}\n  identity = "))
+		for _, want := range []string{"firewall-udp", "firewall-tcp", "ufw", "call.test  failed; every host is as before"} {
+			if !strings.Contains(out, want) {
+				t.Errorf("the output has no %q:\n%s", want, out)
+			}
+		}
+		if strings.Contains(out, "call.test: synapse") {
+			t.Error("the backend was announced before a call was seen to work")
+		}
+		same(t, "a rolled back run", before, h.Snapshot(t))
+	})
+	t.Run("a firewall in front of the host", func(t *testing.T) {
+		defer lab.Outer(t, h.Name)
+		lab.Outer(t, h.Name, dropUDP)
+		out := c.laptop(t, exitRolledBack, "apply", "--yes", planFile(t, text, "verify {", "verify {\n    strict = true"))
+		if !strings.Contains(out, "blocked-udp") || strings.Contains(out, "call.test: synapse") {
+			t.Errorf("strict:\n%s", out)
+		}
+		same(t, "a rolled back run", before, h.Snapshot(t))
+		out = c.laptop(t, exitOK, "apply", "--yes", plan)
+		if !strings.Contains(out, "warning media over UDP") || !strings.Contains(out, "blocked-udp") || !strings.Contains(out, "media: media over TCP") {
+			t.Errorf("not strict:\n%s", out)
+		}
+	})
+	t.Run("a call works", func(t *testing.T) { aCallWorks(t, c, plan) })
+	t.Run("as a Matrix user", func(t *testing.T) {
+		token := filepath.Join(t.TempDir(), "token")
+		secret := lab.User(t, h.Name, "grace")
+		if err := os.WriteFile(token, []byte(secret+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r := c.report(t, exitOK, "verify", "--seconds", "1", planFile(t, text, "verify {", "verify {\n    access_token {\n      file = \""+token+"\"\n    }"))
+		as := slices.DeleteFunc(slices.Clone(r.Links), func(l rtc.Link) bool { return l.Part != rtc.AsUser })
+		if len(as) < 8 || slices.ContainsFunc(as, func(l rtc.Link) bool { return l.Status != rtc.OK }) {
+			t.Errorf("as a user: %+v", as)
+		}
+		if strings.Contains(c.all.String(), secret) {
+			t.Error("the access token is in the output")
+		}
+	})
+	t.Run("media by one way and by none", func(t *testing.T) {
+		h.Exec(t, "ufw insert 1 deny in proto udp to any port 50100:50200")
+		r := c.report(t, exitUnhealthy, "verify", "--seconds", "1", plan)
+		wantLink(t, r, "media.udp4", rtc.Failed, "firewall-udp")
+		wantLink(t, r, "media.tcp4", rtc.OK, "")
+		if n := packets(r, "tcp4"); n < 50 {
+			t.Errorf("%d packets over TCP", n)
+		}
+		h.Exec(t, "ufw insert 1 deny in proto tcp to any port 7881")
+		r = c.report(t, exitUnhealthy, "verify", "--seconds", "1", plan)
+		wantLink(t, r, "media.udp4", rtc.Failed, "firewall-udp")
+		wantLink(t, r, "media.tcp4", rtc.Failed, "firewall-tcp")
+		if len(r.Flows) != 0 {
+			t.Errorf("media flowed: %+v", r.Flows)
+		}
+		h.Exec(t, "ufw delete deny in proto tcp to any port 7881; ufw delete deny in proto udp to any port 50100:50200")
+		if out := c.laptop(t, exitOK, "apply", "--yes", "--verify", plan); !strings.Contains(out, "nothing to do") || !strings.Contains(out, "a call works") {
+			t.Errorf("apply --verify of what is there:\n%s", out)
+		}
+	})
+}
+
+// aCallWorks looks at all that verify writes of a healthy site.
+func aCallWorks(t *testing.T, c *cli, plan string) {
+	dir := t.TempDir()
+	page, figures := filepath.Join(dir, "report.html"), filepath.Join(dir, "ecdeploy.prom")
+	r := c.report(t, exitOK, "verify", "--participants", "6", "--seconds", "2", "--html", page, "--prometheus", figures, plan)
+	for _, l := range r.Links {
+		if l.Status != rtc.OK {
+			t.Errorf("%s is %s: %q", l.ID, l.Status, l.Evidence)
+		}
+	}
+	for _, n := range []string{"udp4", "tcp4"} {
+		if got := packets(r, n); got < 100 {
+			t.Errorf("%d packets over %s", got, n)
+		}
+	}
+	if l := r.Load; l == nil || l.Joined != 6 || l.Flows != 40 || l.Arrived != 40 {
+		t.Errorf("load: %+v", l)
+	}
+	for path, want := range map[string]string{page: "<!doctype html>", figures: `ecdeploy_verify_works{site="call.test"} 1`} {
+		b, err := os.ReadFile(path)
+		if err != nil || !strings.Contains(strings.ToLower(string(b)), want) {
+			t.Errorf("%s: %v: %.200s", path, err, b)
+		}
+	}
+	if out := c.laptop(t, exitOK, "verify", "--seconds", "1", plan); !strings.Contains(out, "call.test: a call works") {
+		t.Error(out)
+	}
+	// Every other second of a run is media or a silent WebSocket.
+	t.Logf("the whole look took %s", r.Took.Round(100*time.Millisecond))
+}
+
+// report is what verify --json says of one site.
+func (c *cli) report(t *testing.T, want int, args ...string) rtc.Report {
+	t.Helper()
+	out := c.laptop(t, want, append(args, "--json")...)
+	lines := bufio.NewScanner(strings.NewReader(out))
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var v struct {
+			Version int        `json:"version"`
+			Type    string     `json:"type"`
+			Report  rtc.Report `json:"report"`
+		}
+		if json.Unmarshal(lines.Bytes(), &v) == nil && v.Type == "report" && v.Version == 1 {
+			return v.Report
+		}
+	}
+	t.Fatalf("no report in\n%s", out)
+	return rtc.Report{}
+}
+
+func wantLink(t *testing.T, r rtc.Report, id string, status rtc.Status, code rtc.Code) {
+	t.Helper()
+	i := slices.IndexFunc(r.Links, func(l rtc.Link) bool { return l.ID == id })
+	if i < 0 || r.Links[i].Status != status || r.Links[i].Code != code {
+		t.Errorf("%s is not %s %s: %+v", id, status, code, r.Links)
+	}
+}
+
+// packets are the RTP packets that arrived over a network.
+func packets(r rtc.Report, network string) int {
+	n := 0
+	for _, f := range r.Flows {
+		if f.Network == network {
+			n += f.Packets
+		}
+	}
+	return n
+}
