@@ -72,12 +72,18 @@ func (t Target) echoOn(ctx context.Context, network string, addr netip.Addr) (po
 	if h == nil || t.Site.SFU.Ports == nil {
 		return nil, errors.New("there is no connection to the SFU's host")
 	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	e := &echo{h: h, name: random(8), nonce: make([]byte, 16)}
 	_, _ = rand.Read(e.nonce) // never fails, see its documentation
-	// Before it starts: a start that is cut short goes on at the host.
+	// Also where the start fails: it may go on at the host all the same.
 	defer func() { err = errors.Join(err, e.stop(ctx)) }()
 	if err := e.start(ctx, t, addr); err != nil {
 		return nil, err
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
 	}
 	var wg sync.WaitGroup
 	for i := range e.ports {
@@ -128,7 +134,9 @@ journalctl -q -o cat -n 3 -u %[4]s >&2
 exit 6`
 
 // start starts the helper. Its text and nonce are part of a request to the host's
-// shell, so no process has them as an argument.
+// shell, so no process has them as an argument. The end of ctx does not cut it
+// short: a request that nobody waits for may reach the host after the one that
+// stops the helper.
 func (e *echo) start(ctx context.Context, t Target, addr netip.Addr) error {
 	first, last := t.Site.SFU.Ports.UDPRange()
 	args := []string{addr.String(), strconv.Itoa(t.Site.SFU.Ports.TCP)}
@@ -136,6 +144,8 @@ func (e *echo) start(ctx context.Context, t Target, addr netip.Addr) error {
 		args = append(args, strconv.Itoa(first+(last-first)*i/(echoPieces-1)), strconv.Itoa(first), strconv.Itoa(last))
 	}
 	code := base64.StdEncoding.EncodeToString
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), echoStart)
+	defer cancel()
 	res, err := e.h.Run(ctx, fmt.Sprintf(startText, e.folder(), code([]byte(echoText)), code(e.nonce), e.unit(), strings.Join(args, " ")), echoStart)
 	if err != nil {
 		return fmt.Errorf("start the helper on %s: %w", e.h.Name(), err)
