@@ -126,9 +126,21 @@ site "emdecloud.de" {
   #   host = host.matrix # a host that can reach it; default: auth's
   # }
 
-  # How ecdeploy looks whether it works.
+  # How ecdeploy looks whether it works, in each apply that changes something and
+  # in `ecdeploy verify`.
   verify {
-    level = "http" # "http" or "none"; default "http"
-    # ca_file = "ca.pem" # on the laptop: trust these CAs too; default: the system's alone
+    level        = "media" # "media": a call is held before anything is announced; "http": every part is asked; "none"; default "media"
+    strict       = false   # true: what lies on the way (a firewall in front of the host) or at the laptop rolls back, too; default false
+    probe_helper = false   # true: an echo may run on the SFU's host for a minute, where media does not get through; default false
+    # from        = [host.matrix] # hosts that look along the same way, too; default: the laptop alone
+    # ca_file     = "ca.pem" # on the laptop: trust these CAs too; default: the system's alone
+
+    # A Matrix user of the site, for `ecdeploy verify` to go their way, too;
+    # default: none. One of these:
+    access_token {
+      env = "MATRIX_ACCESS_TOKEN" # name of an environment variable
+      # file    = "~/.secrets/matrix" # path on the laptop
+      # command = ["pass", "show", "matrix"] # run on the laptop, 2 minutes at most
+    }
   }
 }

@@ -85,9 +85,12 @@ func (l *loader) site(n *node) Site {
 		s.Verify = *b.Verify
 	}
 	if !n.child("verify").has("level") {
-		s.Verify.Level = "http"
+		s.Verify.Level = "media"
 	}
 	s.Verify.CAFile = l.local(s.Verify.CAFile)
+	if t := s.Verify.AccessToken; t != nil {
+		t.File = l.local(t.File)
+	}
 	l.checkSite(n, s)
 	return s
 }

@@ -55,14 +55,28 @@ func (l *loader) checkSite(n *node, s Site) {
 	for i, c := range n.nodes["proxy"] {
 		l.checkProxy(c, s.Proxies[i], s)
 	}
-	if c := n.child("verify"); c.has("level") && c.known("level") {
-		switch s.Verify.Level {
-		case "http", "none":
-		case "media":
-			l.fail(c.at("level"), `verify.level "media" is not built yet`, `write level = "http", which asks every part over HTTP and WebSocket`)
-		default:
-			l.fail(c.at("level"), fmt.Sprintf("there is no level %q", s.Verify.Level), `write level = "http" or "none"`)
+	if c := n.child("verify"); c != nil {
+		l.checkVerify(c, s.Verify)
+	}
+}
+
+func (l *loader) checkVerify(n *node, v steps.Verify) {
+	if n.has("level") && n.known("level") && !slices.Contains([]string{"media", "http", "none"}, v.Level) {
+		l.fail(n.at("level"), fmt.Sprintf("there is no level %q", v.Level), `write level = "media", "http" or "none"`)
+	}
+	if n.has("strict") && n.known("strict", "level") && v.Strict && v.Level != "media" {
+		l.fail(n.at("strict"), fmt.Sprintf("strict is about media, and level is %q", v.Level), `write level = "media", or remove the line`)
+	}
+	if n.has("from") && n.known("from") {
+		for _, name := range v.From {
+			if !l.knownHost(name, n.at("from")) {
+				break
+			}
 		}
+	}
+	t := n.child("access_token")
+	if t != nil && (len(t.given) != 1 || t.has("command") && t.known("command") && len(v.AccessToken.Command) == 0) {
+		l.fail(t.def, "access_token {} wants one source", `write one of env = "NAME", file = "...", command = ["...", "..."]`)
 	}
 }
 

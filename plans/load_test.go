@@ -35,7 +35,7 @@ func TestDefaults(t *testing.T) {
 				Unit: "matrix-synapse.service", StartTimeout: 120 * time.Second, StartText: "2m0s", MaxDelay: "24h"}},
 			Proxies:     []Variant{{Label: "nginx", Host: "x", Pos: pos(14, 3), Config: &steps.ProxyNginx{Host: "x"}}},
 			WellKnown:   Variant{Label: "file", Host: "x", Pos: pos(15, 3), Config: &steps.WellKnownFile{Host: "x", Path: "/var/www/x.test/client"}},
-			Verify:      steps.Verify{Level: "http"},
+			Verify:      steps.Verify{Level: "media"},
 			RevertAfter: 3 * time.Minute,
 			Pos:         pos(4, 1),
 		}},

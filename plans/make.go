@@ -32,8 +32,19 @@ func Make(ctx context.Context, f *File, site Site, hosts map[string]host.Observe
 	return makePlan(ctx, site, all, hosts, choose)
 }
 
-// makePlan probes and decides.
-func makePlan(ctx context.Context, site Site, all []placed, hosts map[string]host.Observer, choose Credentials) (SitePlan, error) {
+// Look probes the hosts of site and tells what its steps share, such as the
+// credentials in use. It decides nothing.
+func Look(ctx context.Context, f *File, site Site, hosts map[string]host.Observer) (steps.Shared, error) {
+	site.SFU.Archive, site.Auth.Archive = "", "" // nothing is brought
+	all, err := place(f, site)
+	if err != nil {
+		return steps.Shared{}, err
+	}
+	return probe(ctx, all, hosts)
+}
+
+// probe asks all hosts at once.
+func probe(ctx context.Context, all []placed, hosts map[string]host.Observer) (steps.Shared, error) {
 	g, gctx := errgroup.WithContext(ctx)
 	for i := range all {
 		g.Go(func() error {
@@ -47,19 +58,27 @@ func makePlan(ctx context.Context, site Site, all []placed, hosts map[string]hos
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return SitePlan{}, err
+		return steps.Shared{}, err
 	}
 	shared := steps.Shared{Sources: map[string]string{}, HTTPS: map[string]string{}}
 	for _, p := range all {
 		p.facts.Share(&shared)
 	}
+	return shared, nil
+}
+
+// makePlan probes and decides.
+func makePlan(ctx context.Context, site Site, all []placed, hosts map[string]host.Observer, choose Credentials) (SitePlan, error) {
+	shared, err := probe(ctx, all, hosts)
+	if err != nil {
+		return SitePlan{}, err
+	}
 	found := shared.Keys
-	var err error
 	if shared.Keys, err = choose(shared); err != nil {
 		return SitePlan{}, fmt.Errorf("%s: %w", site.ServerName, err)
 	}
 	p, err := decide(site, all, shared)
-	p.Found = found
+	p.Found, p.HTTPS = found, shared.HTTPS
 	return p, err
 }
 
@@ -143,6 +162,12 @@ func (f *File) firewall(name string) string {
 		}
 	}
 	return ""
+}
+
+// Context is what is known of a site without its hosts.
+func (s Site) Context() (steps.Site, error) {
+	s.SFU.Archive, s.Auth.Archive = "", "" // nothing is brought
+	return siteContext(s)
 }
 
 // siteContext is what the steps of a site may know.

@@ -28,6 +28,8 @@ type SitePlan struct {
 	Keys steps.Keys `json:"-"`
 	// Found are those that the hosts hold now; zero for none.
 	Found steps.Keys `json:"-"`
+	// HTTPS is where proxies listen, as in steps.Shared.
+	HTTPS map[string]string `json:"-"`
 }
 
 // HostPlan is what happens on one host, in the order of the stages.

@@ -39,14 +39,14 @@ type attribute struct {
 var right = map[string]string{
 	"address": "203.0.113.10", "port": "22", "become": "sudo", "connect_timeout": "15s", "jump": "a@b", "ask": "true", "url": "https://matrix-rtc.x.test", "image": "x/y:1.2.3", "node_ip": "203.0.113.10",
 	"external_ip": "true", "participants": "2", "uid": "10", "bind": "127.0.0.1", "signalling": "7880", "tcp": "7881", "udp": "50100-50200", "ca_file": "/etc/ca.pem", "unit": "x.service",
-	"start_timeout": "10s", "max_event_delay": "24h", "certificate": "/etc/c.pem\"\n    key = \"/etc/k.pem", "path": "/var/www/client", "level": "http", "revert_after": "10s", "full_access": "x.test",
+	"start_timeout": "10s", "max_event_delay": "24h", "certificate": "/etc/c.pem\"\n    key = \"/etc/k.pem", "path": "/var/www/client", "level": "http", "strict": "true", "probe_helper": "true", "revert_after": "10s", "full_access": "x.test",
 	"secret": strings.Repeat("s", 40) + "\"\n    key = \"k", "container": "xy",
 	".site.auth.port": "8080", ".site.proxy nginx.key": "/etc/k.pem",
 }
 
 // unused are blocks and attributes of the reference that this test does not fill:
 // what they refer to must be there.
-var unused = map[string]bool{".site.sfu.host": true, ".site.sfu.hosts": true, ".site.auth.host": true, ".site.verify.host": true}
+var unused = map[string]bool{".site.sfu.host": true, ".site.sfu.hosts": true, ".site.auth.host": true, ".site.verify.host": true, ".site.verify.from": true}
 
 // attributes are all that a plan file can set, found by the structs that it is
 // read into: a new one is among them by itself.

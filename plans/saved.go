@@ -58,6 +58,8 @@ type SavedSite struct {
 type Guards struct {
 	RevertAfter time.Duration `json:"revert_after"`
 	CA          string        `json:"verify_ca,omitempty"` // SHA-256 of what verify.ca_file holds, in hex
+	Level       string        `json:"verify_level"`
+	Strict      bool          `json:"verify_strict,omitempty"`
 }
 
 // guards are those that f gives a site.
@@ -66,8 +68,9 @@ func (f *File) guards(site string) (Guards, error) {
 	if i < 0 {
 		return Guards{}, nil
 	}
-	g := Guards{RevertAfter: f.Sites[i].RevertAfter}
-	if ca := f.Sites[i].Verify.CAFile; ca != "" {
+	v := f.Sites[i].Verify
+	g := Guards{RevertAfter: f.Sites[i].RevertAfter, Level: v.Level, Strict: v.Strict}
+	if ca := v.CAFile; ca != "" {
 		b, err := os.ReadFile(ca)
 		if err != nil {
 			return g, fmt.Errorf("verify.ca_file: %w", err)

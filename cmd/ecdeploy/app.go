@@ -36,6 +36,7 @@ type app struct {
 	noRevert   bool       // apply --no-revert
 	tookBack   bool       // what was cut before was taken back
 	destroys   bool       // the command is destroy
+	verifies   bool       // apply --verify
 	saved      *savedPlan // what apply was given; nil for a plan file
 }
 

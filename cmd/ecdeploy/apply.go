@@ -35,6 +35,7 @@ func (a *app) applyCmd() *cobra.Command {
 		},
 	}
 	a.applyFlags(c, &yes)
+	c.Flags().BoolVar(&a.verifies, "verify", false, "hold a call even where nothing changes, and whatever level verify {} has")
 	return c
 }
 
@@ -84,7 +85,7 @@ func (a *app) applyPlan(ctx context.Context, s *session, p plans.Plan, yes bool)
 	case blocked(p):
 		return exitCode(exitError)
 	case p.Empty():
-		return nil
+		return a.verifyUnchanged(ctx, s)
 	}
 	a.countCalls(ctx, s, s.file.Sites, p.Sites)
 	question := "Apply this plan?"
@@ -217,7 +218,7 @@ func (a *app) applySite(ctx context.Context, s *session, site plans.Site, p plan
 	run := engine.Run{
 		ID: engine.NewRunID(now()), Version: version, Hosts: s.hosts, Checks: check, Emit: emit,
 		Replan:      func(ctx context.Context) (plans.SitePlan, error) { return s.plan(ctx, site) },
-		RevertAfter: site.RevertAfter, Seen: s.seen(),
+		RevertAfter: site.RevertAfter, Seen: s.seen(), Prove: a.prove(s, site, p, emit),
 	}
 	if a.noRevert {
 		run.RevertAfter = 0

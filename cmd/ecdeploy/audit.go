@@ -166,7 +166,7 @@ func (h heads) write(host string, s seenHead) error {
 		err = os.MkdirAll(h.dir, 0o700)
 	}
 	if err == nil {
-		err = replaceFile(filepath.Join(h.dir, h.files[host]), append(b, '\n'))
+		err = replaceFile(filepath.Join(h.dir, h.files[host]), append(b, '\n'), 0o600)
 	}
 	if err != nil {
 		return fmt.Errorf("remember the audit log of %s: %w", host, err)

@@ -32,7 +32,7 @@ func (a *app) connect(ctx context.Context, f *plans.File) (*session, error) {
 	s := &session{file: f, dialer: d, hosts: map[string]host.Host{}, heads: newHeads(f), err: a.err, destroys: a.destroys}
 	wanted := map[string]bool{}
 	for _, site := range f.Sites {
-		for _, name := range site.HostNames() {
+		for _, name := range append(site.HostNames(), site.Verify.From...) {
 			wanted[name] = true
 		}
 	}
@@ -84,30 +84,34 @@ func (a *app) onHosts(ctx context.Context, path string, do func(*session) error)
 
 func target(h plans.Host, ask func(context.Context) (host.Secret, error)) host.Target {
 	t := host.Target{Name: h.Name, Address: h.Address, User: h.User, Port: h.Port, Identity: h.Identity, Jump: h.Jump, Become: h.Become, ConnectTimeout: h.ConnectTimeout}
-	p := h.SudoPassword
-	switch {
+	switch p := h.SudoPassword; {
 	case p.Ask:
 		t.SudoPassword = ask
-	case p.Env != "":
-		t.SudoPassword = func(context.Context) (host.Secret, error) {
-			v, ok := os.LookupEnv(p.Env)
-			if !ok {
-				return host.Secret{}, fmt.Errorf("sudo_password: the environment has no %s", p.Env)
-			}
-			return host.NewSecret(v), nil
+	case p.Env != "" || p.File != "" || len(p.Command) > 0:
+		t.SudoPassword = func(ctx context.Context) (host.Secret, error) {
+			return secretFrom(ctx, "sudo_password", p.Env, p.File, p.Command)
 		}
-	case p.File != "":
-		t.SudoPassword = func(context.Context) (host.Secret, error) {
-			b, err := os.ReadFile(p.File)
-			if err != nil {
-				return host.Secret{}, fmt.Errorf("sudo_password: %w", err)
-			}
-			return host.NewSecret(strings.TrimRight(string(b), "\r\n")), nil
-		}
-	case len(p.Command) > 0:
-		t.SudoPassword = func(ctx context.Context) (host.Secret, error) { return plans.Command(ctx, p.Command) }
 	}
 	return t
+}
+
+// secretFrom reads what a block of the plan file names a source of, on the laptop.
+func secretFrom(ctx context.Context, block, env, file string, command []string) (host.Secret, error) {
+	switch {
+	case env != "":
+		v, ok := os.LookupEnv(env)
+		if !ok {
+			return host.Secret{}, fmt.Errorf("%s: the environment has no %s", block, env)
+		}
+		return host.NewSecret(v), nil
+	case file != "":
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return host.Secret{}, fmt.Errorf("%s: %w", block, err)
+		}
+		return host.NewSecret(strings.TrimRight(string(b), "\r\n")), nil
+	}
+	return plans.Command(ctx, command)
 }
 
 // askOnce asks for sudo's password once for all hosts.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/emdecloud/ecdeploy/internal/hosttest/callprobe"
 	"github.com/emdecloud/ecdeploy/internal/hosttest/lab"
+	"github.com/emdecloud/ecdeploy/internal/rtc"
 )
 
 // The main job on one real server, from nothing to a call and back.
@@ -104,6 +105,8 @@ func joinAt(t *testing.T, h *lab.Host, jwtURL, sfuURL string, users ...string) {
 	defer cancel()
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(lab.CA(t))
+	client := callprobe.Client(roots, lab.Hosts(t))
+	defer client.CloseIdleConnections()
 	var tokens []callprobe.Token
 	for _, user := range users {
 		m := callprobe.Matrix{Homeserver: "https://matrix." + h.Domain, ServerName: h.Domain, User: user, AccessToken: lab.User(t, h.Name, user), Roots: roots, Hosts: lab.Hosts(t)}
@@ -117,11 +120,11 @@ func joinAt(t *testing.T, h *lab.Host, jwtURL, sfuURL string, users ...string) {
 		tokens = append(tokens, tok)
 	}
 	for _, network := range []string{"udp4", "tcp4"} {
-		got, err := callprobe.Call(ctx, callprobe.Config{URL: tokens[0].URL, Publisher: tokens[0].JWT, Subscriber: tokens[1].JWT, Network: network, Packets: 25, Roots: roots, Hosts: lab.Hosts(t)})
-		if err != nil {
-			t.Fatalf("%s: %v", network, err)
+		got, err := rtc.Call{URL: tokens[0].URL, Client: client, Tokens: []string{tokens[0].JWT, tokens[1].JWT}, Publishers: 1, Network: network, Duration: time.Second}.Run(ctx)
+		if err != nil || len(got.Flows) != 2 {
+			t.Fatalf("%s: %v: %+v", network, err, got)
 		}
-		t.Logf("%s: %d RTP packets over %s", network, got.Packets, got.Pair)
+		t.Logf("%s: %+v", network, got.Flows)
 	}
 }
 

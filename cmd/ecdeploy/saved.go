@@ -67,7 +67,7 @@ func (a *app) save(out string, f *plans.File, p plans.Plan) error {
 	if err != nil {
 		return err
 	}
-	if err := replaceFile(out, b); err != nil {
+	if err := replaceFile(out, b, 0o600); err != nil {
 		return fmt.Errorf("save the plan: %w", err)
 	}
 	if !a.json {
@@ -105,13 +105,16 @@ func (a *app) varNames() []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-// replaceFile puts a file that only its owner can read in the place of path.
-func replaceFile(path string, b []byte) error {
+// replaceFile puts a file with that mode in the place of path.
+func replaceFile(path string, b []byte, mode os.FileMode) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // its mode is 0600
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(b)
+	if err == nil {
+		err = f.Chmod(mode)
+	}
 	if err == nil {
 		err = f.Sync()
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/plans"
+	"github.com/emdecloud/ecdeploy/steps"
 )
 
 // Outcomes of a run, beside success. Their texts are the endings of the error
@@ -37,7 +38,11 @@ type Run struct {
 	// Replan makes the site's plan again, for after the locks are taken.
 	Replan func(context.Context) (plans.SitePlan, error)
 	Checks Checker
-	Emit   Sink
+	// Prove looks, beyond the checks of the plan, whether what was deployed works:
+	// once before it is announced to clients, and once afterwards. An error rolls
+	// the run back. nil for a run that proves no more.
+	Prove func(ctx context.Context, announced bool, keys steps.Keys) error
+	Emit  Sink
 	// RevertAfter is how long a host waits for a sign of the laptop before it
 	// takes the run back by itself; 0 means for ever.
 	RevertAfter time.Duration
@@ -141,6 +146,11 @@ func (s *siteRun) arm(ctx context.Context) error {
 // works.
 func (s *siteRun) carryOut(ctx context.Context) error {
 	for _, stage := range s.plan.Stages() {
+		if stage == plans.StageSynapse {
+			if err := s.prove(ctx, false); err != nil {
+				return err
+			}
+		}
 		if !s.concerns(stage) {
 			continue
 		}
@@ -151,7 +161,15 @@ func (s *siteRun) carryOut(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return s.prove(ctx, true)
+}
+
+func (s *siteRun) prove(ctx context.Context, announced bool) error {
+	if s.Prove == nil {
+		return nil
+	}
+	s.phase("verify")
+	return s.Prove(ctx, announced, s.plan.Keys)
 }
 
 func (s *siteRun) change(ctx context.Context, h *hostRun, stage plans.Stage) error {

@@ -14,7 +14,7 @@ type Event interface{ event() }
 type Sink func(Event)
 
 // PhaseStarted says what a site's run does now: "lock", "images", "stage",
-// "arm", a stage's name, "confirm", "commit", "rollback".
+// "arm", a stage's name, "verify", "confirm", "commit", "rollback".
 type PhaseStarted struct {
 	Site  string `json:"site"`
 	Phase string `json:"phase"`
@@ -80,7 +80,15 @@ type Calls struct {
 	Err    string `json:"error,omitempty"` // why neither is known
 }
 
+// Warned says what a person should know of a run that goes on.
+type Warned struct {
+	Site string `json:"site"`
+	Host string `json:"host,omitempty"` // who saw it; "laptop" for none of the hosts
+	Text string `json:"text"`           // may have several lines
+}
+
 func (PhaseStarted) event() {}
+func (Warned) event()       {}
 func (Progress) event()     {}
 func (Changed) event()      {}
 func (Checked) event()      {}

@@ -263,8 +263,9 @@ func covers(list string, port int) bool {
 	return false
 }
 
-// short is a rule's text, cut where it is long.
+// short is a text of a host, cut where it is long.
 func short(s string) string {
+	s = strings.TrimSpace(s)
 	if len(s) > maxRuleText {
 		return strings.ToValidUTF8(s[:maxRuleText], "") + "..."
 	}

@@ -13,11 +13,19 @@ import (
 // blameTCP tells why media over TCP ("tcp4" or "tcp6") does not come to LiveKit's
 // port at addr.
 func (t Target) blameTCP(ctx context.Context, network string, addr netip.Addr) Blame {
+	if t.Site.SFU.Ports == nil {
+		return cannotLook(errors.New("the site says nothing of ports"))
+	}
+	return t.blamePort(ctx, t.Site.SFU.Host, network, netip.AddrPortFrom(addr, uint16(t.Site.SFU.Ports.TCP)))
+}
+
+// blamePort tells why connections do not come to a port of the host on.
+func (t Target) blamePort(ctx context.Context, on, network string, to netip.AddrPort) Blame {
 	ctx, cancel := context.WithTimeout(ctx, blameTime)
 	defer cancel()
-	b := &tcpBlame{t: t, h: t.Hosts[t.Site.SFU.Host], network: network, addr: addr}
+	b := &tcpBlame{t: t, h: t.Hosts[on], network: network, addr: to.Addr(), port: int(to.Port())}
 	if b.h == nil {
-		return Blame{"media", HostSide, []string{"there is no connection to the SFU's host, so nobody can look there"}}
+		return Blame{"media", HostSide, []string{"there is no connection to its host, so nobody can look there"}}
 	}
 	blame, err := b.find(ctx)
 	if err != nil {
@@ -49,10 +57,6 @@ func (b *tcpBlame) knock(ctx context.Context) knocked {
 }
 
 func (b *tcpBlame) find(ctx context.Context) (Blame, error) {
-	if b.t.Site.SFU.Ports == nil {
-		return Blame{}, errors.New("the site says nothing of ports")
-	}
-	b.port = b.t.Site.SFU.Ports.TCP
 	var err error
 	if b.around, err = lookAround(ctx, b.h); err != nil {
 		return Blame{}, err
@@ -147,7 +151,7 @@ func (b *tcpBlame) blocked(ctx context.Context, s seen) (Blame, error) {
 	}
 	b.said = append(b.said, b.around.elsewhere(b.addr)...)
 	for name, other := range b.t.Hosts {
-		if other == nil || name == b.t.Site.SFU.Host {
+		if other == nil || name == b.h.Name() {
 			continue
 		}
 		short, cancel := context.WithTimeout(ctx, dialTime)

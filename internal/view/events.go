@@ -24,6 +24,8 @@ func (t *Text) Event(e engine.Event) {
 		t.rolledBack(e)
 	case engine.Calls:
 		t.calls(e)
+	case engine.Warned:
+		t.print("  %s %s %s", t.host(e.Host), t.paint(yellow, "warning"), strings.TrimLeft(indented(clean(e.Text), "      "), " "))
 	}
 }
 

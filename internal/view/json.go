@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/emdecloud/ecdeploy/internal/engine"
+	"github.com/emdecloud/ecdeploy/internal/rtc"
 	"github.com/emdecloud/ecdeploy/plans"
 	"github.com/emdecloud/ecdeploy/steps"
 )
@@ -104,6 +105,15 @@ func (j *JSON) Plan(p plans.Plan) error {
 	return j.Write("plan", out)
 }
 
+// Report writes what was seen of a site. docs/verify-report.schema.json
+// describes it: lists are lists there, also where nothing is in them.
+func (j *JSON) Report(r rtc.Report) error {
+	r.Links = append([]rtc.Link{}, r.Links...)
+	r.Flows = append([]rtc.Flow{}, r.Flows...)
+	r.Explained = append([]rtc.Explanation{}, r.Explained...)
+	return j.Write("report", r)
+}
+
 // Event writes an event.
 func (j *JSON) Event(e engine.Event) {
 	name := "event"
@@ -122,6 +132,8 @@ func (j *JSON) Event(e engine.Event) {
 		name = "rolled_back"
 	case engine.Calls:
 		name = "calls"
+	case engine.Warned:
+		name = "warned"
 	}
 	_ = j.Write(name, e) // a closed pipe is no reason to stop half-way
 }

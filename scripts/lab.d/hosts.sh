@@ -113,15 +113,15 @@ names_of() {
 }
 
 # free_address: a host keeps its address when it is restarted, so no two may
-# have the same, running or not.
+# have the same, running or not. The last one is the laptop's.
 free_address() {
 	local net taken i
 	net=$(docker network inspect --format '{{(index .IPAM.Config 0).Subnet}}' "$LABEL")
 	taken=" $(docker ps -a --filter "label=$LABEL" --format "{{.Label \"$LABEL.address\"}}" | paste -sd' ') "
-	for i in {2..254}; do
+	for i in {2..253}; do
 		[[ $taken = *" ${net%.0/*}.$i "* ]] || { echo "${net%.0/*}.$i"; return; }
 	done
-	die "there are 253 hosts already"
+	die "there are 252 hosts already"
 }
 
 # host_files KIND SFU_FOR NAME DIR: what this host has and others of its kind
@@ -189,6 +189,7 @@ write_lists() {
 
 remove_host() {
 	docker rm -fv "$(container "$1")" >/dev/null 2>&1 || :
+	open_outer "$1"
 	remove_disk "$1"
 	rm -f "$LAB/hosts.d/$1"
 }
@@ -197,7 +198,11 @@ down() {
 	if engine_answers; then
 		locked remove_hosts "$@"
 	fi
-	[ $# -gt 0 ] || locked stop_engine
+	if [ $# = 0 ]; then
+		locked remove_laptop
+		locked open_all_outer
+		locked stop_engine
+	fi
 }
 
 remove_hosts() {

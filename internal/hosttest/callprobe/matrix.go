@@ -1,7 +1,8 @@
-// Package callprobe goes the way of a client that joins a call: from a Matrix
-// access token over the JWT service to media on the SFU. It knows no resolver
-// and no trust store of the machine: both come with each call, so that it also
-// reaches hosts whose names exist only in a test.
+// Package callprobe goes the way of a client that wants to join a call: from a
+// Matrix access token over the JWT service to a token for the SFU. It is written
+// apart from the product's own look at that way. It knows no resolver and no trust
+// store of the machine: both come with each call, so that it also reaches hosts
+// whose names exist only in a test.
 package callprobe
 
 import (
@@ -40,7 +41,7 @@ type Token struct {
 // jwtURL, as Element Call does: /get_token first, and /sfu/get where a service
 // has only that.
 func (m Matrix) Token(ctx context.Context, jwtURL, room string) (Token, error) {
-	client := httpClient(m.Roots, m.Hosts)
+	client := Client(m.Roots, m.Hosts)
 	defer client.CloseIdleConnections()
 	user := "@" + m.User + ":" + m.ServerName
 	var openID struct {
@@ -110,12 +111,12 @@ func post(ctx context.Context, client *http.Client, to, bearer string, body, int
 	return resp.StatusCode, nil
 }
 
-// httpClient dials names through hosts and trusts roots alone; nil are those of
+// Client dials names through hosts and trusts roots alone; nil are those of
 // the machine. It uses no proxy and only HTTP/1.1, which WebSocket needs.
-func httpClient(roots *x509.CertPool, hosts map[string]string) *http.Client {
+func Client(roots *x509.CertPool, hosts map[string]string) *http.Client {
 	dialer := net.Dialer{Timeout: 10 * time.Second}
 	return &http.Client{Transport: &http.Transport{
-		TLSClientConfig: &tls.Config{RootCAs: roots},
+		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			name, port, err := net.SplitHostPort(addr)
 			if err != nil {

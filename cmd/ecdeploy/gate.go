@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/emdecloud/ecdeploy/internal/engine"
+	"github.com/emdecloud/ecdeploy/internal/rtc"
+	"github.com/emdecloud/ecdeploy/plans"
+	"github.com/emdecloud/ecdeploy/steps"
+)
+
+// prove holds a call on what a run has deployed, before it is announced, and looks
+// at the announcement afterwards; nil where the plan file wants less.
+func (a *app) prove(s *session, site plans.Site, p plans.SitePlan, emit engine.Sink) func(context.Context, bool, steps.Keys) error {
+	if p.Destroys || site.Verify.Level != "media" && !a.verifies {
+		return nil
+	}
+	return func(ctx context.Context, announced bool, keys steps.Keys) error {
+		t, err := s.target(site, keys.Pair(), keys.Pair(), p.HTTPS)
+		if err != nil {
+			return err
+		}
+		scope := rtc.Deployed
+		if announced {
+			scope = rtc.Announced
+		} else {
+			emit(engine.Progress{Site: site.ServerName, Host: fromLaptop, Text: "holds a call, as a client would (at most a minute)"})
+		}
+		r, err := rtc.Verify(ctx, t, scope)
+		if err != nil {
+			return err
+		}
+		return gate(r, site.Verify.Strict, emit)
+	}
+}
+
+// fromLaptop is who looks where no host does.
+const fromLaptop = "laptop"
+
+// gate tells what was seen, and is an error where it forbids to go on: what fails
+// on the host's side does, what lies on the way or at the laptop only where the
+// plan file is strict. Others may well get there.
+func gate(r rtc.Report, strict bool, emit engine.Sink) error {
+	var stops []string
+	for _, l := range r.Links {
+		switch {
+		case l.Status == rtc.OK:
+			emit(engine.Checked{Site: r.Site, Host: l.From, Name: l.Name, Took: l.Took})
+		case l.Status == rtc.Failed && (strict || l.Side == rtc.HostSide):
+			text := inWords(r, l)
+			emit(engine.Checked{Site: r.Site, Host: l.From, Name: l.Name, Took: l.Took, Err: text})
+			stops = append(stops, l.Name+": "+text)
+		case l.Status == rtc.NotSeen:
+			emit(engine.Warned{Site: r.Site, Host: l.From, Text: l.Name + ": not seen\n" + strings.Join(l.Evidence, "\n")})
+		default:
+			emit(engine.Warned{Site: r.Site, Host: l.From, Text: l.Name + ": " + inWords(r, l)})
+		}
+	}
+	if len(stops) == 0 {
+		return nil
+	}
+	return fmt.Errorf("a call does not work: %s", strings.Join(stops, "\n"))
+}
+
+// inWords is why a link is broken, what shows it and what to do.
+func inWords(r rtc.Report, l rtc.Link) string {
+	var why, hint string
+	for _, e := range r.Explained {
+		if e.Code == l.Code {
+			why, hint = e.Why, "\nhint: "+e.Do
+		}
+	}
+	text := why + " (" + string(l.Code) + ")"
+	for _, e := range l.Evidence {
+		text += "\n  " + e
+	}
+	return text + hint
+}

@@ -1,0 +1,219 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/rtc"
+	"github.com/emdecloud/ecdeploy/internal/view"
+	"github.com/emdecloud/ecdeploy/plans"
+	"github.com/emdecloud/ecdeploy/steps"
+)
+
+// Bounds of a call that verify holds: it is a look, and no test of endurance.
+const (
+	maxParticipants = 50
+	maxSeconds      = 60
+)
+
+// verifyOptions are the flags of verify.
+type verifyOptions struct {
+	participants int
+	seconds      int
+	helper       bool
+	html         string
+	prometheus   string
+	watch        time.Duration
+}
+
+func (a *app) verifyCmd() *cobra.Command {
+	o := verifyOptions{}
+	c := &cobra.Command{
+		Use: "verify FILE", Short: "Prove that a call works: every link from the names to media that arrives", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := o.check(); err != nil {
+				return err
+			}
+			return a.onHosts(c.Context(), args[0], func(s *session) error { return a.verify(c.Context(), s, o) })
+		},
+	}
+	f := c.Flags()
+	f.IntVar(&o.participants, "participants", 2, "how many take part in a call, 2 to 50")
+	f.IntVar(&o.seconds, "seconds", 5, "how long media flows, 1 to 60")
+	f.BoolVar(&o.helper, "probe-helper", false, "where media does not get through, let an echo run on the SFU's host for a minute")
+	f.StringVar(&o.html, "html", "", "write the report as one web page to `FILE`, too")
+	f.StringVar(&o.prometheus, "prometheus", "", "write figures to `FILE`, too, for node_exporter's textfile collector")
+	f.DurationVar(&o.watch, "watch", 0, "look again after this `TIME` (1m where none is given), until something is broken")
+	f.Lookup("watch").NoOptDefVal = "1m"
+	return c
+}
+
+func (o verifyOptions) check() error {
+	switch {
+	case o.participants < 2 || o.participants > maxParticipants:
+		return fmt.Errorf("--participants %d: a call has 2 to %d", o.participants, maxParticipants)
+	case o.seconds < 1 || o.seconds > maxSeconds:
+		return fmt.Errorf("--seconds %d: media flows for 1 to %d", o.seconds, maxSeconds)
+	case o.watch < 0 || o.watch > 0 && o.watch < 10*time.Second:
+		return fmt.Errorf("--watch %s: at least 10s lie between two looks", o.watch)
+	}
+	return nil
+}
+
+// verify looks once, or until something is broken.
+func (a *app) verify(ctx context.Context, s *session, o verifyOptions) error {
+	for {
+		reports, err := a.verifyAll(ctx, s, o)
+		if err != nil {
+			return err
+		}
+		if err := a.report(reports, o); err != nil {
+			return err
+		}
+		if slices.ContainsFunc(reports, func(r rtc.Report) bool { return !r.Works() }) {
+			return exitCode(exitUnhealthy)
+		}
+		if o.watch == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return exitCode(exitOK)
+		case <-time.After(o.watch):
+		}
+		for _, name := range s.names() {
+			if err := s.hosts[name].Reconnect(ctx); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+		}
+	}
+}
+
+// verifyUnchanged is what apply --verify does where there is nothing to apply.
+func (a *app) verifyUnchanged(ctx context.Context, s *session) error {
+	if !a.verifies {
+		return nil
+	}
+	return a.verify(ctx, s, verifyOptions{participants: 2, seconds: 5})
+}
+
+func (a *app) verifyAll(ctx context.Context, s *session, o verifyOptions) ([]rtc.Report, error) {
+	var reports []rtc.Report
+	for _, site := range s.file.Sites {
+		r, err := a.verifySite(ctx, s, site, o)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", site.ServerName, err)
+		}
+		reports = append(reports, r)
+	}
+	return reports, nil
+}
+
+func (a *app) verifySite(ctx context.Context, s *session, site plans.Site, o verifyOptions) (rtc.Report, error) {
+	found, err := plans.Look(ctx, s.file, site, s.observers())
+	if err != nil {
+		return rtc.Report{}, err
+	}
+	if found.Keys.IsZero() {
+		return rtc.Report{}, errors.New("its hosts have no credentials: nothing is deployed there\nhint: ecdeploy apply deploys it")
+	}
+	t, err := s.target(site, found.Keys.Pair(), found.Issues, found.HTTPS)
+	if err != nil {
+		return rtc.Report{}, err
+	}
+	t.Participants, t.Duration = o.participants, time.Duration(o.seconds)*time.Second
+	t.Helper = t.Helper || o.helper
+	if src := site.Verify.AccessToken; src != nil {
+		token, err := secretFrom(ctx, "verify.access_token", src.Env, src.File, src.Command)
+		if err != nil {
+			return rtc.Report{}, err
+		}
+		t.User = &rtc.User{AccessToken: token}
+	}
+	if !a.json {
+		fmt.Fprintf(a.err, "%s: looks at every link and holds calls of %s\n", site.ServerName, t.Duration)
+	}
+	return rtc.Verify(ctx, t, rtc.Whole)
+}
+
+// target is a site of the plan file as rtc looks at it.
+func (s *session) target(site plans.Site, keys, issues steps.Pair, https map[string]string) (rtc.Target, error) {
+	check, err := checker(site)
+	if err != nil {
+		return rtc.Target{}, err
+	}
+	known, err := site.Context()
+	if err != nil {
+		return rtc.Target{}, err
+	}
+	t := rtc.Target{
+		Site: known, Hosts: map[string]host.Host{}, Keys: keys, Issues: issues, HTTPS: https, Roots: check.Roots, Now: now,
+		From: site.Verify.From, Helper: site.Verify.ProbeHelper, WellKnownHost: site.WellKnown.Host, SynapseHost: site.Synapse.Host,
+		Participants: 2, Duration: time.Second,
+	}
+	switch c := site.Synapse.Config.(type) {
+	case *steps.SynapseDebian:
+		t.Synapse = c
+	case *steps.SynapseExternal:
+		t.HomeserverURL = c.URL
+	}
+	for _, name := range append(site.HostNames(), site.Verify.From...) {
+		t.Hosts[name] = s.hosts[name]
+	}
+	return t, nil
+}
+
+// report shows what was seen, and writes it where it is wanted, too.
+func (a *app) report(reports []rtc.Report, o verifyOptions) error {
+	if o.html != "" {
+		var page bytes.Buffer
+		if err := view.HTML(&page, now(), reports); err != nil {
+			return fmt.Errorf("--html: %w", err)
+		}
+		if err := replaceFile(o.html, page.Bytes(), 0o644); err != nil {
+			return fmt.Errorf("--html: %w", err)
+		}
+	}
+	if o.prometheus != "" {
+		var text bytes.Buffer
+		if err := view.Prometheus(&text, reports); err != nil {
+			return fmt.Errorf("--prometheus: %w", err)
+		}
+		if err := replaceFile(o.prometheus, text.Bytes(), 0o644); err != nil {
+			return fmt.Errorf("--prometheus: %w", err)
+		}
+	}
+	for _, r := range reports {
+		if !a.json {
+			a.text().Report(r)
+		} else if err := view.NewJSON(a.out).Write("report", r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *app) explainCmd() *cobra.Command {
+	return &cobra.Command{
+		Use: "explain CODE...", Short: "Say what is behind a code of verify or of Element", Args: cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			found := rtc.Explain(strings.Join(args, " "))
+			if len(found) == 0 {
+				return fmt.Errorf("nothing is known of %q\nhint: codes of ecdeploy verify, and what Element shows, such as MISSING_MATRIX_RTC_TRANSPORT or \"Waiting for media\"", strings.Join(args, " "))
+			}
+			if a.json {
+				return view.NewJSON(a.out).Write("explained", found)
+			}
+			a.text().Explain(found)
+			return nil
+		},
+	}
+}

@@ -1,0 +1,288 @@
+package rtc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/emdecloud/ecdeploy/internal/host"
+)
+
+// network is one kind of way for media.
+type network struct {
+	network  string // "udp4"
+	protocol string // "udp"
+	name     string
+}
+
+var families = map[bool][]network{
+	true:  {{"udp4", "udp", "media over UDP"}, {"tcp4", "tcp", "media over TCP"}},
+	false: {{"udp6", "udp", "media over UDP and IPv6"}, {"tcp6", "tcp", "media over TCP and IPv6"}},
+}
+
+// networks are the ways that the site announces: IPv4, and IPv6 where node_ip has
+// an address of it.
+func (k *looker) networks() []network {
+	var out []network
+	if k.Site.SFU.NodeIP == "" {
+		return families[true]
+	}
+	for text := range strings.SplitSeq(k.Site.SFU.NodeIP, ",") {
+		if ip, err := netip.ParseAddr(strings.TrimSpace(text)); err == nil {
+			out = append(out, families[ip.Unmap().Is4()]...)
+		}
+	}
+	return out
+}
+
+// lookAtMedia holds a call over each way, all at once.
+func (k *looker) lookAtMedia(ctx context.Context, r *rooms, needs []string, report *Report) {
+	if _, ended := k.link("sfu.websocket"); ended { // it did not open
+		needs = append(slices.Clone(needs), "sfu.websocket")
+	}
+	k.reserve("candidates") // what it says may explain the others
+	var mu sync.Mutex
+	all := map[string]Outcome{}
+	var looks []look
+	for _, n := range k.networks() {
+		looks = append(looks, look{id: "media." + n.network, name: n.name, part: Media, needs: needs, do: func(ctx context.Context) result {
+			out, err := k.call(r, n).Run(ctx)
+			mu.Lock()
+			all[n.network] = out
+			mu.Unlock()
+			return k.judge(ctx, n, r, out, err)
+		}})
+	}
+	k.all(ctx, looks...)
+	k.all(ctx, look{id: "candidates", name: "the addresses that LiveKit tells clients", part: Media, needs: needs, do: func(context.Context) result {
+		var told []string
+		for _, n := range k.networks() {
+			told = append(told, all[n.network].Candidates...)
+		}
+		return k.candidates(told)
+	}})
+	for _, n := range k.networks() {
+		report.Flows = append(report.Flows, all[n.network].Flows...)
+	}
+	if k.Participants > 2 {
+		k.all(ctx, look{id: "load", name: fmt.Sprintf("a call of %d participants", k.Participants), part: Media, needs: append(needs, "media."+k.networks()[0].network), do: func(ctx context.Context) result { return k.load(ctx, r, report) }})
+	}
+}
+
+// call is a call of two on one way.
+func (k *looker) call(r *rooms, n network) Call {
+	room := r.name(n.network)
+	return Call{URL: k.Site.LiveKitURL(), Client: k.by("sfu"), Network: n.network, Duration: k.Duration, Publishers: 1,
+		Tokens: []string{k.joinToken("speaks", room), k.joinToken("listens", room)}}
+}
+
+// What may be lost of a call before a person is told, and before it is none.
+const (
+	someLoss = 0.02
+	muchLoss = 0.2
+)
+
+func (k *looker) judge(ctx context.Context, n network, r *rooms, out Outcome, err error) result {
+	if err == nil {
+		return flowing(out)
+	}
+	var evidence []string
+	for _, f := range out.Flows {
+		evidence = append(evidence, fmt.Sprintf("of %s %d packets arrived", f.Kind, f.Packets))
+	}
+	evidence = append(evidence, err.Error())
+	if e, ok := errors.AsType[*joinError](err); ok {
+		return bad("signalling-lost", HostSide, e.Error())
+	}
+	told := ofKind(parseCandidates(out.Candidates), n)
+	switch c := k.candidates(out.Candidates); {
+	case c.status == Failed && c.code != "no-candidates":
+		return bad(c.code, c.side, append(evidence, c.evidence...)...)
+	case len(told) == 0 && errors.Is(err, errGone):
+		return bad("signalling-lost", HostSide, append(evidence, k.logOf(ctx, r.name(n.network))...)...)
+	case len(told) == 0:
+		return bad("no-candidates", HostSide, append(evidence, "LiveKit names no address for "+n.network)...)
+	}
+	b := k.blameUDP
+	if n.protocol == "tcp" {
+		b = k.blameTCP
+	}
+	found := b(ctx, n.network, told[0].addr)
+	evidence = append(evidence, found.Evidence...)
+	return bad(found.Code, found.Side, append(evidence, k.logOf(ctx, r.name(n.network))...)...)
+}
+
+// flowing judges media that came through.
+func flowing(out Outcome) result {
+	var lines []string
+	worst := 0.0
+	for _, f := range out.Flows {
+		lines = append(lines, fmt.Sprintf("%s: %d packets arrived, %d were lost, jitter %.1f ms, round trip %.1f ms, %s", f.Kind, f.Packets, f.Lost, f.Jitter, f.RTT, f.Pair))
+		worst = max(worst, float64(f.Lost)/float64(f.Packets+f.Lost))
+	}
+	switch {
+	case worst > muchLoss:
+		return bad("media-lost", WaySide, lines...)
+	case worst > someLoss:
+		return warn("media-lost", lines...)
+	}
+	return good(lines...)
+}
+
+// logOf are LiveKit's own last lines about a room.
+func (k *looker) logOf(ctx context.Context, room string) []string {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	res, err := k.Hosts[k.Site.SFU.Host].Query(ctx, host.Sh(`timeout 8 docker logs --since 60s "$1" 2>&1 | grep -F -e "$2" | tail -n 3`, k.Site.SFU.Container, room))
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for line := range strings.Lines(string(res[0].Stdout)) {
+		out = append(out, "LiveKit's log: "+strings.TrimSpace(line))
+	}
+	return out
+}
+
+// told is an address that LiveKit tells clients.
+type told struct {
+	protocol string // "udp" or "tcp"
+	addr     netip.Addr
+	port     uint16
+	kind     string // "host", "srflx", "relay"
+}
+
+// parseCandidates reads "FOUNDATION COMPONENT PROTOCOL PRIORITY ADDRESS PORT typ
+// KIND ..." (RFC 8839 section 5.1); what is no address is left out.
+func parseCandidates(lines []string) []told {
+	var out []told
+	for _, line := range lines {
+		f := strings.Fields(line)
+		if len(f) < 8 || f[6] != "typ" {
+			continue
+		}
+		addr, err := netip.ParseAddr(f[4])
+		port, err2 := strconv.ParseUint(f[5], 10, 16)
+		if err != nil || err2 != nil {
+			continue
+		}
+		t := told{strings.ToLower(f[2]), addr.Unmap(), uint16(port), f[7]}
+		if !slices.Contains(out, t) {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+func ofKind(all []told, n network) []told {
+	var out []told
+	for _, t := range all {
+		if t.protocol == n.protocol && t.addr.Is4() == strings.HasSuffix(n.network, "4") {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// candidates looks whether what LiveKit tells clients can work at all.
+func (k *looker) candidates(lines []string) result {
+	all := parseCandidates(lines)
+	m := k.seen[k.Site.SFU.Host]
+	if m == nil || m.err != nil {
+		return unseen("the addresses of " + k.Site.SFU.Host + " are not known")
+	}
+	if len(all) == 0 {
+		return bad("no-candidates", HostSide, "LiveKit names no address")
+	}
+	first, last := k.Site.SFU.Ports.UDPRange()
+	var said []string
+	for _, t := range all {
+		said = append(said, fmt.Sprintf("%s %s (%s)", t.protocol, netip.AddrPortFrom(t.addr, t.port), t.kind))
+	}
+	slices.Sort(said)
+	for _, t := range all {
+		if t.kind == "relay" {
+			continue
+		}
+		dev, own := m.holds(t.addr)
+		text := netip.AddrPortFrom(t.addr, t.port).String()
+		switch {
+		case own && (dev == "docker0" || strings.HasPrefix(dev, "br-") || strings.HasPrefix(dev, "veth")):
+			return bad("bridge-candidate", HostSide, append([]string{text + " is on " + dev + " of " + k.Site.SFU.Host}, said...)...)
+		case !own && !k.announced(t.addr):
+			return bad("wrong-address", HostSide, append([]string{t.addr.String() + " is no address of " + k.Site.SFU.Host + ", and neither node_ip nor the name " + k.named("sfu").host + " has it"}, said...)...)
+		case t.protocol == "udp" && (int(t.port) < first || int(t.port) > last):
+			return bad("port-outside", HostSide, fmt.Sprintf("%s is outside of %d-%d/udp", text, first, last))
+		case t.protocol == "tcp" && int(t.port) != k.Site.SFU.Ports.TCP:
+			return bad("port-outside", HostSide, fmt.Sprintf("%s is not port %d/tcp", text, k.Site.SFU.Ports.TCP))
+		case private(t.addr) && !k.named("sfu").leadsTo(t.addr) && !k.planned(t.addr):
+			return bad("private-address", HostSide, append([]string{text + " is private"}, said...)...)
+		}
+	}
+	return good(said...)
+}
+
+// announced reports whether an address that the host does not hold can be its
+// public one: behind 1:1 NAT the plan file says it, or the public name leads there.
+func (k *looker) announced(a netip.Addr) bool {
+	return k.planned(a) || k.named("sfu").leadsTo(a)
+}
+
+func (k *looker) planned(a netip.Addr) bool {
+	for text := range strings.SplitSeq(k.Site.SFU.NodeIP, ",") {
+		if ip, err := netip.ParseAddr(strings.TrimSpace(text)); err == nil && ip.Unmap() == a {
+			return true
+		}
+	}
+	return false
+}
+
+func (n *name) leadsTo(a netip.Addr) bool { return slices.Contains(n.addrs, a) }
+
+// private reports whether the internet does not route an address; 100.64.0.0/10 is
+// of carriers' NAT (RFC 6598).
+func private(a netip.Addr) bool {
+	return a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() || netip.MustParsePrefix("100.64.0.0/10").Contains(a)
+}
+
+// maxPublishers is how many of a large call send: in calls few speak at once, and
+// what each sends is multiplied by all who listen.
+const maxPublishers = 4
+
+// load holds a call of many on the first way.
+func (k *looker) load(ctx context.Context, r *rooms, report *Report) result {
+	n := k.networks()[0]
+	if status, said, err := k.makeRoom(ctx, k.by("sfu"), k.Site.SFU.URL, k.Issues, r, "load"); err != nil || status != 200 {
+		return unseen(fmt.Sprintf("CreateRoom answers %d %s", status, short(said)))
+	}
+	c := k.call(r, n)
+	c.Tokens, c.Publishers = nil, min(k.Participants, maxPublishers)
+	for i := range k.Participants {
+		c.Tokens = append(c.Tokens, k.joinToken(fmt.Sprintf("load-%d", i), r.name("load")))
+	}
+	out, err := c.Run(ctx)
+	l := Load{Participants: k.Participants, Joined: out.Joined, Seconds: out.Took.Seconds(), Flows: out.Wanted, Arrived: len(out.Flows), Sent: out.Sent}
+	for _, f := range out.Flows {
+		l.Packets += f.Packets
+		l.Expected += f.Packets + f.Lost
+		l.WorstLoss = max(l.WorstLoss, float64(f.Lost)/float64(f.Packets+f.Lost))
+	}
+	report.Load = &l
+	evidence := []string{fmt.Sprintf("%d of %d joined, %d of %d flows arrived for %s, %d of %d packets, the worst flow lost %.1f %%", l.Joined, l.Participants, l.Arrived, l.Flows, out.Took.Round(100*time.Millisecond), l.Packets, l.Expected, 100*l.WorstLoss)}
+	if err != nil {
+		return bad("load", HostSide, append(evidence, err.Error())...)
+	}
+	if l.Arrived < l.Flows || l.WorstLoss > muchLoss {
+		return bad("load", HostSide, evidence...)
+	}
+	if l.WorstLoss > someLoss {
+		return warn("load", evidence...)
+	}
+	return good(evidence...)
+}

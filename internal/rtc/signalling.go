@@ -1,0 +1,259 @@
+package rtc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/emdecloud/ecdeploy/steps"
+)
+
+// holdTime is how long a WebSocket is kept silent: LiveKit's clients ping every
+// five seconds and LiveKit every ten, so a proxy has to bear that.
+const holdTime = 7 * time.Second
+
+// rooms of our own on LiveKit: one for each kind of media, one to be silent in.
+type rooms struct {
+	prefix string
+	mu     sync.Mutex
+	made   []string
+}
+
+func (r *rooms) name(of string) string { return r.prefix + of }
+
+// lookAtSFU looks at LiveKit through the proxy, and holds calls on it.
+func (k *looker) lookAtSFU(ctx context.Context, r *Report) {
+	room := &rooms{prefix: fmt.Sprintf("ecdeploy-verify-%x-", newNonce())}
+	defer k.removeRooms(ctx, room)
+	up := []string{"container.sfu", "tls.sfu"}
+	k.all(ctx, look{id: "sfu.root", name: "LiveKit at " + k.Site.SFU.URL, part: Signalling, needs: up, do: k.root})
+	k.all(ctx,
+		look{id: "sfu.create", name: "rooms are made with the JWT service's credentials", part: Signalling, needs: append(up, "sfu.root"), do: func(ctx context.Context) result { return k.create(ctx, room) }},
+		look{id: "sfu.create-inside", name: "the way from the JWT service to LiveKit", part: Signalling, needs: append(up, "sfu.root", "container.auth"), do: func(ctx context.Context) result { return k.createInside(ctx, room) }})
+	need := append(up, "sfu.root", "sfu.create")
+	k.all(ctx,
+		look{id: "sfu.auto-create", name: "LiveKit makes no room for whoever asks", part: Signalling, needs: need, do: k.autoCreate},
+		look{id: "sfu.validate", name: "LiveKit takes a token for a room", part: Signalling, needs: need, do: func(ctx context.Context) result { return k.validate(ctx, room) }})
+	// A silent WebSocket and media take seconds: both at once.
+	opened := make(chan struct{})
+	var holding sync.WaitGroup
+	holding.Go(func() {
+		k.all(ctx, look{id: "sfu.websocket", name: "WebSockets through the proxy", part: Signalling, needs: need, do: func(ctx context.Context) result { return k.hold(ctx, room, opened) }})
+		select {
+		case <-opened:
+		default:
+			close(opened)
+		}
+	})
+	<-opened
+	k.lookAtMedia(ctx, room, need, r)
+	holding.Wait()
+}
+
+func (k *looker) root(ctx context.Context) result {
+	url := k.Site.SFU.URL + "/"
+	resp, body, err := request(ctx, k.by("sfu"), http.MethodGet, url, nil, "")
+	switch {
+	case err != nil:
+		return bad("path-not-routed", HostSide, err.Error())
+	case resp.StatusCode != http.StatusOK || !strings.Contains(string(body), "OK"):
+		return k.misrouted(ctx, resp.StatusCode, url, k.Site.SFU.Host, k.Site.SFU.LocalURL()+"/", http.StatusOK)
+	}
+	return good(url + " answers 200 OK")
+}
+
+// twirp calls LiveKit's room service (livekit/protocol livekit_room.proto, as JSON
+// over Twirp).
+func (k *looker) twirp(ctx context.Context, client *http.Client, base, method string, keys steps.Pair, grant steps.Grant, body any) (int, string, error) {
+	b, err := json.Marshal(body)
+	if err != nil {
+		return 0, "", err
+	}
+	resp, answer, err := request(ctx, client, http.MethodPost, base+"/twirp/livekit.RoomService/"+method,
+		map[string]string{"Content-Type": "application/json", "Authorization": "Bearer " + keys.Token("", grant, k.now())}, string(b))
+	if err != nil {
+		return 0, "", err
+	}
+	return resp.StatusCode, string(answer), nil
+}
+
+// makeRoom makes a room that ends by itself half a minute after everybody left.
+func (k *looker) makeRoom(ctx context.Context, client *http.Client, base string, keys steps.Pair, r *rooms, of string) (int, string, error) {
+	status, said, err := k.twirp(ctx, client, base, "CreateRoom", keys, steps.Grant{RoomCreate: true}, map[string]any{"name": r.name(of), "empty_timeout": 30, "departure_timeout": 10})
+	if err == nil && status == http.StatusOK {
+		r.mu.Lock()
+		r.made = append(r.made, r.name(of))
+		r.mu.Unlock()
+	}
+	return status, said, err
+}
+
+// removeRooms takes away what was made, whatever happened.
+func (k *looker) removeRooms(ctx context.Context, r *rooms) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTime)
+	defer cancel()
+	var removing sync.WaitGroup
+	for _, name := range r.made {
+		removing.Go(func() {
+			// A room that stays ends by itself.
+			_, _, _ = k.twirp(ctx, k.client(k.onHost(k.Site.SFU.Host), nil), k.Site.SFU.LocalURL(), "DeleteRoom", k.Keys, steps.Grant{RoomCreate: true}, map[string]any{"room": name})
+		})
+	}
+	removing.Wait()
+}
+
+// create makes rooms as the JWT service does: with its credentials, over LiveKit's
+// public address.
+func (k *looker) create(ctx context.Context, r *rooms) result {
+	client, base := k.by("sfu"), k.Site.SFU.URL
+	status, said, err := k.makeRoom(ctx, client, base, k.Issues, r, "silent")
+	switch {
+	case err != nil:
+		return bad("twirp-blocked", HostSide, err.Error())
+	case status == http.StatusUnauthorized:
+		return k.refused(ctx, said)
+	case status != http.StatusOK:
+		return k.noTwirp(ctx, r, status)
+	}
+	for _, n := range k.networks() {
+		if status, said, err := k.makeRoom(ctx, client, base, k.Issues, r, n.network); err != nil || status != http.StatusOK {
+			return bad("twirp-blocked", HostSide, fmt.Sprintf("CreateRoom answers %d %s", status, short(said)))
+		}
+	}
+	return good("CreateRoom answers 200")
+}
+
+// refused tells whose credentials are wrong.
+func (k *looker) refused(ctx context.Context, said string) result {
+	evidence := []string{"CreateRoom with the JWT service's credentials answers 401: " + short(said)}
+	if k.Keys == k.Issues {
+		return bad("key-unknown", HostSide, append(evidence, "LiveKit's key file and the JWT service's files hold the same credentials")...)
+	}
+	status, _, err := k.twirp(ctx, k.client(k.onHost(k.Site.SFU.Host), nil), k.Site.SFU.LocalURL(), "ListRooms", k.Keys, steps.Grant{RoomList: true}, map[string]any{})
+	if err == nil && status == http.StatusOK {
+		return bad("secret-differs", HostSide, append(evidence, "with those of LiveKit's own key file it answers 200")...)
+	}
+	return bad("secret-differs", HostSide, append(evidence, "LiveKit's key file and the JWT service's files hold different credentials")...)
+}
+
+func (k *looker) noTwirp(ctx context.Context, r *rooms, status int) result {
+	evidence := []string{fmt.Sprintf("CreateRoom at %s answers %d", k.Site.SFU.URL, status)}
+	local, _, err := k.makeRoom(ctx, k.client(k.onHost(k.Site.SFU.Host), nil), k.Site.SFU.LocalURL(), k.Issues, r, "local")
+	if err == nil {
+		evidence = append(evidence, fmt.Sprintf("on %s itself it answers %d", k.Site.SFU.Host, local))
+	}
+	return bad("twirp-blocked", HostSide, evidence...)
+}
+
+// createInside goes the JWT service's own way, from its network.
+func (k *looker) createInside(ctx context.Context, r *rooms) result {
+	resp, body, err := k.makeRoom(ctx, k.client(k.inContainer(ctx), k.jwtRoots()), k.Site.SFU.URL, k.Issues, r, "inside")
+	out := good("CreateRoom from there answers 200")
+	switch {
+	case err != nil:
+		code := Code("hairpin")
+		if _, untrusted := certificate(err); untrusted {
+			code = "openid-certificate"
+		}
+		out = bad(code, HostSide, err.Error(), "from the laptop the same address works")
+	case resp == http.StatusUnauthorized: // sfu.create says why
+		out = good("LiveKit answers there: 401")
+	case resp != http.StatusOK:
+		out = bad("hairpin", HostSide, fmt.Sprintf("from there CreateRoom answers %d: %s", resp, short(body)), "the name leads somewhere else there")
+	}
+	out.from = k.Site.Auth.Host
+	return out
+}
+
+func (k *looker) askValidate(ctx context.Context, room string) (int, string, error) {
+	jwt := k.Issues.Token("ecdeploy-validate", steps.Grant{Room: room, RoomJoin: true}, k.now())
+	resp, body, err := request(ctx, k.by("sfu"), http.MethodGet, k.Site.SFU.URL+"/rtc/validate?access_token="+jwt, nil, "")
+	if err != nil {
+		return 0, "", hide(err, jwt)
+	}
+	return resp.StatusCode, strings.ReplaceAll(string(body), jwt, "***"), nil
+}
+
+// autoCreate wants that a room nobody made stays unknown. The JWT service then
+// decides who makes rooms.
+func (k *looker) autoCreate(ctx context.Context) result {
+	status, said, err := k.askValidate(ctx, fmt.Sprintf("ecdeploy-verify-nobody-made-%x", newNonce()))
+	switch {
+	case err != nil:
+		return unseen(err.Error())
+	case status == http.StatusOK:
+		return bad("auto-create-on", HostSide, "a token for a room that nobody made is taken: "+short(said))
+	case status != http.StatusNotFound:
+		return unseen(fmt.Sprintf("/rtc/validate answers %d: %s", status, short(said)))
+	}
+	return good("a room that nobody made is refused: 404")
+}
+
+func (k *looker) validate(ctx context.Context, r *rooms) result {
+	status, said, err := k.askValidate(ctx, r.name("silent"))
+	switch {
+	case err != nil:
+		return bad("signalling-lost", HostSide, err.Error())
+	case status == http.StatusUnauthorized:
+		return bad("key-unknown", HostSide, "/rtc/validate answers 401: "+short(said))
+	case status != http.StatusOK:
+		return bad("signalling-lost", HostSide, fmt.Sprintf("/rtc/validate answers %d: %s", status, short(said)))
+	}
+	return good("/rtc/validate answers 200 " + short(said))
+}
+
+// hold opens LiveKit's WebSocket and is silent. opened is closed as soon as it is
+// open.
+func (k *looker) hold(ctx context.Context, r *rooms, opened chan struct{}) result {
+	jwt := k.joinToken("silent", r.name("silent"))
+	began := time.Now()
+	ws, err := openSignalling(ctx, k.by("sfu"), k.Site.LiveKitURL(), jwt)
+	if err != nil {
+		return noWebSocket(err)
+	}
+	defer func() { _ = ws.CloseNow() }()
+	close(opened)
+	if k.scope == Deployed {
+		return good("it opens") // a run does not wait to see how long it stays open
+	}
+	hold, cancel := context.WithTimeout(ctx, holdTime)
+	defer cancel()
+	heard := began
+	for {
+		if _, _, err := ws.Read(hold); err != nil {
+			break
+		}
+		heard = time.Now()
+	}
+	lived := time.Since(began)
+	if hold.Err() != nil {
+		return good(fmt.Sprintf("it opens, and stays open for %s", lived.Round(100*time.Millisecond)))
+	}
+	return bad("proxy-timeout", HostSide, fmt.Sprintf("it was ended after %s, %s after the last word of LiveKit", lived.Round(100*time.Millisecond), time.Since(heard).Round(100*time.Millisecond)))
+}
+
+func noWebSocket(err error) result {
+	e, ok := errors.AsType[*joinError](err)
+	if !ok || e.status == 0 {
+		if status := websocket.CloseStatus(err); status >= 0 {
+			return bad("signalling-lost", HostSide, err.Error())
+		}
+		return bad("no-upgrade", HostSide, err.Error())
+	}
+	if e.status == http.StatusUnauthorized {
+		return bad("key-unknown", HostSide, err.Error())
+	}
+	return bad("no-upgrade", HostSide, err.Error())
+}
+
+// joinToken lets a participant of ours into a room of ours.
+func (k *looker) joinToken(identity, room string) string {
+	return k.Issues.Token("ecdeploy-"+identity, steps.Grant{Room: room, RoomJoin: true, CanPublish: true, CanSubscribe: true}, k.now())
+}
