@@ -140,7 +140,7 @@ func tell(network string, of []seen) string {
 		d = d.since(netCounters{}.since(s.d))
 		k.sent, k.refused, k.forbidden, k.open = k.sent+s.k.sent, k.refused+s.k.refused, k.forbidden+s.k.forbidden, k.open+s.k.open
 	}
-	text := fmt.Sprintf("%s %s: %d packets sent to there, %s: more than usual, the host received %d, dropped %d and had nobody for %d",
+	text := fmt.Sprintf("%s %s: %d packets sent to there, %s: more than usual, the host received %d, dropped %d and let in %d for ports where nobody listens",
 		network, strings.Join(ports, ", "), k.sent, of[0].fate(), max(0, d.received), max(0, d.dropped()), max(0, d.noPorts))
 	if k.refused > 0 {
 		text += fmt.Sprintf("; %d refusals came back", k.refused)

@@ -44,7 +44,7 @@ func connectLab(t *testing.T, hosts ...*lab.Host) (Target, netip.Addr) {
 // inFront drops packets on the way to a host, where the host cannot see them: on
 // the other end of its network cable. nft of the host is run in this machine's own
 // network namespace, as this machine may have none.
-func inFront(t *testing.T, h *lab.Host, rule string) {
+func inFront(t *testing.T, h *lab.Host, hook, rule string) {
 	t.Helper()
 	index := strings.TrimSpace(h.Exec(t, "cat /sys/class/net/eth0/iflink"))
 	out, err := exec.Command("sh", "-c", `grep -lx "$1" /sys/class/net/*/ifindex | cut -d/ -f5`, "sh", index).Output()
@@ -62,8 +62,8 @@ func inFront(t *testing.T, h *lab.Host, rule string) {
 		}
 	}
 	table := "netdev ec_" + strings.ReplaceAll(h.Name, "-", "_")
-	nft(fmt.Sprintf("add table %s; add chain %s out { type filter hook egress device %q priority 0; }; add rule %s out %s",
-		table, table, strings.TrimSpace(string(out)), table, rule))
+	nft(fmt.Sprintf("add table %s; add chain %s out { type filter hook %s device %q priority 0; }; add rule %s out %s",
+		table, table, hook, strings.TrimSpace(string(out)), table, rule))
 	t.Cleanup(func() { nft("delete table " + table) })
 }
 
@@ -156,13 +156,13 @@ func TestE2EBlame(t *testing.T) {
 	t.Run("something in front filters the range", func(t *testing.T) {
 		open(t)
 		listening(t, "7881")
-		inFront(t, h, "meta l4proto { tcp, udp } th dport { 7881, 50100-50200 } drop")
+		inFront(t, h, "egress", "meta l4proto { tcp, udp } th dport { 7881, 50100-50200 } drop")
 		blamed(t, udp(t), "blocked-udp", WaySide, "UDP from here to port 443, 3478, 40007 does arrive")
 		blamed(t, tcp(t), "blocked-tcp", WaySide, "20 got no answer", "nothing of it was received")
 	})
 	t.Run("something in front lets no UDP in", func(t *testing.T) {
 		open(t)
-		inFront(t, h, "meta l4proto udp drop")
+		inFront(t, h, "egress", "meta l4proto udp drop")
 		blamed(t, udp(t), "blocked-udp", WaySide, "from one place it cannot be told")
 	})
 	t.Run("the host drops its answers", func(t *testing.T) {

@@ -2,6 +2,8 @@ package rtc
 
 import (
 	"context"
+
+	"github.com/emdecloud/ecdeploy/internal/host"
 )
 
 // open is the blame where the host lets all in: then it is LiveKit, or the way
@@ -39,6 +41,29 @@ func (b *udpBlame) echoed(ctx context.Context, blame Blame) (Blame, error) {
 	if !b.t.Helper {
 		b.say("an echo on the host's own ports would show the way back, too; a helper there was not allowed")
 		return b.is(blame.Code, blame.Side)
+	}
+	ports, err := b.t.echoOn(ctx, b.network, b.addr)
+	if err != nil {
+		b.say("no echo on the host's own ports: %s", host.Said(err.Error(), 3))
+	}
+	var arrived, replied, back int
+	for _, p := range ports {
+		b.say("echo: %s", p)
+		if !p.tcp {
+			arrived, replied, back = arrived+p.arrived, replied+p.replied, back+p.back
+		}
+	}
+	switch {
+	case arrived == 0: // it knows nothing better
+	case back*2 >= arrived:
+		b.say("so the way is open in both directions")
+		return b.is("media", HostSide)
+	case replied*2 < arrived:
+		b.say("so the host itself does not send the answers: its netfilter drops what goes out (iptables -S OUTPUT, nft list ruleset)")
+		return b.is("return-path", HostSide)
+	default:
+		b.say("so the host's answers are dropped between there and here")
+		return b.is("return-path", WaySide)
 	}
 	return b.is(blame.Code, blame.Side)
 }

@@ -44,16 +44,24 @@ type ruleBook struct {
 // rules names which rule of the host drops packets to a port: again sends some,
 // and a rule whose counter goes up with them is it.
 func rules(ctx context.Context, h host.Observer, v6 bool, proto string, port int, again func() int) []string {
+	met, after, err := metRules(ctx, h, v6, again)
+	if err != nil {
+		return []string{"its rules could not be read: " + host.Said(err.Error(), 1)}
+	}
+	return after.guilty(met, proto, port)
+}
+
+// metRules are the rules that packets met which again sends.
+func metRules(ctx context.Context, h host.Observer, v6 bool, again func() int) (met []string, after ruleBook, err error) {
 	before, err := readRules(ctx, h, v6)
 	if err != nil {
-		return []string{"its rules could not be read: " + host.Said(err.Error(), 1)}
+		return nil, after, err
 	}
 	sent := again()
-	after, err := readRules(ctx, h, v6)
-	if err != nil {
-		return []string{"its rules could not be read: " + host.Said(err.Error(), 1)}
+	if after, err = readRules(ctx, h, v6); err != nil {
+		return nil, after, err
 	}
-	return after.guilty(before, proto, port, int64(sent))
+	return after.met(before, int64(sent)), after, nil
 }
 
 func readRules(ctx context.Context, h host.Observer, v6 bool) (ruleBook, error) {
@@ -150,9 +158,8 @@ func (n *nftReader) read(line string) (rule, bool) {
 	return r, true
 }
 
-// guilty names the rules that were met by half of what was sent or more since
-// before; where no counter tells, those that could be.
-func (b ruleBook) guilty(before ruleBook, proto string, port int, sent int64) []string {
+// met are the rules that half of what was sent or more met since before.
+func (b ruleBook) met(before ruleBook, sent int64) []string {
 	was := map[string]int64{}
 	for _, r := range before.rules {
 		was[r.tool+r.text] += r.count
@@ -166,6 +173,12 @@ func (b ruleBook) guilty(before ruleBook, proto string, port int, sent int64) []
 			out = append(out, fmt.Sprintf("%s: %s (%d of %d packets met this rule)", r.tool, short(r.text), met, sent))
 		}
 	}
+	return out
+}
+
+// guilty names the rules that were met; where no counter tells, those that could be.
+func (b ruleBook) guilty(met []string, proto string, port int) []string {
+	out := met
 	if len(out) == 0 {
 		out = b.suspects(proto, port)
 	}

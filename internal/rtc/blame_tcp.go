@@ -108,8 +108,9 @@ func (b *tcpBlame) judge(ctx context.Context, s seen) (Blame, error) {
 		return b.is("firewall-tcp", HostSide)
 	case b.halves*2 >= s.k.sent:
 		b.say("the host answers, and waits for %d connections to go on: its answers do not get here", b.halves)
-		if s.d.outDropped >= half {
-			b.say("its own netfilter drops them: %d packets more than usual that it wanted to send (iptables -S OUTPUT, nft list ruleset)", s.d.outDropped)
+		// The kernel counts nowhere that netfilter dropped a SYN's answer, but a rule's counter does.
+		if met, _, err := metRules(ctx, b.h, isV6(b.network), func() int { return b.knock(ctx).sent }); err == nil && len(met) > 0 {
+			b.said = append(append(b.said, "its own netfilter drops them"), met...)
 			return b.is("return-path", HostSide)
 		}
 		return b.is("return-path", WaySide)

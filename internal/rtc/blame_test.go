@@ -150,9 +150,10 @@ table inet mine {
 `
 
 func TestRules(t *testing.T) {
-	before := parseRules(bookBefore, "iptables")
+	book := func(text string) ruleBook { return parseRules(text, "iptables") }
+	before := book(bookBefore)
 	guilty := func(text, proto string, port int) string {
-		return strings.Join(parseRules(text, "iptables").guilty(before, proto, port, 60), "\n")
+		return strings.Join(book(text).guilty(book(text).met(before, 60), proto, port), "\n")
 	}
 	for name, tt := range map[string]struct {
 		after, proto string
@@ -180,7 +181,7 @@ func TestRules(t *testing.T) {
 		}
 	}
 	nothing := parseRules("== ufw\n== firewalld\nactive\n== iptables\n\n== nft\n", "iptables")
-	if got := nothing.guilty(nothing, "udp", 1, 60); !slices.ContainsFunc(got, func(s string) bool { return strings.Contains(s, "firewalld runs") }) {
+	if got := nothing.guilty(nil, "udp", 1); !slices.ContainsFunc(got, func(s string) bool { return strings.Contains(s, "firewalld runs") }) {
 		t.Error(got)
 	}
 }
