@@ -9,7 +9,8 @@ import (
 )
 
 // Grant is what a token for LiveKit allows (livekit/protocol auth/grants.go,
-// VideoGrant). LiveKit takes what is left out as no.
+// VideoGrant). What is left out is not allowed, but for publishing and subscribing,
+// which joining includes.
 type Grant struct {
 	Room         string `json:"room,omitempty"`
 	RoomJoin     bool   `json:"roomJoin,omitempty"`

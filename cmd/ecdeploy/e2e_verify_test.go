@@ -68,21 +68,21 @@ func TestE2EVerify(t *testing.T) {
 		}
 	})
 	t.Run("media by one way and by none", func(t *testing.T) {
-		h.Exec(t, "ufw insert 1 deny in proto udp to any port 50100:50200")
+		h.Exec(t, "ufw insert 1 deny proto udp from 172.16.0.0/12 to any port 50100:50200")
 		r := c.report(t, exitUnhealthy, "verify", "--seconds", "1", plan)
 		wantLink(t, r, "media.udp4", rtc.Failed, "firewall-udp")
 		wantLink(t, r, "media.tcp4", rtc.OK, "")
 		if n := packets(r, "tcp4"); n < 50 {
 			t.Errorf("%d packets over TCP", n)
 		}
-		h.Exec(t, "ufw insert 1 deny in proto tcp to any port 7881")
+		h.Exec(t, "ufw insert 1 deny proto tcp from 172.16.0.0/12 to any port 7881")
 		r = c.report(t, exitUnhealthy, "verify", "--seconds", "1", plan)
 		wantLink(t, r, "media.udp4", rtc.Failed, "firewall-udp")
 		wantLink(t, r, "media.tcp4", rtc.Failed, "firewall-tcp")
 		if len(r.Flows) != 0 {
 			t.Errorf("media flowed: %+v", r.Flows)
 		}
-		h.Exec(t, "ufw delete deny in proto tcp to any port 7881; ufw delete deny in proto udp to any port 50100:50200")
+		h.Exec(t, "ufw delete deny proto tcp from 172.16.0.0/12 to any port 7881 && ufw delete deny proto udp from 172.16.0.0/12 to any port 50100:50200")
 		if out := c.laptop(t, exitOK, "apply", "--yes", "--verify", plan); !strings.Contains(out, "nothing to do") || !strings.Contains(out, "a call works") {
 			t.Errorf("apply --verify of what is there:\n%s", out)
 		}

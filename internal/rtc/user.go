@@ -43,11 +43,11 @@ type userLook struct {
 	jwt     string
 }
 
-// asUser looks at a site as a Matrix user does. base is where the client-server API
+// asUser looks at a site as a Matrix user does, with clients that reach the
+// homeserver and the JWT service. base is where the client-server API
 // is, and join joins a call with what the JWT service gave.
-func (t Target) asUser(ctx context.Context, base string, join func(ctx context.Context, url, jwt string) error) []Link {
-	client := t.client(here(), t.Roots)
-	u := &userLook{t: t, base: base, homeserver: client, auth: client, join: join}
+func (t Target) asUser(ctx context.Context, base string, homeserver, auth *http.Client, join func(ctx context.Context, url, jwt string) error) []Link {
+	u := &userLook{t: t, base: base, homeserver: homeserver, auth: auth, join: join}
 	return u.all(ctx)
 }
 

@@ -109,7 +109,7 @@ func asAlice(t *testing.T, b *backend, env []string, join func(context.Context, 
 		Hosts:  map[string]host.Host{"one": containerHost{env: env}},
 		Issues: keys, Now: func() time.Time { return now }, User: &User{AccessToken: host.NewSecret(testAccess)},
 	}
-	links := target.asUser(t.Context(), server.URL+"/", join)
+	links := target.asUser(t.Context(), server.URL+"/", target.client(here(), target.Roots), target.client(here(), target.Roots), join)
 	byID := map[string]Link{}
 	for _, l := range links {
 		byID[l.ID] = l

@@ -251,6 +251,4 @@ func (k *looker) frontVantage(n *name) (vantage, bool) {
 	return on(h).to(k.front(n.front)), true
 }
 
-func (k *looker) lookAsUser(context.Context) {}
-
 func answers(status int, what string) string { return fmt.Sprintf("%s answers %d", what, status) }
