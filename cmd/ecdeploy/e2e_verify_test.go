@@ -47,7 +47,7 @@ func TestE2EVerify(t *testing.T) {
 		}
 		same(t, "a rolled back run", before, h.Snapshot(t))
 		out = c.laptop(t, exitOK, "apply", "--yes", plan)
-		if !strings.Contains(out, "warning media over UDP") || !strings.Contains(out, "blocked-udp") || !strings.Contains(out, "media: media over TCP") {
+		if !strings.Contains(out, "warning media over UDP") || !strings.Contains(out, "blocked-udp") || !strings.Contains(out, "media over TCP (") {
 			t.Errorf("not strict:\n%s", out)
 		}
 	})
