@@ -44,7 +44,7 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	b.seen = append(b.seen, what)
 	if strings.HasPrefix(r.URL.Path, "/_matrix") != (r.Header.Get("Authorization") == "Bearer "+testAccess) {
-		http.Error(w, `{"errcode":"M_MISSING_TOKEN","error":"`+r.Header.Get("Authorization")+`"}`, 401)
+		http.Error(w, `{"errcode":"M_MISSING_TOKEN","error":"`+r.Header.Get("Authorization")+`"}`, http.StatusUnauthorized)
 		return
 	}
 	if o, ok := b.other[what]; ok {
