@@ -33,7 +33,9 @@ func TestE2EAsUser(t *testing.T) {
 	}
 	target, _ := connectLab(t, h)
 	dirs := "/etc/ecdeploy/" + h.Domain
-	secret := func(name string) host.Secret { return host.NewSecret(strings.TrimSpace(h.Exec(t, "cat "+dirs+"/auth/"+name))) }
+	secret := func(name string) host.Secret {
+		return host.NewSecret(strings.TrimSpace(h.Exec(t, "cat "+dirs+"/auth/"+name)))
+	}
 	target.Issues = steps.Pair{Key: secret("key"), Secret: secret("secret")}
 	target.Site.Name = h.Domain
 	target.Site.SFU.URL = "https://matrix-rtc-sfu." + h.Domain
