@@ -191,3 +191,29 @@ func TestE2EBlame(t *testing.T) {
 		}
 	})
 }
+
+// TestE2EBlameFromTwo looks from a second host, too.
+func TestE2EBlameFromTwo(t *testing.T) {
+	lab.Require(t)
+	hosts := lab.Up(t, lab.Light, "blamea", "blameb")
+	target, addr := connectLab(t, hosts...)
+	for _, h := range hosts {
+		h.Exec(t, "ufw allow 50100:50200/udp")
+	}
+	gateway := strings.TrimSpace(hosts[0].Exec(t, "ip route | sed -n 's/^default via \\([0-9.]*\\).*/\\1/p'"))
+	t.Run("the network here lets no UDP out", func(t *testing.T) {
+		inFront(t, hosts[0], "egress", "meta l4proto udp ip saddr "+gateway+" drop")
+		inFront(t, hosts[1], "egress", "meta l4proto udp ip saddr "+gateway+" drop")
+		blamed(t, target.blameUDP(t.Context(), "udp4", addr), "laptop-udp", LaptopSide, "UDP from blameb to port 50100 of the host does arrive", "of blameb does not arrive")
+	})
+	t.Run("something in front of the host lets no UDP in", func(t *testing.T) {
+		inFront(t, hosts[0], "egress", "meta l4proto udp drop")
+		blamed(t, target.blameUDP(t.Context(), "udp4", addr), "blocked-udp", WaySide, "UDP from blameb to port 50100 of the host does not arrive either", "UDP from here does arrive at another host")
+	})
+	t.Run("something in front lets in the other host alone", func(t *testing.T) {
+		hosts[0].Exec(t, "ufw allow 7881/tcp; systemd-run --quiet --unit=seven perl -MIO::Socket::INET -e '$$s = IO::Socket::INET->new(LocalPort => 7881, Listen => 9) or die; sleep 999'; sleep 1")
+		inFront(t, hosts[0], "egress", "ip saddr "+gateway+" meta l4proto { tcp, udp } th dport { 443, 3478, 7881, 40007, 50100-50200 } drop")
+		blamed(t, target.blameUDP(t.Context(), "udp4", addr), "blocked-udp", WaySide, "UDP from blameb to port 50100 of the host does arrive", "UDP from here does arrive at another host")
+		blamed(t, target.blameTCP(t.Context(), "tcp4", addr), "blocked-tcp", WaySide, "blameb does get a connection")
+	})
+}

@@ -159,8 +159,8 @@ func (b *tcpBlame) blocked(ctx context.Context, s seen) (Blame, error) {
 		cancel()
 		if err == nil {
 			_ = c.Close() // nothing was said
-			b.say("%s does get a connection: what blocks it is near to this network, or lets in only that host", name)
-			return b.is("blocked-tcp", LaptopSide)
+			b.say("%s does get a connection: what blocks it is the network here, or a firewall in front of the host that lets in only that one", name)
+			return b.is("blocked-tcp", WaySide)
 		}
 		b.say("%s gets no connection either", name)
 		return b.is("blocked-tcp", WaySide)

@@ -49,7 +49,9 @@ func (u *userLook) delayedEvent(ctx context.Context) (r result) {
 	switch {
 	case a.code == "M_LIMIT_EXCEEDED":
 		return bad("rate-limits", HostSide, a.String())
-	case a.code == "M_MAX_DELAY_UNSUPPORTED": // MSC4140: there are no delayed events
+	// MSC4140 has this for a server without delayed events; Synapse forbids them, and
+	// nothing else is forbidden to who made the room.
+	case a.code == "M_MAX_DELAY_UNSUPPORTED", a.code == "M_FORBIDDEN":
 		return bad("delayed-events-off", HostSide, a.String())
 	case a.into(&event) && event.Delay == "" && event.ID != "":
 		return bad("delayed-events-off", HostSide, "the event was sent at once")

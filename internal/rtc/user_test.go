@@ -182,6 +182,7 @@ func TestAsUserBroken(t *testing.T) {
 		"url":                {"POST /jwt/get_token", `200 {"url":"wss://other","jwt":"a.b.c"}`, "user.get-token", Failed, "livekit-url", "wss://other"},
 		"claims":             {"POST /jwt/get_token", `200 {"url":"wss://sfu.hs.test","jwt":"a.b.c"}`, "user.claims", Failed, "claims", ""},
 		"delayed off":        {send, `400 {"errcode":"M_UNKNOWN","error":"no","org.matrix.msc4140.errcode":"M_MAX_DELAY_UNSUPPORTED"}`, "user.delayed-event", Failed, "delayed-events-off", "M_MAX_DELAY_UNSUPPORTED"},
+		"delayed forbidden":  {send, `403 {"errcode":"M_FORBIDDEN","error":"Sending delayed events has been disallowed"}`, "user.delayed-event", Failed, "delayed-events-off", "disallowed"},
 		"sent at once":       {send, `200 {"event_id":"$e"}`, "user.delayed-event", Failed, "delayed-events-off", ""},
 		"limited":            {send, `429 {"errcode":"M_LIMIT_EXCEEDED","error":"no"}`, "user.delayed-event", Failed, "rate-limits", ""},
 		"no cancel":          {cancel, `500 {"errcode":"M_UNKNOWN","error":"no"}`, "user.delayed-event", Failed, "delayed-event", "taken back"},
