@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -66,6 +67,21 @@ func TestE2EVerify(t *testing.T) {
 		if strings.Contains(c.all.String(), secret) {
 			t.Error("the access token is in the output")
 		}
+	})
+	t.Run("from another host", func(t *testing.T) {
+		other := lab.Up(t, lab.Light, "seer")[0]
+		from := planFile(t, text, "site \"call.test\"", fmt.Sprintf("host %q {\n  address  = %q\n  user     = \"root\"\n  identity = %q\n}\nsite \"call.test\"", other.Name, other.IP, lab.Env(t, "KEY")),
+			"verify {", "verify {\n    from = [host.seer]")
+		r := c.report(t, exitOK, "verify", "--seconds", "1", from)
+		for _, what := range []string{"https", "websocket", "tcp", "udp"} {
+			wantLink(t, r, "from.seer."+what, rtc.OK, "")
+		}
+		defer lab.Outer(t, other.Name)
+		lab.Outer(t, other.Name, "from udp dport 50100-50200", "from tcp dport 7881")
+		r = c.report(t, exitUnhealthy, "verify", "--seconds", "1", from)
+		wantLink(t, r, "from.seer.udp", rtc.Failed, "blocked-udp")
+		wantLink(t, r, "from.seer.tcp", rtc.Failed, "blocked-tcp")
+		wantLink(t, r, "media.udp4", rtc.OK, "")
 	})
 	t.Run("media by one way and by none", func(t *testing.T) {
 		h.Exec(t, "ufw insert 1 deny proto udp from 172.16.0.0/12 to any port 50100:50200")

@@ -53,7 +53,7 @@ func TestCall(t *testing.T) {
 		defer cancel()
 		c := call(base, client, "udp")
 		for i := range 4 {
-			c.Tokens = append(c.Tokens, token(fmt.Sprintf("@more%d:hs.test", i)))
+			c.Tokens = append(c.Tokens, aToken(fmt.Sprintf("@more%d:hs.test", i)))
 		}
 		c.Publishers = 2
 		got, err := c.Run(ctx)
@@ -91,14 +91,14 @@ func TestCallWithoutTCP(t *testing.T) {
 	t.Log(err)
 }
 
-func token(identity string) string {
+func aToken(identity string) string {
 	return steps.Pair{Key: host.NewSecret("key"), Secret: host.NewSecret(secret)}.Token(identity,
 		steps.Grant{Room: "room", RoomJoin: true, CanPublish: true, CanSubscribe: true}, time.Now())
 }
 
 func call(base string, client *http.Client, network string) Call {
 	return Call{URL: base, Client: client, Network: network, Duration: time.Second, Publishers: 1,
-		Tokens: []string{token("@alice:hs.test:A"), token("@bob:hs.test:B")}}
+		Tokens: []string{aToken("@alice:hs.test:A"), aToken("@bob:hs.test:B")}}
 }
 
 // toLoopback connects to a port of this machine, whatever the name.

@@ -90,7 +90,9 @@ const (
 
 func (k *looker) judge(ctx context.Context, n network, r *rooms, out Outcome, err error) result {
 	if err == nil {
-		return flowing(out)
+		f := flowing(out)
+		f.evidence = append(f.evidence, k.logOf(ctx, r.name(n.network))...)
+		return f
 	}
 	var evidence []string
 	for _, f := range out.Flows {
@@ -139,7 +141,7 @@ func flowing(out Outcome) result {
 func (k *looker) logOf(ctx context.Context, room string) []string {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
-	res, err := k.Hosts[k.Site.SFU.Host].Query(ctx, host.Sh(`timeout 8 docker logs --since 60s "$1" 2>&1 | grep -F -e "$2" | tail -n 3`, k.Site.SFU.Container, room))
+	res, err := k.Hosts[k.Site.SFU.Host].Query(ctx, host.Sh(`timeout 8 docker logs --since 60s "$1" 2>&1 | grep -F -e "$2" | tail -n 3 | cut -c1-300`, k.Site.SFU.Container, room))
 	if err != nil {
 		return nil
 	}

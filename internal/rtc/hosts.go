@@ -271,7 +271,7 @@ func (k *looker) log(ctx context.Context, on, name string, lines int) []string {
 	}
 	var out []string
 	for line := range strings.Lines(string(res[0].Stdout)) {
-		out = append(out, "its log: "+strings.TrimSpace(line))
+		out = append(out, name+" logs: "+strings.TrimSpace(line))
 	}
 	return out
 }

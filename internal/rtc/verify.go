@@ -44,6 +44,7 @@ func Verify(ctx context.Context, t Target, scope Scope) (Report, error) {
 	k.lookAtAuth(ctx)
 	if scope != Announced {
 		k.lookAtSFU(ctx, &r)
+		k.lookFromHosts(ctx)
 	}
 	if t.User != nil && scope == Whole {
 		k.lookAsUser(ctx)
@@ -131,11 +132,11 @@ func (k *looker) all(ctx context.Context, looks ...look) {
 	looking.Wait()
 }
 
-// reserve gives a link that is looked at later its place.
-func (k *looker) reserve(id string) {
+// reserve gives links that are looked at later their places.
+func (k *looker) reserve(ids ...string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.order = append(k.order, id)
+	k.order = append(k.order, ids...)
 }
 
 func (k *looker) one(ctx context.Context, l look) {
