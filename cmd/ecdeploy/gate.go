@@ -42,7 +42,8 @@ const fromLaptop = "laptop"
 
 // gate tells what was seen, and is an error where it forbids to go on: what fails
 // on the host's side does, what lies on the way or at the laptop only where the
-// plan file is strict. Others may well get there.
+// plan file is strict: others may well get there. What was not seen follows from a
+// failure; where there is none, nothing allows to go on.
 func gate(r rtc.Report, strict bool, emit engine.Sink) error {
 	var stops []string
 	passed := map[rtc.Part][]rtc.Link{}
@@ -54,6 +55,9 @@ func gate(r rtc.Report, strict bool, emit engine.Sink) error {
 			text := inWords(r, l)
 			emit(engine.Checked{Site: r.Site, Host: l.From, Name: l.Name, Took: l.Took, Err: text})
 			stops = append(stops, l.Name+": "+text)
+		case l.Status == rtc.NotSeen && (strict || r.Works()):
+			// Nothing says why: whether a call works is not known.
+			stops = append(stops, l.Name+": not seen\n  "+strings.Join(l.Evidence, "\n  "))
 		case l.Status == rtc.NotSeen:
 			emit(engine.Warned{Site: r.Site, Host: l.From, Text: l.Name + ": not seen\n" + strings.Join(l.Evidence, "\n")})
 		default:
@@ -67,6 +71,9 @@ func gate(r rtc.Report, strict bool, emit engine.Sink) error {
 	}
 	if len(stops) == 0 {
 		return nil
+	}
+	if r.Works() {
+		return fmt.Errorf("whether a call works was not seen: %s", strings.Join(stops, "\n"))
 	}
 	return fmt.Errorf("a call does not work: %s", strings.Join(stops, "\n"))
 }

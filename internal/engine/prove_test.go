@@ -1,0 +1,58 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/emdecloud/ecdeploy/plans"
+	"github.com/emdecloud/ecdeploy/steps"
+)
+
+// A call is proved after all that it needs and before anything announces it, once
+// more afterwards, with the run's credentials; what forbids to go on ends the run.
+func TestProve(t *testing.T) {
+	stop := errors.New("no media")
+	for _, c := range []struct {
+		name  string
+		fails int // which of the proofs; 0 for none
+		want  []string
+	}{
+		{"all is well", 0, []string{"phase sfu", "phase proxy", "phase verify", "proved before", "phase synapse", "phase well-known", "phase verify", "proved after"}},
+		{"no media", 1, []string{"phase sfu", "phase proxy", "phase verify", "proved before"}},
+		{"not announced", 2, []string{"phase sfu", "phase proxy", "phase verify", "proved before", "phase synapse", "phase well-known", "phase verify", "proved after"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var got []string
+			keys, err := steps.NewKeys()
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := &siteRun{plan: plans.SitePlan{Site: "x.test", Keys: keys}}
+			for _, stage := range []plans.Stage{plans.StageSFU, plans.StageProxy, plans.StageSynapse, plans.StageWellKnown} {
+				s.plan.Hosts = append(s.plan.Hosts, plans.HostPlan{Host: "h", Steps: []plans.StepPlan{{Stage: stage, Changes: plans.Changes{&steps.Files{}}}}})
+			}
+			s.Emit = func(e Event) {
+				if p, ok := e.(PhaseStarted); ok {
+					got = append(got, "phase "+p.Phase)
+				}
+			}
+			n := 0
+			s.Prove = func(_ context.Context, announced bool, with steps.Keys) error {
+				if n++; with != keys {
+					t.Error("proved with other credentials")
+				}
+				got = append(got, map[bool]string{false: "proved before", true: "proved after"}[announced])
+				if n == c.fails {
+					return stop
+				}
+				return nil
+			}
+			err = s.carryOut(t.Context())
+			if (c.fails > 0) != errors.Is(err, stop) || !slices.Equal(got, c.want) {
+				t.Errorf("%v: %q", err, got)
+			}
+		})
+	}
+}
