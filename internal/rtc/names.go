@@ -194,6 +194,8 @@ func (k *looker) closed(ctx context.Context, n *name, cause error) result {
 	if at, own := k.atFront(n); len(n.addrs) > 0 && (at || !own) {
 		a := n.addrs[0]
 		port, _ := strconv.ParseUint(n.port, 10, 16) // of a URL that was parsed
+		k.blaming.Lock()
+		defer k.blaming.Unlock()
 		b := k.blamePort(ctx, n.front, family("tcp", a), netip.AddrPortFrom(a, uint16(port)))
 		evidence = append(evidence, b.Evidence...)
 		if b.Side == HostSide {

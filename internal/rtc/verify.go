@@ -61,6 +61,8 @@ type looker struct {
 	scope Scope
 	names []*name
 
+	blaming sync.Mutex // held by who looks at counters
+
 	mu    sync.Mutex
 	order []string        // ids of links, as they were asked for
 	links map[string]Link // by id
