@@ -149,7 +149,11 @@ func (k *looker) openID(ctx context.Context) result {
 
 func (k *looker) lookUp(ctx context.Context) result {
 	v := k.inContainer(ctx)
-	server, err := matrix.LookUp(ctx, k.follow(v, k.jwtRoots()), k.Site.Name)
+	roots, err := k.jwtRoots(ctx)
+	if err != nil {
+		return unseen(err.Error())
+	}
+	server, err := matrix.LookUp(ctx, k.follow(v, roots), k.Site.Name)
 	if err == nil {
 		return good(server + " knows no made-up token: 401 M_UNKNOWN_TOKEN")
 	}
@@ -182,12 +186,21 @@ func (k *looker) follow(v vantage, roots *x509.CertPool) *http.Client {
 }
 
 // jwtRoots are the CAs that the JWT service trusts: its image's, which are the
-// system's, unless the plan file gives it others.
-func (k *looker) jwtRoots() *x509.CertPool {
-	if k.Site.Auth.CAFile == "" {
-		return nil
+// system's, unless the plan file gives it a file of others on its host.
+func (k *looker) jwtRoots(ctx context.Context) (*x509.CertPool, error) {
+	path := k.Site.Auth.CAFile
+	if path == "" {
+		return nil, nil
 	}
-	return k.Roots
+	files, err := k.Hosts[k.Site.Auth.Host].Read(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(files[0].Data) {
+		return nil, fmt.Errorf("%s on %s holds no certificate", path, k.Site.Auth.Host)
+	}
+	return roots, nil
 }
 
 // inContainer looks from the JWT service's container: it shares the host's network,

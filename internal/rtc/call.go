@@ -21,7 +21,7 @@ type Call struct {
 	Client     *http.Client // for signalling
 	Tokens     []string     // JWT of each participant; those who publish come first
 	Publishers int
-	Network    string        // what media may use: "udp4", "tcp4", "udp6", "tcp6", or "udp" and "tcp" for both families
+	Network    string        // what media may use: "udp4", "tcp4", "udp6", "tcp6", "udp" and "tcp" for both families, or "turn"
 	Duration   time.Duration // of media, from when all of it flows
 }
 
@@ -31,6 +31,7 @@ type Outcome struct {
 	Wanted     int           // so many flows were to arrive
 	Joined     int           // participants whose signalling stood
 	Candidates []string      // addresses that the SFU names: "1 1 udp 2130706431 203.0.113.10 50123 typ host"
+	TURN       bool          // the SFU names TURN servers
 	Took       time.Duration // of media
 	Sent       int
 }
@@ -176,6 +177,7 @@ func (c Call) tell(out Outcome, all []*participant, tracks []*track, nonce uint6
 	for _, p := range all {
 		p.mu.Lock()
 		arrivals := p.arrivals
+		out.TURN = out.TURN || len(p.relays) > 0
 		for _, text := range p.candidates {
 			if !seen[text] {
 				seen[text] = true
@@ -235,9 +237,12 @@ func candidate(c *webrtc.ICECandidate) string {
 	return fmt.Sprintf("%s %s %s", c.Typ, c.Protocol, net.JoinHostPort(c.Address, fmt.Sprint(c.Port)))
 }
 
+// overTURN is the network of a call that goes by the SFU's TURN servers alone.
+const overTURN = "turn"
+
 func networkTypes(network string) ([]webrtc.NetworkType, error) {
 	switch network {
-	case "udp":
+	case "udp", overTURN: // pion connects to a TCP candidate itself, whatever the policy
 		return []webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6}, nil
 	case "tcp":
 		return []webrtc.NetworkType{webrtc.NetworkTypeTCP4, webrtc.NetworkTypeTCP6}, nil

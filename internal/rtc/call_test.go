@@ -14,7 +14,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -26,7 +25,7 @@ const secret = "a-secret-of-this-test-that-is-long-enough"
 
 // TestCall needs a real LiveKit: ECDEPLOY_LIVEKIT is the path of its server.
 func TestCall(t *testing.T) {
-	base, client := startLiveKit(t, true)
+	base, client := startLiveKit(t, true, "")
 	for _, network := range []string{"udp", "tcp"} {
 		t.Run(network, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -81,7 +80,7 @@ func TestCall(t *testing.T) {
 // Where the SFU offers no way of one kind, the call fails and says how far it
 // came; nothing of the other kind is used instead.
 func TestCallWithoutTCP(t *testing.T) {
-	base, client := startLiveKit(t, false)
+	base, client := startLiveKit(t, false, "")
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	got, err := call(base, client, "tcp").Run(ctx)
@@ -89,6 +88,26 @@ func TestCallWithoutTCP(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	t.Log(err)
+}
+
+// By TURN servers alone: media goes from relay to LiveKit.
+func TestCallOverTURN(t *testing.T) {
+	base, client := startLiveKit(t, true, fmt.Sprintf("turn: {enabled: true, domain: localhost, udp_port: %d, relay_range_start: 45200, relay_range_end: 45240, allow_restricted_peer_cidrs: [127.0.0.0/8]}\n", freePort(t)))
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	got, err := call(base, client, overTURN).Run(ctx)
+	if err != nil || !got.TURN || len(got.Flows) != 2 {
+		t.Fatalf("%v: %+v", err, got)
+	}
+	for _, f := range got.Flows {
+		if f.Packets < 15 || !strings.HasPrefix(f.Pair, "relay ") {
+			t.Errorf("%+v", f)
+		}
+	}
+	base, client = startLiveKit(t, true, "")
+	if _, err := call(base, client, overTURN).Run(ctx); !errors.Is(err, errNoTURN) {
+		t.Error(err)
+	}
 }
 
 func aToken(identity string) string {
@@ -112,7 +131,7 @@ func toLoopback(ctx context.Context, network, addr string) (net.Conn, error) {
 
 // startLiveKit runs it on loopback with a proxy before it that speaks TLS under
 // a name that no resolver knows, and takes a prefix off.
-func startLiveKit(t *testing.T, tcp bool) (base string, client *http.Client) {
+func startLiveKit(t *testing.T, tcp bool, more string) (base string, client *http.Client) {
 	t.Helper()
 	bin := os.Getenv("ECDEPLOY_LIVEKIT")
 	if bin == "" {
@@ -127,7 +146,7 @@ func startLiveKit(t *testing.T, tcp bool) (base string, client *http.Client) {
 bind_addresses: [127.0.0.1]
 rtc: {tcp_port: %d, port_range_start: 45100, port_range_end: 45140, use_external_ip: false, node_ip: 127.0.0.1, enable_loopback_candidate: true, interfaces: {includes: [lo]}}
 keys: {key: %s}
-`, port, media, secret)
+`, port, media, secret) + more
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -138,8 +157,7 @@ keys: {key: %s}
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Process.Signal(syscall.SIGTERM) // it waits for nobody
+		_ = cmd.Process.Kill() // it would wait for who is still there
 		_ = cmd.Wait()
 		if t.Failed() {
 			t.Log(log)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -60,6 +62,9 @@ func (k *looker) lookAtMedia(ctx context.Context, r *rooms, needs []string, repo
 		}})
 	}
 	k.all(ctx, looks...)
+	if slices.ContainsFunc(slices.Collect(maps.Values(all)), func(o Outcome) bool { return o.TURN }) {
+		k.all(ctx, look{id: "media.turn", name: "media over TURN", part: Media, needs: needs, do: func(ctx context.Context) result { return k.turn(ctx, r, report) }})
+	}
 	k.all(ctx, look{id: "candidates", name: "the addresses that LiveKit tells clients", part: Media, needs: needs, do: func(context.Context) result {
 		var told []string
 		for _, n := range k.networks() {
@@ -259,10 +264,25 @@ func private(a netip.Addr) bool {
 // what each sends is multiplied by all who listen.
 const maxPublishers = 4
 
+// turn holds a call by LiveKit's TURN servers alone. ecdeploy sets none up; where
+// somebody did, clients use them.
+func (k *looker) turn(ctx context.Context, r *rooms, report *Report) result {
+	n := network{network: overTURN}
+	if status, said, err := k.makeRoom(ctx, k.by("sfu"), k.Site.SFU.URL, k.Issues, r, n.network); err != nil || status != http.StatusOK {
+		return unseen(fmt.Sprintf("CreateRoom answers %d %s", status, short(said)))
+	}
+	out, err := k.call(r, n).Run(ctx)
+	report.Flows = append(report.Flows, out.Flows...)
+	if err != nil {
+		return bad("turn", HostSide, append([]string{err.Error()}, k.logOf(ctx, r.name(n.network))...)...)
+	}
+	return flowing(out)
+}
+
 // load holds a call of many on the first way.
 func (k *looker) load(ctx context.Context, r *rooms, report *Report) result {
 	n := k.networks()[0]
-	if status, said, err := k.makeRoom(ctx, k.by("sfu"), k.Site.SFU.URL, k.Issues, r, "load"); err != nil || status != 200 {
+	if status, said, err := k.makeRoom(ctx, k.by("sfu"), k.Site.SFU.URL, k.Issues, r, "load"); err != nil || status != http.StatusOK {
 		return unseen(fmt.Sprintf("CreateRoom answers %d %s", status, short(said)))
 	}
 	c := k.call(r, n)

@@ -110,6 +110,7 @@ var explanations = []Explanation{
 	{"laptop-network", nil, "nothing, if only this network is the cause", "this machine has no way to the address", "try another network", ""},
 	{"not-listening", noMedia, "Waiting for media", "the packets arrive at the host, its firewall lets them in, and nobody listens there", "docker logs livekit-sfu", apply},
 	{"return-path", noMedia, "Waiting for media", "packets reach the host and its answers do not get back", "let the host's firewall, or the one in front of it, pass what goes out", ""},
+	{"turn", noMedia, "people whose network blocks all but TLS cannot take part", "LiveKit names TURN servers to its clients, and no media comes through them", "open their ports, and the range of relays, on the host and in front of it; or switch TURN off in LiveKit's configuration", ""},
 	{"media-lost", noMedia, "a broken picture and sound", "much of the media does not arrive", "look at the host's load and its line: top, mtr", ""},
 	{"media", noMedia, "Waiting for media", "no media arrived, and neither the host's firewall nor the way explains it", "docker logs livekit-sfu", ""},
 	{"load", []string{capacity}, "calls of this size have a bad picture", "the host does not carry as many participants as were asked for", "lower participants in sfu {}, or take a larger host", ""},

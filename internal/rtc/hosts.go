@@ -138,7 +138,7 @@ func (k *looker) clock(names []string) result {
 	for _, n := range names {
 		m := k.seen[n]
 		if m.err != nil {
-			return bad("no-docker", HostSide, n+": "+m.err.Error())
+			return unseen(n + " does not say: " + m.err.Error())
 		}
 		lines = append(lines, fmt.Sprintf("%s is %s ahead of the laptop, give or take %s", n, m.ahead.Round(time.Millisecond), m.unsure.Round(time.Millisecond)))
 		if low == nil || m.ahead < low.ahead {
@@ -198,9 +198,10 @@ func (k *looker) authContainer(ctx context.Context) result {
 	seen := k.seen[c.Host].containers[c.Container]
 	full, ok := seen.env("LIVEKIT_FULL_ACCESS_HOMESERVERS")
 	servers := strings.FieldsFunc(full, func(r rune) bool { return r == ',' || r == ' ' })
+	lacks := slices.DeleteFunc(slices.Clone(c.FullAccess), func(s string) bool { return slices.Contains(servers, s) })
 	switch url, _ := seen.env("LIVEKIT_URL"); {
-	case !ok || !slices.Contains(servers, k.Site.Name) && full != "*":
-		r = bad("jwt-full-access", HostSide, append([]string{fmt.Sprintf("LIVEKIT_FULL_ACCESS_HOMESERVERS is %q, without %s", full, k.Site.Name)}, r.evidence...)...)
+	case !ok || len(lacks) > 0:
+		r = bad("jwt-full-access", HostSide, append([]string{fmt.Sprintf("LIVEKIT_FULL_ACCESS_HOMESERVERS is %q, without %s", full, strings.Join(lacks, " "))}, r.evidence...)...)
 	case r.status == Failed:
 	case url != k.Site.LiveKitURL():
 		r = bad("livekit-url", HostSide, fmt.Sprintf("LIVEKIT_URL is %q, and LiveKit is at %q", url, k.Site.LiveKitURL()))

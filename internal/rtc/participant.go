@@ -30,14 +30,16 @@ type participant struct {
 	pub, sub *webrtc.PeerConnection
 	waiting  map[livekit.SignalTarget][]webrtc.ICECandidateInit // until there is a remote description
 
-	published chan string // ids of tracks that the SFU has taken
-	failed    chan error  // the first error of what runs in the background
+	joined    chan struct{} // closed when the SFU has let it in
+	published chan string   // ids of tracks that the SFU has taken
+	failed    chan error    // the first error of what runs in the background
 	running   sync.WaitGroup
 
 	mu         sync.Mutex
 	arrivals   []*arrival
-	candidates []string // of the SFU, as it named them
-	connected  bool     // the publishing connection stands
+	candidates []string           // of the SFU, as it named them
+	relays     []webrtc.ICEServer // TURN servers that the SFU names
+	connected  bool               // the publishing connection stands
 }
 
 // joinError says that the SFU, or who stands before it, did not open a WebSocket.
@@ -63,19 +65,25 @@ var errGone = errors.New("the signalling connection ended")
 // background until close.
 func join(ctx context.Context, name string, c Call, jwt string) (*participant, error) {
 	p := &participant{name: name, waiting: map[livekit.SignalTarget][]webrtc.ICECandidateInit{},
-		published: make(chan string, 4), failed: make(chan error, 1)}
-	if err := p.peers(c); err != nil {
-		p.close()
-		return nil, err
-	}
+		joined: make(chan struct{}), published: make(chan string, 4), failed: make(chan error, 1)}
 	ws, err := openSignalling(ctx, c.Client, c.URL, jwt)
 	if err != nil {
 		p.close()
 		return nil, fmt.Errorf("join as the %s: %w", name, err)
 	}
 	p.ws = ws
-	p.running.Go(func() { p.listen(ctx) })
-	return p, nil
+	p.running.Go(func() { p.listen(ctx, c) })
+	select {
+	case <-p.joined:
+		return p, nil
+	case err = <-p.failed:
+	case <-time.After(requestTime):
+		err = errors.New("LiveKit does not let it in")
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	p.close()
+	return nil, fmt.Errorf("join as the %s: %w", name, err)
 }
 
 // openSignalling opens LiveKit's WebSocket below url, wss://name[/prefix].
@@ -110,6 +118,25 @@ func hide(err error, token string) error {
 	return hidden{err, host.Clean(strings.ReplaceAll(err.Error(), token, "***"))}
 }
 
+// errNoTURN says that the SFU names no TURN server.
+var errNoTURN = errors.New("LiveKit names no TURN server")
+
+// let takes what the SFU says to who comes in, and makes the two connections.
+func (p *participant) let(c Call, j *livekit.JoinResponse) error {
+	for _, s := range j.GetIceServers() {
+		var urls []string
+		for _, u := range s.GetUrls() {
+			if strings.HasPrefix(u, "turn") {
+				urls = append(urls, u)
+			}
+		}
+		if len(urls) > 0 && len(p.relays) < 8 {
+			p.relays = append(p.relays, webrtc.ICEServer{URLs: urls, Username: s.GetUsername(), Credential: s.GetCredential()})
+		}
+	}
+	return p.peers(c)
+}
+
 func (p *participant) peers(c Call) error {
 	networks, err := networkTypes(c.Network)
 	if err != nil {
@@ -118,11 +145,17 @@ func (p *participant) peers(c Call) error {
 	settings := webrtc.SettingEngine{}
 	settings.SetNetworkTypes(networks)
 	api := webrtc.NewAPI(webrtc.WithSettingEngine(settings))
-	// No STUN: the SFU's own candidates have to be reachable.
-	if p.pub, err = api.NewPeerConnection(webrtc.Configuration{}); err != nil {
+	var how webrtc.Configuration // no STUN: the SFU's own candidates have to be reachable
+	if c.Network == overTURN {
+		how = webrtc.Configuration{ICEServers: p.relays, ICETransportPolicy: webrtc.ICETransportPolicyRelay}
+		if len(p.relays) == 0 {
+			return errNoTURN
+		}
+	}
+	if p.pub, err = api.NewPeerConnection(how); err != nil {
 		return err
 	}
-	if p.sub, err = api.NewPeerConnection(webrtc.Configuration{}); err != nil {
+	if p.sub, err = api.NewPeerConnection(how); err != nil {
 		return err
 	}
 	// LiveKit's publishing side wants a data channel to be offered.
@@ -189,7 +222,7 @@ func (p *participant) send(ctx context.Context, m *livekit.SignalRequest) error 
 }
 
 // listen answers the SFU until the connection ends.
-func (p *participant) listen(ctx context.Context) {
+func (p *participant) listen(ctx context.Context, c Call) {
 	for {
 		_, b, err := p.ws.Read(ctx)
 		if err != nil {
@@ -201,14 +234,25 @@ func (p *participant) listen(ctx context.Context) {
 			p.fail(fmt.Errorf("read a signal of the SFU: %w", err))
 			return
 		}
-		if err := p.handle(ctx, m); err != nil {
+		if err := p.handle(ctx, c, m); err != nil {
 			p.fail(err)
 			return
 		}
 	}
 }
 
-func (p *participant) handle(ctx context.Context, m *livekit.SignalResponse) error {
+func (p *participant) handle(ctx context.Context, c Call, m *livekit.SignalResponse) error {
+	j, isJoin := m.Message.(*livekit.SignalResponse_Join)
+	switch {
+	case isJoin && p.sub == nil: // the first word of the SFU
+		if err := p.let(c, j.Join); err != nil {
+			return err
+		}
+		close(p.joined)
+		return nil
+	case p.sub == nil:
+		return nil // nothing to be done with it yet
+	}
 	switch v := m.Message.(type) {
 	case *livekit.SignalResponse_Offer:
 		return p.answer(ctx, v.Offer)

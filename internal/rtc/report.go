@@ -61,7 +61,7 @@ type Link struct {
 
 // Flow is what media of one kind came to, from one participant to another.
 type Flow struct {
-	Network string  `json:"network"` // "udp4", "tcp4", "udp6" or "tcp6"
+	Network string  `json:"network"` // "udp4", "tcp4", "udp6", "tcp6" or "turn"
 	Kind    string  `json:"kind"`    // "audio" or "video"
 	Sent    int     `json:"sent"`    // RTP packets
 	Packets int     `json:"packets"` // RTP packets that arrived

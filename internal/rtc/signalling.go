@@ -154,7 +154,11 @@ func (k *looker) noTwirp(ctx context.Context, r *rooms, status int) result {
 
 // createInside goes the JWT service's own way, from its network.
 func (k *looker) createInside(ctx context.Context, r *rooms) result {
-	resp, body, err := k.makeRoom(ctx, k.client(k.inContainer(ctx), k.jwtRoots()), k.Site.SFU.URL, k.Issues, r, "inside")
+	roots, err := k.jwtRoots(ctx)
+	if err != nil {
+		return unseen(err.Error())
+	}
+	resp, body, err := k.makeRoom(ctx, k.client(k.inContainer(ctx), roots), k.Site.SFU.URL, k.Issues, r, "inside")
 	out := good("CreateRoom from there answers 200")
 	switch {
 	case err != nil:

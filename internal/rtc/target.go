@@ -20,8 +20,8 @@ type Target struct {
 	// Keys are the credentials that LiveKit's key file has, and Issues those that
 	// the JWT service makes tokens with.
 	Keys, Issues steps.Pair
-	// HTTPS is where the proxy on a host listens, by the host's name; what is not
-	// in it is 127.0.0.1:443.
+	// HTTPS is where the proxy on a host listens, by the host's name. A host that is
+	// not in it has none of the plan file's own, and goes by public names.
 	HTTPS map[string]string
 	// Synapse is set where it runs from a package on the host SynapseHost.
 	Synapse     *steps.SynapseDebian
@@ -82,14 +82,6 @@ func (t Target) client(v vantage, roots *x509.CertPool) *http.Client {
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-}
-
-// front is the address on a host's own loopback where its proxy answers.
-func (t Target) front(name string) string {
-	if a := t.HTTPS[name]; a != "" {
-		return a
-	}
-	return "127.0.0.1:443"
 }
 
 // certificate is why a TLS connection is not trusted, where it is not.

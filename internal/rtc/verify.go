@@ -31,6 +31,7 @@ const verifyTime = 90 * time.Second
 // wrong with the site stands in the report; an error means that nothing could be
 // looked at (ctx ended).
 func Verify(ctx context.Context, t Target, scope Scope) (Report, error) {
+	whole := ctx
 	ctx, cancel := context.WithTimeout(ctx, verifyTime+2*t.Duration)
 	defer cancel()
 	k := &looker{Target: t, scope: scope, links: map[string]Link{}, names: t.names(), seen: map[string]*machine{}}
@@ -52,7 +53,7 @@ func Verify(ctx context.Context, t Target, scope Scope) (Report, error) {
 	r.Took = time.Since(began)
 	r.Links = k.inOrder()
 	r.explain()
-	return r, context.Cause(ctx)
+	return r, context.Cause(whole)
 }
 
 // looker is one look at a site.
@@ -245,13 +246,17 @@ func (k *looker) named(id string) *name {
 	return nil
 }
 
-// frontVantage looks from the host of a name's proxy, at that proxy.
+// frontVantage looks from the host of a name's proxy, at that proxy; where the
+// proxy is somebody else's, by the name as that host knows it.
 func (k *looker) frontVantage(n *name) (vantage, bool) {
 	h, ok := k.Hosts[n.front]
 	if !ok {
 		return vantage{}, false
 	}
-	return on(h).to(k.front(n.front)), true
+	if at := k.HTTPS[n.front]; at != "" {
+		return on(h).to(at), true
+	}
+	return on(h), true
 }
 
 func answers(status int, what string) string { return fmt.Sprintf("%s answers %d", what, status) }
