@@ -41,6 +41,12 @@ type HostPlan struct {
 // Finding is what a step saw and a person should know.
 type Finding = steps.Finding
 
+// Keys are a site's credentials, and Pair those in use.
+type (
+	Keys = steps.Keys
+	Pair = steps.Pair
+)
+
 // StepPlan is one step's decision.
 type StepPlan struct {
 	Stage    Stage           `json:"stage"`

@@ -108,3 +108,15 @@ func (s Site) SynapseUnit() (unit string, packaged bool) {
 	}
 	return c.Unit, true
 }
+
+// Homeserver is how the site's Synapse is asked: its configuration where it runs
+// from a package, and the base URL where somebody else configures it.
+func (s Site) Homeserver() (packaged *steps.SynapseDebian, url string) {
+	switch c := s.Synapse.Config.(type) {
+	case *steps.SynapseDebian:
+		return c, ""
+	case *steps.SynapseExternal:
+		return nil, c.URL
+	}
+	return nil, ""
+}

@@ -9,16 +9,15 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/engine"
 	"github.com/emdecloud/ecdeploy/internal/rtc"
 	"github.com/emdecloud/ecdeploy/plans"
-	"github.com/emdecloud/ecdeploy/steps"
 )
 
 // prove holds a call on what a run has deployed, before it is announced, and looks
 // at the announcement afterwards; nil where the plan file wants less.
-func (a *app) prove(s *session, site plans.Site, p plans.SitePlan, emit engine.Sink) func(context.Context, bool, steps.Keys) error {
+func (a *app) prove(s *session, site plans.Site, p plans.SitePlan, emit engine.Sink) func(context.Context, bool, plans.Keys) error {
 	if p.Destroys || site.Verify.Level != "media" && !a.verifies {
 		return nil
 	}
-	return func(ctx context.Context, announced bool, keys steps.Keys) error {
+	return func(ctx context.Context, announced bool, keys plans.Keys) error {
 		t, err := s.target(site, keys.Pair(), keys.Pair(), p.HTTPS)
 		if err != nil {
 			return err

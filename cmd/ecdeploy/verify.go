@@ -15,7 +15,6 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/rtc"
 	"github.com/emdecloud/ecdeploy/internal/view"
 	"github.com/emdecloud/ecdeploy/plans"
-	"github.com/emdecloud/ecdeploy/steps"
 )
 
 // Bounds of a call that verify holds: it is a look, and no test of endurance.
@@ -145,7 +144,7 @@ func (a *app) verifySite(ctx context.Context, s *session, site plans.Site, o ver
 }
 
 // target is a site of the plan file as rtc looks at it.
-func (s *session) target(site plans.Site, keys, issues steps.Pair, https map[string]string) (rtc.Target, error) {
+func (s *session) target(site plans.Site, keys, issues plans.Pair, https map[string]string) (rtc.Target, error) {
 	check, err := checker(site)
 	if err != nil {
 		return rtc.Target{}, err
@@ -159,12 +158,7 @@ func (s *session) target(site plans.Site, keys, issues steps.Pair, https map[str
 		From: site.Verify.From, Helper: site.Verify.ProbeHelper, WellKnownHost: site.WellKnown.Host, SynapseHost: site.Synapse.Host,
 		Participants: 2, Duration: time.Second,
 	}
-	switch c := site.Synapse.Config.(type) {
-	case *steps.SynapseDebian:
-		t.Synapse = c
-	case *steps.SynapseExternal:
-		t.HomeserverURL = c.URL
-	}
+	t.Synapse, t.HomeserverURL = site.Homeserver()
 	for _, name := range append(site.HostNames(), site.Verify.From...) {
 		t.Hosts[name] = s.hosts[name]
 	}
