@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,7 +35,6 @@ type Outcome struct {
 	Candidates []string      // addresses that the SFU names: "1 1 udp 2130706431 203.0.113.10 50123 typ host"
 	TURN       bool          // the SFU names TURN servers
 	Took       time.Duration // of media
-	Sent       int
 }
 
 // mediaTime is how long media may take to begin. ICE needs a few round trips,
@@ -59,24 +60,33 @@ func (c Call) Run(ctx context.Context) (Outcome, error) {
 	if err != nil {
 		return out, err
 	}
-	nonce := newNonce()
 	var sending sync.WaitGroup
 	defer sending.Wait()
-	defer cancel()
-	var tracks []*track
+	speak, silence := context.WithCancel(ctx)
+	defer silence()
+	tracks := map[uint64]*track{} // by nonce
 	for _, p := range all[:c.Publishers] {
 		own, err := p.publish(ctx)
 		if err != nil {
-			return c.tell(out, all, tracks, nonce), err
+			return c.tell(out, all, tracks), err
 		}
 		for _, t := range own {
-			sending.Go(func() { t.send(ctx, p, nonce) })
+			tracks[t.nonce] = t
+			sending.Go(func() { t.send(speak, p) })
 		}
-		tracks = append(tracks, own...)
 	}
-	err = c.watch(ctx, all, out.Wanted, nonce)
-	return c.tell(out, all, tracks, nonce), err
+	err = c.watch(ctx, all, out.Wanted, tracks)
+	silence()
+	sending.Wait()
+	select {
+	case <-ctx.Done():
+	case <-time.After(drainTime): // what is still on its way is not lost
+	}
+	return c.tell(out, all, tracks), err
 }
+
+// drainTime is how long the last packets may be on their way.
+const drainTime = 400 * time.Millisecond
 
 // maxAtOnce bounds how many join at the same time.
 const maxAtOnce = 8
@@ -106,7 +116,7 @@ func (c Call) joinAll(ctx context.Context) ([]*participant, error) {
 }
 
 // watch waits until all flows arrive, and then for the call's duration.
-func (c Call) watch(ctx context.Context, all []*participant, wanted int, nonce uint64) error {
+func (c Call) watch(ctx context.Context, all []*participant, wanted int, tracks map[uint64]*track) error {
 	failed := make(chan error, 1)
 	var listening sync.WaitGroup
 	defer listening.Wait()
@@ -140,7 +150,7 @@ func (c Call) watch(ctx context.Context, all []*participant, wanted int, nonce u
 			}
 			return errNoMedia
 		case <-tick.C:
-			if !flowing && arrived(all, nonce) >= wanted {
+			if !flowing && arrived(all, tracks) >= wanted {
 				flowing = true
 				deadline.Reset(c.Duration)
 			}
@@ -149,12 +159,12 @@ func (c Call) watch(ctx context.Context, all []*participant, wanted int, nonce u
 }
 
 // arrived counts the flows of which something has arrived.
-func arrived(all []*participant, nonce uint64) int {
+func arrived(all []*participant, tracks map[uint64]*track) int {
 	n := 0
 	for _, p := range all {
 		p.mu.Lock()
 		for _, a := range p.arrivals {
-			if f, _ := a.flow(nonce); f.Packets > 0 {
+			if f, _ := a.flow(tracks); f.Packets > 0 {
 				n++
 			}
 		}
@@ -164,15 +174,7 @@ func arrived(all []*participant, nonce uint64) int {
 }
 
 // tell gathers what arrived, while the connections still stand.
-func (c Call) tell(out Outcome, all []*participant, tracks []*track, nonce uint64) Outcome {
-	sent := map[string]int{} // by kind; all publishers send alike
-	for i, t := range tracks {
-		t.mu.Lock()
-		kind := [2]string{"audio", "video"}[i%2]
-		sent[kind] = max(sent[kind], t.sent)
-		out.Sent += t.sent
-		t.mu.Unlock()
-	}
+func (c Call) tell(out Outcome, all []*participant, tracks map[uint64]*track) Outcome {
 	seen := map[string]bool{}
 	for _, p := range all {
 		p.mu.Lock()
@@ -190,17 +192,18 @@ func (c Call) tell(out Outcome, all []*participant, tracks []*track, nonce uint6
 			stats = p.sub.GetStats()
 		}
 		for _, a := range arrivals {
-			f, began := a.flow(nonce)
+			f, began := a.flow(tracks)
 			if f.Packets == 0 {
 				continue
 			}
 			out.Took = max(out.Took, time.Since(began))
-			f.Network, f.Sent = c.Network, sent[f.Kind]
+			f.Network = c.Network
 			f.Jitter, f.RTT = figures(stats, a.ssrc)
 			f.Pair = pair(p.sub)
 			out.Flows = append(out.Flows, f)
 		}
 	}
+	slices.SortStableFunc(out.Flows, func(a, b Flow) int { return strings.Compare(a.Kind, b.Kind) })
 	return out
 }
 

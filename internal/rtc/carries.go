@@ -133,7 +133,7 @@ func flowing(out Outcome) result {
 	worst := 0.0
 	for _, f := range out.Flows {
 		lines = append(lines, fmt.Sprintf("%s: %d packets arrived, %d were lost, jitter %.1f ms, round trip %.1f ms, %s", f.Kind, f.Packets, f.Lost, f.Jitter, f.RTT, f.Pair))
-		worst = max(worst, float64(f.Lost)/float64(f.Packets+f.Lost))
+		worst = max(worst, float64(f.Lost)/float64(f.Sent))
 	}
 	switch {
 	case worst > muchLoss:
@@ -291,11 +291,11 @@ func (k *looker) load(ctx context.Context, r *rooms, report *Report) result {
 		c.Tokens = append(c.Tokens, k.joinToken(fmt.Sprintf("load-%d", i), r.name("load")))
 	}
 	out, err := c.Run(ctx)
-	l := Load{Participants: k.Participants, Joined: out.Joined, Seconds: out.Took.Seconds(), Flows: out.Wanted, Arrived: len(out.Flows), Sent: out.Sent}
+	l := Load{Participants: k.Participants, Joined: out.Joined, Seconds: out.Took.Seconds(), Flows: out.Wanted, Arrived: len(out.Flows)}
 	for _, f := range out.Flows {
 		l.Packets += f.Packets
-		l.Expected += f.Packets + f.Lost
-		l.WorstLoss = max(l.WorstLoss, float64(f.Lost)/float64(f.Packets+f.Lost))
+		l.Expected += f.Sent
+		l.WorstLoss = max(l.WorstLoss, float64(f.Lost)/float64(f.Sent))
 	}
 	report.Load = &l
 	evidence := []string{fmt.Sprintf("%d of %d joined, %d of %d flows arrived for %s, %d of %d packets, the worst flow lost %.1f %%", l.Joined, l.Participants, l.Arrived, l.Flows, out.Took.Round(100*time.Millisecond), l.Packets, l.Expected, 100*l.WorstLoss)}

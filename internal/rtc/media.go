@@ -14,7 +14,7 @@ import (
 	"github.com/pion/webrtc/v4/pkg/media"
 )
 
-// What is sent is known: each packet says which call it belongs to and its number,
+// What is sent is known: each packet says which track it belongs to and its number,
 // so that what arrives is counted only where it is ours, and once. Nobody decodes
 // it; LiveKit looks at no more than the first bytes (of Opus its configuration, of
 // VP8 whether a frame stands alone: RFC 6716 section 3.1, RFC 6386 section 9.1).
@@ -23,7 +23,7 @@ const (
 	videoFrame = 40 * time.Millisecond
 	audioBytes = 80  // about 32 kbit/s
 	videoBytes = 900 // one packet each, about 180 kbit/s
-	markBytes  = 16  // the call's nonce and the packet's number
+	markBytes  = 16  // the track's nonce and the packet's number
 )
 
 var (
@@ -35,19 +35,20 @@ var (
 // track is what a participant publishes.
 type track struct {
 	local *webrtc.TrackLocalStaticSample
+	nonce uint64
 	head  []byte
 	size  int
 	every time.Duration
 
 	mu   sync.Mutex
-	sent int // since the connection stands
+	next uint64 // the number of the packet that is sent next
 }
 
 // publish announces audio and video and negotiates them.
 func (p *participant) publish(ctx context.Context) ([]*track, error) {
 	audio := webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus, ClockRate: 48000, Channels: 2}
 	video := webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeVP8, ClockRate: 90000}
-	tracks := []*track{{head: opusHead, size: audioBytes, every: audioFrame}, {head: vp8Head, size: videoBytes, every: videoFrame}}
+	tracks := []*track{{nonce: newNonce(), head: opusHead, size: audioBytes, every: audioFrame}, {nonce: newNonce(), head: vp8Head, size: videoBytes, every: videoFrame}}
 	for i, a := range []*livekit.AddTrackRequest{
 		{Cid: "audio", Name: "audio", Type: livekit.TrackType_AUDIO, Source: livekit.TrackSource_MICROPHONE},
 		{Cid: "video", Name: "video", Type: livekit.TrackType_VIDEO, Source: livekit.TrackSource_CAMERA, Width: 320, Height: 180},
@@ -81,30 +82,25 @@ func (p *participant) publish(ctx context.Context) ([]*track, error) {
 }
 
 // send sends frames until ctx ends. Until the connection stands they go nowhere.
-func (t *track) send(ctx context.Context, p *participant, nonce uint64) {
+func (t *track) send(ctx context.Context, p *participant) {
 	tick := time.NewTicker(t.every)
 	defer tick.Stop()
 	frame := make([]byte, t.size)
 	copy(frame, t.head)
-	binary.BigEndian.PutUint64(frame[len(t.head):], nonce)
-	for n := uint64(0); ; n++ {
+	binary.BigEndian.PutUint64(frame[len(t.head):], t.nonce)
+	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		binary.BigEndian.PutUint64(frame[len(t.head)+8:], n)
+		t.mu.Lock()
+		binary.BigEndian.PutUint64(frame[len(t.head)+8:], t.next)
+		t.next++
+		t.mu.Unlock()
 		if err := t.local.WriteSample(media.Sample{Data: frame, Duration: t.every}); err != nil {
 			p.fail(fmt.Errorf("send RTP: %w", err))
 			return
-		}
-		p.mu.Lock()
-		stands := p.connected
-		p.mu.Unlock()
-		if stands {
-			t.mu.Lock()
-			t.sent++
-			t.mu.Unlock()
 		}
 	}
 }
@@ -115,11 +111,11 @@ type arrival struct {
 	from string // the participant who publishes it, by LiveKit's stream id
 	ssrc webrtc.SSRC
 
-	mu          sync.Mutex
-	nonce       uint64
-	seen        map[uint64]bool // numbers of packets
-	first, last uint64
-	began       time.Time
+	mu    sync.Mutex
+	nonce uint64
+	seen  map[uint64]bool // numbers of packets
+	first uint64
+	began time.Time
 }
 
 func newArrival(t *webrtc.TrackRemote) *arrival {
@@ -151,23 +147,27 @@ func (a *arrival) count(nonce, n uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.seen) == 0 {
-		a.nonce, a.first, a.last, a.began = nonce, n, n, time.Now()
+		a.nonce, a.first, a.began = nonce, n, time.Now()
 	}
 	if nonce != a.nonce {
 		return
 	}
 	a.seen[n] = true
-	a.first, a.last = min(a.first, n), max(a.last, n)
+	a.first = min(a.first, n)
 }
 
-// flow is what arrived of packets with that nonce so far.
-func (a *arrival) flow(nonce uint64) (Flow, time.Time) {
+// flow is what arrived of one of these tracks; no packets where it is of none. All
+// that was sent after the first that arrived counts.
+func (a *arrival) flow(tracks map[uint64]*track) (Flow, time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	f := Flow{Kind: a.kind}
-	if len(a.seen) > 0 && a.nonce == nonce {
+	if t := tracks[a.nonce]; t != nil && len(a.seen) > 0 {
+		t.mu.Lock()
+		f.Sent = int(t.next - a.first)
+		t.mu.Unlock()
 		f.Packets = len(a.seen)
-		f.Lost = int(a.last-a.first) + 1 - f.Packets
+		f.Lost = f.Sent - f.Packets
 	}
 	return f, a.began
 }

@@ -39,7 +39,6 @@ type participant struct {
 	arrivals   []*arrival
 	candidates []string           // of the SFU, as it named them
 	relays     []webrtc.ICEServer // TURN servers that the SFU names
-	connected  bool               // the publishing connection stands
 }
 
 // joinError says that the SFU, or who stands before it, did not open a WebSocket.
@@ -168,11 +167,6 @@ func (p *participant) peers(c Call) error {
 		p.arrivals = append(p.arrivals, a)
 		p.mu.Unlock()
 		a.receive(t)
-	})
-	p.pub.OnConnectionStateChange(func(s webrtc.PeerConnectionState) {
-		p.mu.Lock()
-		p.connected = s == webrtc.PeerConnectionStateConnected
-		p.mu.Unlock()
 	})
 	for target, pc := range map[string]*webrtc.PeerConnection{"publishing": p.pub, "subscribing": p.sub} {
 		pc.OnICEConnectionStateChange(func(s webrtc.ICEConnectionState) {

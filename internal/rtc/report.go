@@ -63,9 +63,9 @@ type Link struct {
 type Flow struct {
 	Network string  `json:"network"` // "udp4", "tcp4", "udp6", "tcp6" or "turn"
 	Kind    string  `json:"kind"`    // "audio" or "video"
-	Sent    int     `json:"sent"`    // RTP packets
+	Sent    int     `json:"sent"`    // RTP packets, from the first that arrived on
 	Packets int     `json:"packets"` // RTP packets that arrived
-	Lost    int     `json:"lost"`    // sequence numbers that never arrived
+	Lost    int     `json:"lost"`    // those that did not
 	Jitter  float64 `json:"jitter_ms"`
 	RTT     float64 `json:"rtt_ms"` // of the connectivity checks on the chosen pair; 0 where it is not known
 	Pair    string  `json:"pair"`   // "prflx udp 10.0.0.2:4711 -> host udp 203.0.113.10:50123"
@@ -78,8 +78,7 @@ type Load struct {
 	Seconds      float64 `json:"seconds"`       // how long media flowed
 	Flows        int     `json:"flows"`         // one for each publisher and each who listens
 	Arrived      int     `json:"flows_arrived"` // of these, those with media
-	Sent         int     `json:"sent"`          // RTP packets
-	Packets      int     `json:"packets"`       // that arrived, over all flows
+	Packets      int     `json:"packets"`       // RTP packets that arrived, over all flows
 	Expected     int     `json:"expected"`      // that should have arrived, over all flows
 	WorstLoss    float64 `json:"worst_loss"`    // of one flow; 0 to 1
 }

@@ -45,7 +45,7 @@ func healthy() rtc.Report {
 			{Network: "tcp4", Kind: "audio", Sent: 500, Packets: 500, Jitter: 1.92, RTT: 12.6, Pair: "prflx tcp 10.0.0.2:39204 -> host tcp 203.0.113.10:7881"},
 			{Network: "tcp4", Kind: "video", Sent: 1821, Packets: 1821, Jitter: 2.47, Pair: "prflx tcp 10.0.0.2:39204 -> host tcp 203.0.113.10:7881"},
 		},
-		Load: &rtc.Load{Participants: 20, Joined: 20, Seconds: 30, Flows: 380, Arrived: 380, Sent: 91020, Packets: 1728911, Expected: 1729380, WorstLoss: 0.0042},
+		Load: &rtc.Load{Participants: 20, Joined: 20, Seconds: 30, Flows: 380, Arrived: 380, Packets: 1728911, Expected: 1729380, WorstLoss: 0.0042},
 	}
 	r.Links[8].Status, r.Links[8].Code, r.Links[8].Evidence = rtc.Warning, "certificate-soon", []string{"ends in 9 days, on 2026-03-21"}
 	r.Explained = rtc.Explain("certificate-soon")
