@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -83,6 +84,34 @@ func TestE2EVerify(t *testing.T) {
 		wantLink(t, r, "from.seer.tcp", rtc.Failed, "blocked-tcp")
 		wantLink(t, r, "media.udp4", rtc.OK, "")
 	})
+	t.Run("watched until something breaks", func(t *testing.T) {
+		cmd := lab.Laptop(t, c.bin, "verify", "--watch=10s", "--seconds", "1", "--json", "--known-hosts", c.known, plan)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		var last rtc.Report
+		rounds := 0
+		for lines := newLines(out); lines.Scan(); {
+			r, ok := reportIn(lines.Bytes())
+			if !ok {
+				continue
+			}
+			if last = r; rounds == 0 {
+				h.Exec(t, "docker stop element-call-jwt")
+			}
+			rounds++
+		}
+		_ = cmd.Wait() // its exit code says more
+		h.Exec(t, "docker start element-call-jwt")
+		if cmd.ProcessState.ExitCode() != exitUnhealthy || rounds != 2 {
+			t.Errorf("exit code %d after %d rounds", cmd.ProcessState.ExitCode(), rounds)
+		}
+		wantLink(t, last, "container.auth", rtc.Failed, "jwt-down")
+	})
 	t.Run("media by one way and by none", func(t *testing.T) {
 		h.Exec(t, "ufw insert 1 deny proto udp from 172.16.0.0/12 to any port 50100:50200")
 		r := c.report(t, exitUnhealthy, "verify", "--seconds", "1", plan)
@@ -140,20 +169,30 @@ func aCallWorks(t *testing.T, c *cli, plan string) {
 func (c *cli) report(t *testing.T, want int, args ...string) rtc.Report {
 	t.Helper()
 	out := c.laptop(t, want, append(args, "--json")...)
-	lines := bufio.NewScanner(strings.NewReader(out))
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		var v struct {
-			Version int        `json:"version"`
-			Type    string     `json:"type"`
-			Report  rtc.Report `json:"report"`
-		}
-		if json.Unmarshal(lines.Bytes(), &v) == nil && v.Type == "report" && v.Version == 1 {
-			return v.Report
+	for lines := newLines(strings.NewReader(out)); lines.Scan(); {
+		if r, ok := reportIn(lines.Bytes()); ok {
+			return r
 		}
 	}
 	t.Fatalf("no report in\n%s", out)
 	return rtc.Report{}
+}
+
+func newLines(from io.Reader) *bufio.Scanner {
+	lines := bufio.NewScanner(from)
+	lines.Buffer(nil, 1<<20)
+	return lines
+}
+
+// reportIn reads a line of verify --json.
+func reportIn(line []byte) (rtc.Report, bool) {
+	var v struct {
+		Version int        `json:"version"`
+		Type    string     `json:"type"`
+		Report  rtc.Report `json:"report"`
+	}
+	err := json.Unmarshal(line, &v)
+	return v.Report, err == nil && v.Type == "report" && v.Version == 1
 }
 
 func wantLink(t *testing.T, r rtc.Report, id string, status rtc.Status, code rtc.Code) {
