@@ -65,6 +65,41 @@ func request(ctx context.Context, client *http.Client, method, url string, heade
 	return resp, answer, err
 }
 
+// asked is one answer at a public name, or why there is none.
+type asked struct {
+	*http.Response
+	body []byte
+	lost *result
+}
+
+// ask sends a request to a public name as a client does. What got lost is sent once
+// more: a line that loses a packet is no failure of the site. Where the proxy's own
+// host gets an answer and the laptop none, it is something between them.
+func (k *looker) ask(ctx context.Context, id, method, url string, header map[string]string, body string, otherwise Code) asked {
+	n := k.named(id)
+	var err error
+	for range 2 {
+		var resp *http.Response
+		var answer []byte
+		if resp, answer, err = request(ctx, k.client(n.route, k.Roots), method, url, header, body); err == nil {
+			return asked{resp, answer, nil}
+		}
+	}
+	r := k.between(n, err, otherwise, func(v vantage) error {
+		_, _, err := request(ctx, k.client(v, k.Roots), method, url, header, body)
+		return err
+	})
+	return asked{lost: &r}
+}
+
+// between is who is to blame for what got lost at a public name.
+func (k *looker) between(n *name, cause error, otherwise Code, again func(vantage) error) result {
+	if v, ok := k.frontVantage(n); ok && n.route.name == laptop && again(v) == nil {
+		return bad("https-blocked", WaySide, cause.Error(), "from "+v.name+" itself it is answered")
+	}
+	return bad(otherwise, HostSide, cause.Error())
+}
+
 // misrouted is why the proxy does not answer as the service behind it does. local
 // is a URL of the service on its own host, which answers it with status want.
 func (k *looker) misrouted(ctx context.Context, got int, url, on, local string, want int) result {
@@ -89,29 +124,33 @@ func (k *looker) onHost(name string) vantage { return on(k.Hosts[name]) }
 
 func (k *looker) healthz(ctx context.Context) result {
 	url := k.Site.Auth.URL + "/healthz"
-	resp, _, err := request(ctx, k.by("auth"), http.MethodGet, url, nil, "")
+	a := k.ask(ctx, "auth", http.MethodGet, url, nil, "", "path-not-routed")
 	switch {
-	case err != nil:
-		return bad("path-not-routed", HostSide, err.Error())
-	case resp.StatusCode != http.StatusOK:
-		return k.misrouted(ctx, resp.StatusCode, url, k.Site.Auth.Host, k.localAuth()+"/healthz", http.StatusOK)
+	case a.lost != nil:
+		return *a.lost
+	case a.StatusCode != http.StatusOK:
+		return k.misrouted(ctx, a.StatusCode, url, k.Site.Auth.Host, k.localAuth()+"/healthz", http.StatusOK)
 	}
 	return good(answers(200, url))
 }
 
+// clientPaths are what clients ask the JWT service for: the newer first, and
+// /sfu/get where a service has only that (MSC4195).
+var clientPaths = []string{"/sfu/get", "/get_token"}
+
 // sfuGet asks as no client does: that only POST is allowed there tells that the
 // path leads to the service, and needs no token.
 func (k *looker) sfuGet(ctx context.Context) result {
-	for _, path := range []string{"/sfu/get", "/get_token"} {
+	for _, path := range clientPaths {
 		url := k.Site.Auth.URL + path
-		resp, _, err := request(ctx, k.by("auth"), http.MethodGet, url, map[string]string{"Origin": origin}, "")
+		a := k.ask(ctx, "auth", http.MethodGet, url, map[string]string{"Origin": origin}, "", "path-not-routed")
 		switch {
-		case err != nil:
-			return bad("path-not-routed", HostSide, err.Error())
-		case resp.StatusCode != http.StatusMethodNotAllowed:
-			return k.misrouted(ctx, resp.StatusCode, url, k.Site.Auth.Host, k.localAuth()+path, http.StatusMethodNotAllowed)
+		case a.lost != nil:
+			return *a.lost
+		case a.StatusCode != http.StatusMethodNotAllowed:
+			return k.misrouted(ctx, a.StatusCode, url, k.Site.Auth.Host, k.localAuth()+path, http.StatusMethodNotAllowed)
 		}
-		if r := oneOrigin(url, resp.Header); r.status == Failed {
+		if r := oneOrigin(url, a.Header); r.status == Failed {
 			return r
 		}
 	}
@@ -119,24 +158,32 @@ func (k *looker) sfuGet(ctx context.Context) result {
 }
 
 func (k *looker) preflight(ctx context.Context) result {
-	url := k.Site.Auth.URL + "/sfu/get"
-	resp, _, err := request(ctx, k.by("auth"), http.MethodOptions, url, map[string]string{
-		"Origin": origin, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}, "")
-	if err != nil {
-		return bad("preflight", HostSide, err.Error())
+	for _, path := range clientPaths {
+		if r := k.preflightOf(ctx, k.Site.Auth.URL+path); r.status == Failed {
+			return r
+		}
 	}
-	if resp.StatusCode/100 != 2 {
-		return bad("preflight", HostSide, answers(resp.StatusCode, "OPTIONS "+url))
+	return good("OPTIONS of /sfu/get and /get_token is answered as a browser wants it")
+}
+
+func (k *looker) preflightOf(ctx context.Context, url string) result {
+	a := k.ask(ctx, "auth", http.MethodOptions, url, map[string]string{
+		"Origin": origin, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}, "", "preflight")
+	if a.lost != nil {
+		return *a.lost
 	}
-	if r := oneOrigin(url, resp.Header); r.status == Failed {
+	if a.StatusCode/100 != 2 {
+		return bad("preflight", HostSide, answers(a.StatusCode, "OPTIONS "+url))
+	}
+	if r := oneOrigin(url, a.Header); r.status == Failed {
 		return r
 	}
 	for header, want := range map[string]string{"Access-Control-Allow-Methods": "post", "Access-Control-Allow-Headers": "content-type"} {
-		if v := strings.ToLower(strings.Join(resp.Header.Values(header), ",")); !strings.Contains(v, want) && !strings.Contains(v, "*") {
+		if v := strings.ToLower(strings.Join(a.Header.Values(header), ",")); !strings.Contains(v, want) && !strings.Contains(v, "*") {
 			return bad("preflight", HostSide, fmt.Sprintf("OPTIONS %s allows %s: %q", url, header, v))
 		}
 	}
-	return good(answers(resp.StatusCode, "OPTIONS "+url))
+	return result{}
 }
 
 // openID goes the way that the JWT service goes for each join: server discovery

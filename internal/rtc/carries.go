@@ -178,7 +178,7 @@ func parseCandidates(lines []string) []told {
 		}
 		addr, err := netip.ParseAddr(f[4])
 		port, err2 := strconv.ParseUint(f[5], 10, 16)
-		if err != nil || err2 != nil {
+		if err != nil || err2 != nil || addr.Zone() != "" { // a zone is any text
 			continue
 		}
 		t := told{strings.ToLower(f[2]), addr.Unmap(), uint16(port), f[7]}
@@ -189,10 +189,11 @@ func parseCandidates(lines []string) []told {
 	return out
 }
 
+// ofKind are the addresses of a network, without relays: these are others' own.
 func ofKind(all []told, n network) []told {
 	var out []told
 	for _, t := range all {
-		if t.protocol == n.protocol && t.addr.Is4() == strings.HasSuffix(n.network, "4") {
+		if t.kind != "relay" && t.protocol == n.protocol && t.addr.Is4() == strings.HasSuffix(n.network, "4") {
 			out = append(out, t)
 		}
 	}

@@ -74,8 +74,9 @@ func TestFlowCountsWhatWasSent(t *testing.T) {
 }
 
 func TestNoWebSocket(t *testing.T) {
+	k := &looker{names: []*name{{id: "sfu"}}}
 	for status, want := range map[int]Code{404: "no-upgrade", 426: "no-upgrade", 401: "key-unknown", 502: "no-upgrade"} {
-		if r := noWebSocket(&joinError{status: status, err: errors.New("x")}); r.code != want || r.side != HostSide {
+		if r := k.noWebSocket(t.Context(), &joinError{status: status, err: errors.New("x")}, ""); r.code != want || r.side != HostSide {
 			t.Errorf("%d: %+v", status, r)
 		}
 	}

@@ -79,6 +79,7 @@ var explanations = []Explanation{
 	{"well-known-type", noCall, "apps that rely on .well-known cannot call", "/.well-known/matrix/client is not sent as JSON", "send it as application/json, and nothing but JSON", ""},
 	{"well-known-empty", noCall, "apps that rely on .well-known cannot call", "the client well-known does not announce the backend in org.matrix.msc4143.rtc_foci", "add it", apply},
 	{"well-known-url", noToken, "joining a call fails", "the client well-known announces another JWT service than the plan file", "make both the same", apply},
+	{"well-known-cached", noCall, "apps that rely on .well-known cannot call yet", "what answers here for /.well-known/matrix/client is not what its own server sends: a cache between, or another machine", "empty the cache in front of the server, or wait until it has forgotten", ""},
 	{"trailing-slash", noToken, "joining a call fails in the browser", "the announced URL ends in a slash: clients then ask for //sfu/get, and a redirect ends their preflight", "announce it without the slash", apply},
 	{"cors-missing", []string{noTransport, openIDError}, "web clients cannot call, apps can", "the answer has no Access-Control-Allow-Origin: *, and browsers keep it from the page", "add the header: add_header Access-Control-Allow-Origin *", ""},
 	{"cors-twice", []string{noTransport, openIDError}, "web clients cannot call, apps can", "the answer has Access-Control-Allow-Origin twice, which browsers refuse", "let one of both send it: for the JWT service, the service alone", ""},

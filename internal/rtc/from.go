@@ -17,15 +17,22 @@ import (
 func (k *looker) lookFromHosts(ctx context.Context) {
 	var looking sync.WaitGroup
 	for _, name := range k.From {
+		if k.Hosts[name] == nil {
+			k.all(ctx, look{id: "from." + name + ".https", name: "HTTPS from " + name, part: Names, do: func(context.Context) result { return unseen("there is no connection to " + name) }})
+			continue
+		}
 		v := k.onHost(name)
 		https, signalling := "from."+name+".https", "from."+name+".websocket"
-		k.reserve(https, signalling, "from."+name+".tcp", "from."+name+".udp")
+		k.reserve(https, signalling, "from."+name+".tcp", "from."+name+".udp") // those of several hosts stay apart
 		looking.Go(func() {
 			k.all(ctx, look{id: https, name: "HTTPS from " + name, part: Names, do: func(ctx context.Context) result { return k.httpsFrom(ctx, v) }})
 			k.all(ctx,
 				look{id: signalling, name: "WebSockets from " + name, part: Signalling, needs: []string{https, "sfu.create"}, do: func(ctx context.Context) result { return k.webSocketFrom(ctx, v) }},
 				look{id: "from." + name + ".tcp", name: "LiveKit's TCP port from " + name, part: Media, needs: []string{"container.sfu"}, do: func(ctx context.Context) result { return k.tcpFrom(ctx, v) }},
-				look{id: "from." + name + ".udp", name: "UDP from " + name, part: Media, do: func(ctx context.Context) result { return k.udpFrom(ctx, v) }})
+			)
+			if name != k.Site.SFU.Host { // its own packets never leave it
+				k.all(ctx, look{id: "from." + name + ".udp", name: "UDP from " + name, part: Media, do: func(ctx context.Context) result { return k.udpFrom(ctx, v) }})
+			}
 		})
 	}
 	looking.Wait()
@@ -61,12 +68,14 @@ func (k *looker) httpsFrom(ctx context.Context, v vantage) result {
 func (k *looker) webSocketFrom(ctx context.Context, v vantage) result {
 	// LiveKit refuses a made-up token only after the WebSocket's way was gone.
 	ws, err := openSignalling(ctx, k.client(v, k.Roots), k.Site.LiveKitURL(), "made-up")
-	if err == nil {
+	switch {
+	case err == nil:
 		_ = ws.CloseNow()
-		return bad("auto-create-on", HostSide, "LiveKit takes a made-up token")
-	}
-	if r := noWebSocket(err); r.code != "key-unknown" { // it answered 401
-		return k.beyond(v, r.code, "sfu.websocket", r.evidence...)
+		return bad("key-unknown", HostSide, "LiveKit takes a made-up token")
+	case statusOf(err) == 0:
+		return k.beyond(v, "https-blocked", "sfu.websocket", err.Error())
+	case statusOf(err) != http.StatusUnauthorized:
+		return k.beyond(v, "no-upgrade", "sfu.websocket", err.Error())
 	}
 	return result{status: OK, from: v.name, evidence: []string{fmt.Sprintf("LiveKit answers %d to a made-up token", http.StatusUnauthorized)}}
 }
@@ -112,9 +121,11 @@ func (k *looker) udpFrom(ctx context.Context, v vantage) result {
 func (k *looker) arrivesFrom(ctx context.Context, v vantage) result {
 	a, ok := k.mediaAddr()
 	sfu := k.Hosts[k.Site.SFU.Host]
-	if !ok || v.name == k.Site.SFU.Host {
-		return unseen("UDP from the SFU's own host says nothing of others'")
+	if !ok {
+		return unseen("the address for media is not known")
 	}
+	k.blaming.Lock()
+	defer k.blaming.Unlock()
 	around, err := lookAround(ctx, sfu)
 	if err != nil {
 		return unseen(err.Error())

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"time"
 
+	"al.essio.dev/pkg/shellescape"
+
 	"github.com/emdecloud/ecdeploy/internal/host"
 )
 
@@ -146,7 +148,7 @@ func (e *echo) start(ctx context.Context, t Target, addr netip.Addr) error {
 	code := base64.StdEncoding.EncodeToString
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), echoStart)
 	defer cancel()
-	res, err := e.h.Run(ctx, fmt.Sprintf(startText, e.folder(), code([]byte(echoText)), code(e.nonce), e.unit(), strings.Join(args, " ")), echoStart)
+	res, err := e.h.Run(ctx, fmt.Sprintf(startText, e.folder(), code([]byte(echoText)), code(e.nonce), e.unit(), shellescape.QuoteCommand(args)), echoStart)
 	if err != nil {
 		return fmt.Errorf("start the helper on %s: %w", e.h.Name(), err)
 	}

@@ -57,18 +57,19 @@ func (c container) env(name string) (string, bool) {
 	return "", false
 }
 
-// lookText prints the time, disks, whether Docker answers and its word on the
-// containers $@, and how many docker-proxy processes hold a UDP port. File systems
-// that are always full (squashfs) do not count.
+// lookText prints the time, file systems without room that a call needs, whether
+// Docker answers and its word on the containers $@, and how many docker-proxy
+// processes hold a UDP port.
 const lookText = `date +%s.%N
-df -Pkl -x squashfs -x iso9660 -x devtmpfs 2>/dev/null | awk 'NR > 1 && $5 + 0 >= 99 && $4 < 51200 { print "disk " $6 " " $4 }'
+df -Pk / /etc /run /tmp /var /var/log /var/log/journal /var/lib /var/lib/docker /var/lib/ecdeploy /var/lib/postgresql /var/lib/matrix-synapse /var/lib/matrix-synapse/media 2>/dev/null |
+	awk 'NR > 1 && $5 + 0 >= 99 && $4 < 51200 && !seen[$6]++ { print "disk " $6 " " $4 }'
 timeout 8 docker version --format 'engine {{.Server.Version}}' 2>/dev/null
 for c; do printf 'container %s ' "$c"; timeout 8 docker inspect --type container --format '{{json .}}' "$c" 2>/dev/null | tr -d '\n'; echo; done
 printf 'proxies %s\n' "$(ps -eo args= 2>/dev/null | grep -c '[d]ocker-proxy.*-proto udp')"`
 
 // lookAtHosts asks all hosts for what only they know.
 func (k *looker) lookAtHosts(ctx context.Context) {
-	names := slices.Sorted(maps.Keys(k.Hosts))
+	names := k.own()
 	for _, n := range names {
 		k.seen[n] = &machine{}
 	}
@@ -87,6 +88,13 @@ func (k *looker) lookAtHosts(ctx context.Context) {
 			look{id: "container.auth", name: "the JWT service's container " + k.Site.Auth.Container, part: Hosts, do: k.authContainer})
 	}
 	k.all(ctx, looks...)
+}
+
+// own are the hosts of the site, sorted; the others in Hosts only look.
+func (t Target) own() []string {
+	wanted := append(slices.Collect(maps.Keys(t.Site.Fronts)), t.Site.SFU.Host, t.Site.Auth.Host, t.SynapseHost, t.WellKnownHost)
+	slices.Sort(wanted)
+	return slices.DeleteFunc(slices.Compact(wanted), func(n string) bool { return t.Hosts[n] == nil })
 }
 
 func (m *machine) ask(ctx context.Context, h host.Host, now func() time.Time, names ...string) {
@@ -222,7 +230,7 @@ func (k *looker) runs(ctx context.Context, on, name string, gone, down, restarts
 		r = k.again(ctx, on, name, c, restarts)
 	}
 	if r.status == Failed && r.code != gone && r.code != "no-docker" {
-		r.evidence = append(r.evidence, k.log(ctx, on, name, 6)...)
+		r.evidence = append(r.evidence, k.log(ctx, on, name, 6, "0")...)
 	}
 	r.from = on
 	return r
@@ -264,15 +272,15 @@ func (k *looker) again(ctx context.Context, on, name string, first container, re
 	return good("runs since " + first.State.StartedAt.Format(time.RFC3339))
 }
 
-// log are the last lines that a container wrote.
-func (k *looker) log(ctx context.Context, on, name string, lines int) []string {
-	res, err := k.Hosts[on].Query(ctx, host.Sh(`timeout 8 docker logs --tail "$2" "$1" 2>&1`, name, strconv.Itoa(lines)))
+// log are the last lines that a container wrote since then ("30s", "0" for all).
+func (k *looker) log(ctx context.Context, on, name string, lines int, since string) []string {
+	res, err := k.Hosts[on].Query(ctx, host.Sh(`timeout 8 docker logs --since "$3" --tail "$2" "$1" 2>&1`, name, strconv.Itoa(lines), since))
 	if err != nil || !res[0].OK() {
 		return nil
 	}
 	var out []string
 	for line := range strings.Lines(string(res[0].Stdout)) {
-		out = append(out, name+" logs: "+strings.TrimSpace(line))
+		out = append(out, name+" logs: "+people.ReplaceAllString(strings.TrimSpace(line), "@***"))
 	}
 	return out
 }

@@ -59,12 +59,12 @@ func (k *looker) lookAtSFU(ctx context.Context, r *Report) {
 
 func (k *looker) root(ctx context.Context) result {
 	url := k.Site.SFU.URL + "/"
-	resp, body, err := request(ctx, k.by("sfu"), http.MethodGet, url, nil, "")
+	a := k.ask(ctx, "sfu", http.MethodGet, url, nil, "", "path-not-routed")
 	switch {
-	case err != nil:
-		return bad("path-not-routed", HostSide, err.Error())
-	case resp.StatusCode != http.StatusOK || !strings.Contains(string(body), "OK"):
-		return k.misrouted(ctx, resp.StatusCode, url, k.Site.SFU.Host, k.Site.SFU.LocalURL()+"/", http.StatusOK)
+	case a.lost != nil:
+		return *a.lost
+	case a.StatusCode != http.StatusOK || !strings.Contains(string(a.body), "OK"):
+		return k.misrouted(ctx, a.StatusCode, url, k.Site.SFU.Host, k.Site.SFU.LocalURL()+"/", http.StatusOK)
 	}
 	return good(url + " answers 200 OK")
 }
@@ -113,10 +113,16 @@ func (k *looker) removeRooms(ctx context.Context, r *rooms) {
 // public address.
 func (k *looker) create(ctx context.Context, r *rooms) result {
 	client, base := k.by("sfu"), k.Site.SFU.URL
-	status, said, err := k.makeRoom(ctx, client, base, k.Issues, r, "silent")
+	make := func(v vantage) (int, string, error) {
+		return k.makeRoom(ctx, k.client(v, k.Roots), base, k.Issues, r, "silent")
+	}
+	status, said, err := make(k.named("sfu").route)
+	if err != nil { // once more, as ask does
+		status, said, err = make(k.named("sfu").route)
+	}
 	switch {
 	case err != nil:
-		return bad("twirp-blocked", HostSide, err.Error())
+		return k.between(k.named("sfu"), err, "twirp-blocked", func(v vantage) error { _, _, err := make(v); return err })
 	case status == http.StatusUnauthorized:
 		return k.refused(ctx, said)
 	case status != http.StatusOK:
@@ -166,7 +172,7 @@ func (k *looker) createInside(ctx context.Context, r *rooms) result {
 		if _, untrusted := certificate(err); untrusted {
 			code = "openid-certificate"
 		}
-		out = bad(code, HostSide, err.Error(), "from the laptop the same address works")
+		out = bad(code, HostSide, err.Error(), "from "+k.named("sfu").route.name+" the same address works")
 	case resp == http.StatusUnauthorized: // sfu.create says why
 		out = good("LiveKit answers there: 401")
 	case resp != http.StatusOK:
@@ -176,41 +182,41 @@ func (k *looker) createInside(ctx context.Context, r *rooms) result {
 	return out
 }
 
-func (k *looker) askValidate(ctx context.Context, room string) (int, string, error) {
+// askValidate asks LiveKit what it would say to who joins a room. The token in the
+// URL is taken out of all that is told.
+func (k *looker) askValidate(ctx context.Context, room string) asked {
 	jwt := k.Issues.Token("ecdeploy-validate", steps.Grant{Room: room, RoomJoin: true}, k.now())
-	resp, body, err := request(ctx, k.by("sfu"), http.MethodGet, k.Site.SFU.URL+"/rtc/validate?access_token="+jwt, nil, "")
-	if err != nil {
-		return 0, "", hide(err, jwt)
-	}
-	return resp.StatusCode, strings.ReplaceAll(string(body), jwt, "***"), nil
+	return k.ask(ctx, "sfu", http.MethodGet, k.Site.SFU.URL+"/rtc/validate?access_token="+jwt, nil, "", "signalling-lost")
 }
 
 // autoCreate wants that a room nobody made stays unknown. The JWT service then
 // decides who makes rooms.
 func (k *looker) autoCreate(ctx context.Context) result {
-	status, said, err := k.askValidate(ctx, fmt.Sprintf("ecdeploy-verify-nobody-made-%x", newNonce()))
+	a := k.askValidate(ctx, fmt.Sprintf("ecdeploy-verify-nobody-made-%x", newNonce()))
 	switch {
-	case err != nil:
-		return unseen(err.Error())
-	case status == http.StatusOK:
-		return bad("auto-create-on", HostSide, "a token for a room that nobody made is taken: "+short(said))
-	case status != http.StatusNotFound:
-		return unseen(fmt.Sprintf("/rtc/validate answers %d: %s", status, short(said)))
+	case a.lost != nil:
+		return *a.lost
+	case a.StatusCode == http.StatusOK:
+		return bad("auto-create-on", HostSide, "a token for a room that nobody made is taken: "+short(string(a.body)))
+	case a.StatusCode == http.StatusUnauthorized:
+		return bad("key-unknown", HostSide, "/rtc/validate answers 401: "+short(string(a.body)))
+	case a.StatusCode != http.StatusNotFound:
+		return bad("signalling-lost", HostSide, fmt.Sprintf("/rtc/validate answers %d: %s", a.StatusCode, short(string(a.body))))
 	}
 	return good("a room that nobody made is refused: 404")
 }
 
 func (k *looker) validate(ctx context.Context, r *rooms) result {
-	status, said, err := k.askValidate(ctx, r.name("silent"))
+	a := k.askValidate(ctx, r.name("silent"))
 	switch {
-	case err != nil:
-		return bad("signalling-lost", HostSide, err.Error())
-	case status == http.StatusUnauthorized:
-		return bad("key-unknown", HostSide, "/rtc/validate answers 401: "+short(said))
-	case status != http.StatusOK:
-		return bad("signalling-lost", HostSide, fmt.Sprintf("/rtc/validate answers %d: %s", status, short(said)))
+	case a.lost != nil:
+		return *a.lost
+	case a.StatusCode == http.StatusUnauthorized:
+		return bad("key-unknown", HostSide, "/rtc/validate answers 401: "+short(string(a.body)))
+	case a.StatusCode != http.StatusOK:
+		return bad("signalling-lost", HostSide, fmt.Sprintf("/rtc/validate answers %d: %s", a.StatusCode, short(string(a.body))))
 	}
-	return good("/rtc/validate answers 200 " + short(said))
+	return good("/rtc/validate answers 200 " + short(string(a.body)))
 }
 
 // hold opens LiveKit's WebSocket and is silent. opened is closed as soon as it is
@@ -218,9 +224,12 @@ func (k *looker) validate(ctx context.Context, r *rooms) result {
 func (k *looker) hold(ctx context.Context, r *rooms, opened chan struct{}) result {
 	jwt := k.joinToken("silent", r.name("silent"))
 	began := time.Now()
-	ws, err := openSignalling(ctx, k.by("sfu"), k.Site.LiveKitURL(), jwt)
+	ws, err := k.openWebSocket(ctx, k.named("sfu").route, jwt)
+	if err != nil && statusOf(err) == 0 { // once more, as ask does
+		ws, err = k.openWebSocket(ctx, k.named("sfu").route, jwt)
+	}
 	if err != nil {
-		return noWebSocket(err)
+		return k.noWebSocket(ctx, err, jwt)
 	}
 	defer func() { _ = ws.CloseNow() }()
 	close(opened)
@@ -237,21 +246,38 @@ func (k *looker) hold(ctx context.Context, r *rooms, opened chan struct{}) resul
 		heard = time.Now()
 	}
 	lived := time.Since(began)
+	if ctx.Err() != nil {
+		return unseen("there was no time left to look")
+	}
 	if hold.Err() != nil {
 		return good(fmt.Sprintf("it opens, and stays open for %s", lived.Round(100*time.Millisecond)))
 	}
 	return bad("proxy-timeout", HostSide, fmt.Sprintf("it was ended after %s, %s after the last word of LiveKit", lived.Round(100*time.Millisecond), time.Since(heard).Round(100*time.Millisecond)))
 }
 
-func noWebSocket(err error) result {
-	e, ok := errors.AsType[*joinError](err)
-	if !ok || e.status == 0 {
-		if status := websocket.CloseStatus(err); status >= 0 {
-			return bad("signalling-lost", HostSide, err.Error())
-		}
-		return bad("no-upgrade", HostSide, err.Error())
+func (k *looker) openWebSocket(ctx context.Context, v vantage, jwt string) (*websocket.Conn, error) {
+	return openSignalling(ctx, k.client(v, k.Roots), k.Site.LiveKitURL(), jwt)
+}
+
+// statusOf is the HTTP status that a WebSocket was refused with; 0 for none.
+func statusOf(err error) int {
+	if e, ok := errors.AsType[*joinError](err); ok {
+		return e.status
 	}
-	if e.status == http.StatusUnauthorized {
+	return 0
+}
+
+func (k *looker) noWebSocket(ctx context.Context, err error, jwt string) result {
+	switch statusOf(err) {
+	case 0:
+		return k.between(k.named("sfu"), err, "no-upgrade", func(v vantage) error {
+			ws, err := k.openWebSocket(ctx, v, jwt)
+			if err == nil {
+				_ = ws.CloseNow()
+			}
+			return err
+		})
+	case http.StatusUnauthorized:
 		return bad("key-unknown", HostSide, err.Error())
 	}
 	return bad("no-upgrade", HostSide, err.Error())

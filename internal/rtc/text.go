@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
@@ -14,6 +15,30 @@ const (
 	maxEvidence = 12  // lines
 	maxLine     = 400 // bytes of one
 )
+
+var (
+	// tokens are what admits its bearer: access tokens in URLs, and JWTs.
+	tokens = regexp.MustCompile(`(access_token=)[^\s&"']+|\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}`)
+	// people are Matrix IDs of users, which logs are full of.
+	people = regexp.MustCompile(`@[^\s:"',]+:[A-Za-z0-9.-]+`)
+)
+
+// redact takes the credentials of the site, and all that looks like a token, out of
+// what hosts and servers said.
+func (t Target) redact(evidence []string) []string {
+	var known []string
+	for _, s := range []host.Secret{t.Keys.Key, t.Keys.Secret, t.Issues.Key, t.Issues.Secret} {
+		if v := s.Reveal(); v != "" {
+			known = append(known, v, "***")
+		}
+	}
+	plain := strings.NewReplacer(known...)
+	out := make([]string, len(evidence))
+	for i, line := range evidence {
+		out[i] = tokens.ReplaceAllString(plain.Replace(line), "$1***")
+	}
+	return out
+}
 
 // cleaned is evidence fit to be shown and of a bounded size: parts of it are the
 // words of hosts.

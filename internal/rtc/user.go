@@ -65,7 +65,7 @@ func (u *userLook) all(ctx context.Context) []Link {
 	u.look(ctx, "user.claims", "what that token allows", "", u.claims)
 	u.look(ctx, "user.join", "joining a call with it", "user.claims", u.joinCall)
 	u.look(ctx, "user.delayed-event", "a delayed event of the user", "user.whoami", u.delayedEvent)
-	u.look(ctx, "user.restricted", "users of other homeservers make no rooms", "user.openid", u.restricted)
+	u.look(ctx, "user.restricted", "who may make rooms, as far as one homeserver can see", "user.openid", u.restricted)
 	return u.links
 }
 
@@ -95,7 +95,7 @@ func (u *userLook) look(ctx context.Context, id, name, needs string, do func(con
 		}
 		r.evidence[i] = line
 	}
-	u.links = append(u.links, Link{ID: id, Name: name, Part: AsUser, From: laptop, Status: r.status, Code: r.code, Side: r.side, Took: time.Since(began), Evidence: cleaned(r.evidence)})
+	u.links = append(u.links, Link{ID: id, Name: name, Part: AsUser, From: laptop, Status: r.status, Code: r.code, Side: r.side, Took: time.Since(began), Evidence: cleaned(u.t.redact(r.evidence))})
 }
 
 // answer is one answer of the homeserver or the JWT service.

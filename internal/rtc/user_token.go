@@ -47,10 +47,10 @@ func (u *userLook) token(ctx context.Context, path string, body any) result {
 		return bad("jwt-refused", HostSide, a.String())
 	}
 	u.hide(v.JWT)
-	u.url, u.jwt = v.URL, v.JWT
-	if v.URL != u.t.Site.LiveKitURL() {
+	if v.URL != u.t.Site.LiveKitURL() { // nobody is sent there with a token
 		return bad("livekit-url", HostSide, "clients are sent to "+short(v.URL)+", not to "+u.t.Site.LiveKitURL())
 	}
+	u.url, u.jwt = v.URL, v.JWT
 	return good("a token, and " + v.URL)
 }
 
