@@ -76,7 +76,7 @@ func (l *loader) checkTogether(f *File, hosts, sites []*node) {
 func (l *loader) checkUnused(f *File, hosts []*node) {
 	used := map[string]bool{}
 	for _, s := range f.Sites {
-		for _, name := range s.HostNames() {
+		for _, name := range append(s.HostNames(), s.Verify.From...) {
 			used[name] = true
 		}
 	}

@@ -56,8 +56,8 @@ func (g Guards) moved(site string, now Guards) []Drift {
 	if g.CA != now.CA {
 		out = append(out, Drift{Site: site, What: "verify.ca_file is another one, or holds something else now"})
 	}
-	if g.Level != now.Level || g.Strict != now.Strict {
-		out = append(out, Drift{Site: site, What: "verify.level or verify.strict is another one now"})
+	if g.Level != now.Level || g.Strict != now.Strict || g.Helper != now.Helper || !slices.Equal(g.From, now.From) {
+		out = append(out, Drift{Site: site, What: "verify {} says something else now"})
 	}
 	return out
 }

@@ -60,6 +60,8 @@ type Guards struct {
 	CA          string        `json:"verify_ca,omitempty"` // SHA-256 of what verify.ca_file holds, in hex
 	Level       string        `json:"verify_level"`
 	Strict      bool          `json:"verify_strict,omitempty"`
+	From        []string      `json:"verify_from,omitempty"`
+	Helper      bool          `json:"verify_probe_helper,omitempty"`
 }
 
 // guards are those that f gives a site.
@@ -69,7 +71,7 @@ func (f *File) guards(site string) (Guards, error) {
 		return Guards{}, nil
 	}
 	v := f.Sites[i].Verify
-	g := Guards{RevertAfter: f.Sites[i].RevertAfter, Level: v.Level, Strict: v.Strict}
+	g := Guards{RevertAfter: f.Sites[i].RevertAfter, Level: v.Level, Strict: v.Strict, From: v.From, Helper: v.ProbeHelper}
 	if ca := v.CAFile; ca != "" {
 		b, err := os.ReadFile(ca)
 		if err != nil {

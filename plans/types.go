@@ -109,6 +109,15 @@ func (s Site) SynapseUnit() (unit string, packaged bool) {
 	return c.Unit, true
 }
 
+// ServesWellKnown is the host with the site's client well-known; "" where somebody
+// else serves it.
+func (s Site) ServesWellKnown() string {
+	if c, ok := s.WellKnown.Config.(*steps.WellKnownFile); ok {
+		return c.Host
+	}
+	return ""
+}
+
 // Homeserver is how the site's Synapse is asked: its configuration where it runs
 // from a package, and the base URL where somebody else configures it.
 func (s Site) Homeserver() (packaged *steps.SynapseDebian, url string) {

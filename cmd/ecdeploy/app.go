@@ -37,6 +37,7 @@ type app struct {
 	tookBack   bool       // what was cut before was taken back
 	destroys   bool       // the command is destroy
 	verifies   bool       // apply --verify
+	looks      bool       // the command looks at calls, from other hosts, too
 	saved      *savedPlan // what apply was given; nil for a plan file
 }
 
@@ -113,6 +114,7 @@ type session struct {
 	file   *plans.File
 	dialer *host.Dialer
 	hosts  map[string]host.Host
+	seers  map[string]host.Host // hosts that are none of the sites' and only look at calls
 	heads  heads
 	err    io.Writer // for warnings
 	// destroys says that plans are made to take the sites away.
@@ -155,6 +157,9 @@ func (s *session) histories(ctx context.Context) ([]engine.Past, error) {
 func (s *session) Close() {
 	for _, h := range s.hosts {
 		_ = h.Close() // nothing depends on how a connection ends
+	}
+	for _, h := range s.seers {
+		_ = h.Close() // likewise
 	}
 	s.dialer.Close()
 }

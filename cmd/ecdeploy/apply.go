@@ -27,6 +27,7 @@ func (a *app) applyCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use: "apply FILE", Short: "Make hosts what a plan file or a saved plan says, or leave them as they are", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			a.looks = true
 			f, err := a.loadToApply(args[0])
 			if err != nil {
 				return err
@@ -85,7 +86,7 @@ func (a *app) applyPlan(ctx context.Context, s *session, p plans.Plan, yes bool)
 	case blocked(p):
 		return exitCode(exitError)
 	case p.Empty():
-		return a.verifyUnchanged(ctx, s)
+		return a.verifyUnchanged(ctx, s, p)
 	}
 	a.countCalls(ctx, s, s.file.Sites, p.Sites)
 	question := "Apply this plan?"
@@ -96,7 +97,10 @@ func (a *app) applyPlan(ctx context.Context, s *session, p plans.Plan, yes bool)
 		return err
 	}
 	defer a.secondInterrupt(ctx)()
-	return a.applyAll(ctx, s, p, yes)
+	if err := a.applyAll(ctx, s, p, yes); err != nil {
+		return err
+	}
+	return a.verifyUnchanged(ctx, s, p)
 }
 
 // applyAll applies the sites at once, but for those that share a host: they

@@ -29,11 +29,14 @@ func (a *app) connect(ctx context.Context, f *plans.File) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{file: f, dialer: d, hosts: map[string]host.Host{}, heads: newHeads(f), err: a.err, destroys: a.destroys}
-	wanted := map[string]bool{}
+	s := &session{file: f, dialer: d, hosts: map[string]host.Host{}, seers: map[string]host.Host{}, heads: newHeads(f), err: a.err, destroys: a.destroys}
+	wanted, looking := map[string]bool{}, map[string]bool{}
 	for _, site := range f.Sites {
-		for _, name := range append(site.HostNames(), site.Verify.From...) {
+		for _, name := range site.HostNames() {
 			wanted[name] = true
+		}
+		for _, name := range site.Verify.From {
+			looking[name] = a.looks
 		}
 	}
 	var mu sync.Mutex
@@ -41,18 +44,23 @@ func (a *app) connect(ctx context.Context, f *plans.File) (*session, error) {
 	var g errgroup.Group
 	ask := askOnce()
 	for _, h := range f.Hosts {
-		if !wanted[h.Name] {
+		if !wanted[h.Name] && !looking[h.Name] {
 			continue
 		}
 		g.Go(func() error {
 			c, err := d.Dial(ctx, target(h, ask))
 			mu.Lock()
 			defer mu.Unlock()
-			if err != nil {
+			switch {
+			case err != nil && wanted[h.Name]:
 				errs = append(errs, fmt.Errorf("%s: %w", h.Name, err))
-				return nil
+			case err != nil:
+				fmt.Fprintf(a.err, "note: %s does not look at calls: %v\n", h.Name, err)
+			case wanted[h.Name]:
+				s.hosts[h.Name] = wrapHost(c)
+			default:
+				s.seers[h.Name] = wrapHost(c)
 			}
-			s.hosts[h.Name] = wrapHost(c)
 			return nil
 		})
 	}

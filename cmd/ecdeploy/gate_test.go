@@ -14,6 +14,7 @@ func TestGate(t *testing.T) {
 	link := func(id string, part rtc.Part, s rtc.Status, c rtc.Code, side rtc.Side) rtc.Link {
 		return rtc.Link{ID: id, Name: "link " + id, Part: part, From: "laptop", Status: s, Code: c, Side: side, Evidence: []string{"seen of " + id}}
 	}
+	after := func(l rtc.Link, id string) rtc.Link { l.After = id; return l }
 	fine := []rtc.Link{link("a", rtc.Names, rtc.OK, "", ""), link("b", rtc.Names, rtc.OK, "", ""), link("c", rtc.Media, rtc.OK, "", "")}
 	why := []rtc.Explanation{{Code: "firewall-udp", Why: "the firewall", Do: "open it"}, {Code: "blocked-udp", Why: "the way", Do: "look there"}}
 	for _, c := range []struct {
@@ -31,7 +32,10 @@ func TestGate(t *testing.T) {
 		{"at the laptop", append(fine[:2:2], link("c", rtc.Media, rtc.Failed, "blocked-udp", rtc.LaptopSide)), false, "", []string{"warning link c"}, "ok media"},
 		{"on the way, strict", append(fine[:2:2], link("c", rtc.Media, rtc.Failed, "blocked-udp", rtc.WaySide)), true, "a call does not work: link c: the way", []string{"failed link c"}, ""},
 		{"a warning, strict", append(fine[:2:2], link("c", rtc.Media, rtc.Warning, "blocked-udp", "")), true, "", []string{"warning link c"}, "ok media"},
-		{"not seen, after what lies on the way", append(fine[:1:1], link("b", rtc.Names, rtc.Failed, "blocked-udp", rtc.WaySide), link("c", rtc.Media, rtc.NotSeen, "", "")), false, "", []string{"warning link b", "warning link c: not seen"}, "ok media"},
+		{"hidden by what lies on the way", append(fine[:1:1], link("b", rtc.Names, rtc.Failed, "blocked-udp", rtc.WaySide), after(link("c", rtc.Media, rtc.NotSeen, "", ""), "b")), false, "", []string{"warning link b", "warning link c: not seen"}, "ok media"},
+		{"not seen, beside what lies on the way", append(fine[:1:1], link("b", rtc.Names, rtc.Failed, "blocked-udp", rtc.WaySide), link("c", rtc.Media, rtc.NotSeen, "", "")), false, "link c: not seen", []string{"warning link b"}, "ok media"},
+		{"hidden by what is hidden by the host", []rtc.Link{link("a", rtc.Names, rtc.Failed, "firewall-udp", rtc.HostSide), after(link("b", rtc.Names, rtc.NotSeen, "", ""), "a"), after(link("c", rtc.Media, rtc.NotSeen, "", ""), "b")}, false, "link c: not seen", nil, "ok media"},
+		{"who only looks", append(fine[:2:2], link("from.x.tcp", rtc.Media, rtc.Failed, "firewall-udp", rtc.HostSide), link("from.x.udp", rtc.Media, rtc.NotSeen, "", "")), false, "", []string{"warning link from.x.tcp", "warning link from.x.udp"}, "ok media"},
 		{"not seen, and nothing says why", append(fine[:2:2], link("c", rtc.Media, rtc.NotSeen, "", "")), false, "whether a call works was not seen: link c: not seen\n  seen of c", nil, "ok media"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

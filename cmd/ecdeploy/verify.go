@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,7 +42,20 @@ func (a *app) verifyCmd() *cobra.Command {
 			if err := o.check(); err != nil {
 				return err
 			}
-			return a.onHosts(c.Context(), args[0], func(s *session) error { return a.verify(c.Context(), s, o) })
+			a.looks = true
+			f, err := a.load(args[0], false)
+			if err != nil {
+				return err
+			}
+			s, err := a.connect(c.Context(), f)
+			if err == nil {
+				defer s.Close()
+				err = a.verify(c.Context(), s, f.Sites, o)
+			}
+			if _, shown := errors.AsType[exitCode](err); err != nil && !shown {
+				return errors.Join(err, o.publishUnseen(f))
+			}
+			return err
 		},
 	}
 	f := c.Flags()
@@ -67,17 +81,43 @@ func (o verifyOptions) check() error {
 	return nil
 }
 
+// publishUnseen writes figures that say that nothing was seen to work: those of the
+// look before would stand there for ever.
+func (o verifyOptions) publishUnseen(f *plans.File) error {
+	var reports []rtc.Report
+	for _, site := range f.Sites {
+		reports = append(reports, rtc.Report{Site: site.ServerName, From: fromLaptop, Began: now()})
+	}
+	return o.publish(reports)
+}
+
+// publish writes figures where they are wanted.
+func (o verifyOptions) publish(reports []rtc.Report) error {
+	if o.prometheus == "" {
+		return nil
+	}
+	var text bytes.Buffer
+	err := view.Prometheus(&text, reports)
+	if err == nil {
+		err = replaceFile(o.prometheus, text.Bytes(), 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("--prometheus: %w", err)
+	}
+	return nil
+}
+
 // verify looks once, or until something is broken.
-func (a *app) verify(ctx context.Context, s *session, o verifyOptions) error {
+func (a *app) verify(ctx context.Context, s *session, sites []plans.Site, o verifyOptions) error {
 	for {
-		reports, err := a.verifyAll(ctx, s, o)
+		reports, err := a.verifyAll(ctx, s, sites, o)
 		if err != nil {
 			return err
 		}
 		if err := a.report(reports, o); err != nil {
 			return err
 		}
-		if slices.ContainsFunc(reports, func(r rtc.Report) bool { return !r.Works() }) {
+		if slices.ContainsFunc(reports, func(r rtc.Report) bool { return !r.Proved() }) {
 			return exitCode(exitUnhealthy)
 		}
 		if o.watch == 0 {
@@ -96,17 +136,24 @@ func (a *app) verify(ctx context.Context, s *session, o verifyOptions) error {
 	}
 }
 
-// verifyUnchanged is what apply --verify does where there is nothing to apply.
-func (a *app) verifyUnchanged(ctx context.Context, s *session) error {
+// verifyUnchanged is what apply --verify does for sites where there was nothing to
+// apply.
+func (a *app) verifyUnchanged(ctx context.Context, s *session, p plans.Plan) error {
 	if !a.verifies {
 		return nil
 	}
-	return a.verify(ctx, s, verifyOptions{participants: 2, seconds: 5})
+	var rest []plans.Site
+	for i, site := range s.file.Sites {
+		if p.Sites[i].Empty() {
+			rest = append(rest, site)
+		}
+	}
+	return a.verify(ctx, s, rest, verifyOptions{participants: 2, seconds: 5})
 }
 
-func (a *app) verifyAll(ctx context.Context, s *session, o verifyOptions) ([]rtc.Report, error) {
+func (a *app) verifyAll(ctx context.Context, s *session, sites []plans.Site, o verifyOptions) ([]rtc.Report, error) {
 	var reports []rtc.Report
-	for _, site := range s.file.Sites {
+	for _, site := range sites {
 		r, err := a.verifySite(ctx, s, site, o)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", site.ServerName, err)
@@ -155,12 +202,17 @@ func (s *session) target(site plans.Site, keys, issues plans.Pair, https map[str
 	}
 	t := rtc.Target{
 		Site: known, Hosts: map[string]host.Host{}, Keys: keys, Issues: issues, HTTPS: https, Roots: check.Roots, Now: now,
-		From: site.Verify.From, Helper: site.Verify.ProbeHelper, WellKnownHost: site.WellKnown.Host, SynapseHost: site.Synapse.Host,
+		From: site.Verify.From, Helper: site.Verify.ProbeHelper, WellKnownHost: site.ServesWellKnown(), SynapseHost: site.Synapse.Host,
 		Participants: 2, Duration: time.Second,
 	}
 	t.Synapse, t.HomeserverURL = site.Homeserver()
-	for _, name := range append(site.HostNames(), site.Verify.From...) {
+	for _, name := range site.HostNames() {
 		t.Hosts[name] = s.hosts[name]
+	}
+	for _, name := range site.Verify.From {
+		if h := cmp.Or(s.hosts[name], s.seers[name]); h != nil {
+			t.Hosts[name] = h
+		}
 	}
 	return t, nil
 }
@@ -176,14 +228,8 @@ func (a *app) report(reports []rtc.Report, o verifyOptions) error {
 			return fmt.Errorf("--html: %w", err)
 		}
 	}
-	if o.prometheus != "" {
-		var text bytes.Buffer
-		if err := view.Prometheus(&text, reports); err != nil {
-			return fmt.Errorf("--prometheus: %w", err)
-		}
-		if err := replaceFile(o.prometheus, text.Bytes(), 0o644); err != nil {
-			return fmt.Errorf("--prometheus: %w", err)
-		}
+	if err := o.publish(reports); err != nil {
+		return err
 	}
 	for _, r := range reports {
 		if !a.json {

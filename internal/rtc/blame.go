@@ -20,7 +20,7 @@ type Blame struct {
 
 // blameTime bounds all of one blame. It is some twenty round trips, a third of a
 // second of knocking at each of up to twenty ports, and the helper.
-const blameTime = 90 * time.Second
+const blameTime = 45 * time.Second
 
 // fate is what became of the packets to one port.
 type fate string

@@ -78,15 +78,21 @@ func (c Call) Run(ctx context.Context) (Outcome, error) {
 	err = c.watch(ctx, all, out.Wanted, tracks)
 	silence()
 	sending.Wait()
-	select {
-	case <-ctx.Done():
-	case <-time.After(drainTime): // what is still on its way is not lost
+	told := c.tell(out, all, tracks)
+	// What is still on its way is not lost.
+	for end := time.Now().Add(drainTime); err == nil && worstLoss(told.Flows) > 0 && time.Now().Before(end); told = c.tell(out, all, tracks) {
+		select {
+		case <-ctx.Done():
+			return told, err
+		case <-time.After(50 * time.Millisecond):
+		}
 	}
-	return c.tell(out, all, tracks), err
+	return told, err
 }
 
-// drainTime is how long the last packets may be on their way.
-const drainTime = 400 * time.Millisecond
+// drainTime is how long the last packets may be on their way, one that is sent
+// again among them.
+const drainTime = 2 * time.Second
 
 // maxAtOnce bounds how many join at the same time.
 const maxAtOnce = 8

@@ -64,6 +64,8 @@ func (p *participant) publish(ctx context.Context) ([]*track, error) {
 		case <-p.published:
 		case err := <-p.failed:
 			return nil, err
+		case <-time.After(requestTime):
+			return nil, fmt.Errorf("the SFU does not take the %s", a.Cid)
 		case <-ctx.Done():
 			return nil, fmt.Errorf("wait until the SFU takes the %s: %w", a.Cid, context.Cause(ctx))
 		}

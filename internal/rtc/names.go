@@ -2,40 +2,32 @@ package rtc
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/emdecloud/ecdeploy/internal/matrix"
 )
 
-// soon is how long before its end a certificate should have been renewed:
-// certbot does so 30 days before.
-const soon = 14 * 24 * time.Hour
-
 // lookAtNames looks where the public names lead and whether they speak TLS.
 func (k *looker) lookAtNames(ctx context.Context) {
-	wanted := k.names
 	switch k.scope {
 	case Deployed:
-		wanted = []*name{k.named("sfu"), k.named("auth")}
-	case Announced:
-		wanted = []*name{k.named("server")}
-	}
-	k.lookAt(ctx, wanted...)
-	if k.scope == Deployed {
+		k.lookAt(ctx, k.named("sfu"), k.named("auth"))
 		return
+	case Announced:
+		k.lookAt(ctx, k.named("server"))
+	default:
+		k.lookAt(ctx, k.names...)
 	}
 	k.findHomeserver(ctx)
-	if n := k.named("homeserver"); n != nil {
-		k.lookAt(ctx, n)
+	if n := k.named(k.baseName()); n != nil {
+		if _, looked := k.link("dns." + n.id); !looked {
+			k.lookAt(ctx, n)
+		}
 	}
 }
 
@@ -63,146 +55,81 @@ func (k *looker) dns(ctx context.Context, n *name) result {
 	}
 	addrs, err := net.DefaultResolver.LookupNetIP(lookUp, "ip", n.host)
 	if err != nil || len(addrs) == 0 {
-		v, ok := k.frontVantage(n)
-		if ok {
-			n.route = v
-		}
 		why := "no address"
 		if err != nil {
 			why = err.Error()
 		}
-		return bad("name-unknown", WaySide, why, "all that follows was looked at from the proxy's own host")
+		return bad("name-unknown", WaySide, append([]string{why}, k.reroute(n)...)...)
 	}
 	var texts []string
 	for _, a := range addrs {
-		n.addrs = append(n.addrs, a.Unmap())
-		texts = append(texts, a.Unmap().String())
+		n.addrs = append(n.addrs, a.WithZone("").Unmap())
+		texts = append(texts, a.WithZone("").Unmap().String())
 	}
 	said := n.host + " is " + strings.Join(texts, " and ")
-	at, own := k.atFront(n)
-	if !own || at {
+	foreign := k.foreign(n)
+	if len(foreign) == 0 {
 		return good(said)
 	}
-	return k.elsewhere(ctx, n, said)
+	return k.elsewhere(ctx, n, foreign, said)
 }
 
-// atFront reports whether one of a name's addresses is one of the proxy's host; ok
-// is false where its addresses are not known.
-func (k *looker) atFront(n *name) (at, ok bool) {
-	m := k.seen[n.front]
-	if m == nil || m.err != nil {
-		return false, false
-	}
-	for _, a := range n.addrs {
-		if _, holds := m.holds(a); holds {
-			return true, true
-		}
-	}
-	return false, true
-}
-
-// elsewhere looks who answers at an address that the proxy's host does not hold: a
-// router or a CDN before it, or somebody else.
-func (k *looker) elsewhere(ctx context.Context, n *name, said string) result {
-	url := "https://" + net.JoinHostPort(n.host, n.port) + n.path
-	ask := func(v vantage) error {
-		resp, _, err := matrix.Get(ctx, k.client(v, k.Roots), url, nil)
-		if err == nil && resp.StatusCode != n.status {
-			err = errors.New(answers(resp.StatusCode, "it"))
-		}
-		return err
-	}
-	wrong := ask(here())
-	if wrong == nil {
-		return good(said, "none of these is an address of "+n.front+", and this site answers there (NAT, or a CDN)")
-	}
-	v, ok := k.frontVantage(n)
-	if !ok || ask(v) != nil {
-		return good(said, "none of these is an address of "+n.front)
-	}
-	n.elsewhere, n.route = true, v
-	return bad("name-elsewhere", WaySide, said, "none of these is an address of "+n.front+", where the site does answer; there: "+wrong.Error(), "all that follows was looked at from the proxy's own host")
-}
-
-// tls looks at the certificate, over the connection that a client makes.
-func (k *looker) tls(ctx context.Context, n *name) result {
-	leaf, err := k.handshake(ctx, n.route, n)
-	if err == nil {
-		return k.dates(n, leaf)
-	}
-	if code, ok := certificate(err); ok {
-		r := bad(code, HostSide, err.Error(), validity(leaf))
-		r.from = n.route.name
-		return r
-	}
-	return k.closed(ctx, n, err)
-}
-
-// handshake returns the certificate even where it is not trusted.
-func (k *looker) handshake(ctx context.Context, v vantage, n *name) (*x509.Certificate, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*dialTime)
-	defer cancel()
-	conn, err := v.dial(ctx, "tcp", net.JoinHostPort(n.host, n.port))
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	var leaf *x509.Certificate
-	t := tls.Client(conn, &tls.Config{ServerName: n.host, RootCAs: k.Roots, MinVersion: tls.VersionTLS12, Time: k.now,
-		VerifyConnection: func(s tls.ConnectionState) error { leaf = s.PeerCertificates[0]; return nil }})
-	err = t.HandshakeContext(ctx)
-	if err == nil {
-		return leaf, nil
-	}
-	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok && len(e.UnverifiedCertificates) > 0 {
-		leaf = e.UnverifiedCertificates[0]
-	}
-	return leaf, err
-}
-
-func (k *looker) dates(n *name, leaf *x509.Certificate) result {
-	left := leaf.NotAfter.Sub(k.now())
-	r := good(validity(leaf), fmt.Sprintf("%d days are left", int(left.Hours()/24)))
-	if left < soon {
-		r = warn("certificate-soon", r.evidence...)
-	}
-	r.from = n.route.name
-	return r
-}
-
-func validity(leaf *x509.Certificate) string {
-	if leaf == nil {
-		return ""
-	}
-	return fmt.Sprintf("for %s, from %s to %s, by %s", strings.Join(leaf.DNSNames, " "), leaf.NotBefore.Format(time.DateOnly), leaf.NotAfter.Format(time.DateOnly), leaf.Issuer.CommonName)
-}
-
-// closed tells why no connection comes about: nobody answers on the host, its own
-// firewall, or something between here and there.
-func (k *looker) closed(ctx context.Context, n *name, cause error) result {
+// reroute lets all that follows be looked at from the name's own host, where there
+// is one, and says so.
+func (k *looker) reroute(n *name) []string {
 	v, ok := k.frontVantage(n)
 	if !ok || n.route.name != laptop {
-		return bad("https-closed", HostSide, cause.Error())
-	}
-	if _, err := k.handshake(ctx, v, n); err != nil {
-		if _, answers := certificate(err); !answers {
-			return bad("https-closed", HostSide, cause.Error(), "on "+n.front+" itself: "+err.Error())
-		}
+		return nil
 	}
 	n.route = v
-	evidence := []string{cause.Error(), "on " + n.front + " itself HTTPS is answered"}
-	if at, own := k.atFront(n); len(n.addrs) > 0 && (at || !own) {
-		a := n.addrs[0]
-		port, _ := strconv.ParseUint(n.port, 10, 16) // of a URL that was parsed
-		k.blaming.Lock()
-		defer k.blaming.Unlock()
-		b := k.blamePort(ctx, n.front, family("tcp", a), netip.AddrPortFrom(a, uint16(port)))
-		evidence = append(evidence, b.Evidence...)
-		if b.Side == HostSide {
-			return bad("https-closed", HostSide, evidence...)
+	return []string{"all that follows was looked at from " + v.name}
+}
+
+// foreign are a name's addresses that the host which serves it does not hold; none
+// where that host, or its addresses, are not known.
+func (k *looker) foreign(n *name) []netip.Addr {
+	m := k.seen[n.front]
+	if m == nil || m.err != nil || !n.serves {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(n.addrs), func(a netip.Addr) bool { _, own := m.holds(a); return own })
+}
+
+// elsewhere looks who answers at addresses that the proxy's host does not hold: a
+// router or a CDN before it, or somebody else. One wrong address of several is
+// enough: some clients go there.
+func (k *looker) elsewhere(ctx context.Context, n *name, foreign []netip.Addr, said string) result {
+	url := "https://" + net.JoinHostPort(n.host, n.port) + n.path
+	ask := func(v vantage) (wrong string, answered bool) {
+		resp, _, err := matrix.Get(ctx, k.client(v, k.Roots), url, nil)
+		_, untrusted := certificate(err)
+		switch {
+		case err != nil:
+			return err.Error(), untrusted // an answer is somebody; silence is looked into as HTTPS
+		case resp.StatusCode != n.status:
+			return answers(resp.StatusCode, "it"), true
+		}
+		return "", true
+	}
+	var wrong []string
+	for _, a := range foreign {
+		at := here().to(net.JoinHostPort(a.String(), n.port))
+		if why, answered := ask(at); answered && why != "" {
+			wrong = append(wrong, a.String()+", no address of "+n.front+", does not serve this site: "+why)
 		}
 	}
-	return bad("https-blocked", WaySide, append(evidence, "all that follows was looked at from the proxy's own host")...)
+	if len(wrong) == 0 {
+		return good(said, "not all of these are addresses of "+n.front+" (NAT, or a CDN)")
+	}
+	v, ok := k.frontVantage(n)
+	if !ok {
+		return good(append([]string{said}, wrong...)...)
+	}
+	if why, _ := ask(v); why != "" {
+		return good(append([]string{said, "on " + n.front + " itself: " + why}, wrong...)...) // it is not served there, either: the next links say why
+	}
+	evidence := append([]string{said}, wrong...)
+	return bad("name-elsewhere", WaySide, append(evidence, k.reroute(n)...)...)
 }
 
 // findHomeserver finds the base URL of the client-server API as a client does
@@ -224,21 +151,25 @@ func (k *looker) findHomeserver(ctx context.Context) {
 		host, port = h, p
 	}
 	for _, n := range k.names {
-		if n.host == host {
-			return // looked at already
+		if n.host == host && n.port == port {
+			return
 		}
 	}
-	k.names = append(k.names, &name{id: "homeserver", host: host, port: port, front: k.SynapseHost, path: "/_matrix/client/versions", status: http.StatusOK, route: here()})
+	n := &name{id: "homeserver", host: host, port: port, front: k.SynapseHost, path: pathVersions, status: http.StatusOK, route: here()}
+	if k.Hosts[n.front] == nil {
+		n.front = k.Site.Auth.Host
+	}
+	k.names = append(k.names, n)
 }
 
 // baseName is the id of the name that the client-server API has.
 func (k *looker) baseName() string {
-	host := hostOf(k.base)
-	if h, _, ok := cutPort(host); ok {
-		host = h
+	host, port := hostOf(k.base), "443"
+	if h, p, ok := cutPort(host); ok {
+		host, port = h, p
 	}
 	for _, n := range k.names {
-		if n.host == host {
+		if n.host == host && n.port == port {
 			return n.id
 		}
 	}

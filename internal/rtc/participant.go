@@ -31,6 +31,7 @@ type participant struct {
 	waiting  map[livekit.SignalTarget][]webrtc.ICECandidateInit // until there is a remote description
 
 	joined    chan struct{} // closed when the SFU has let it in
+	closing   chan struct{} // closed when it leaves
 	published chan string   // ids of tracks that the SFU has taken
 	failed    chan error    // the first error of what runs in the background
 	running   sync.WaitGroup
@@ -64,7 +65,7 @@ var errGone = errors.New("the signalling connection ended")
 // background until close.
 func join(ctx context.Context, name string, c Call, jwt string) (*participant, error) {
 	p := &participant{name: name, waiting: map[livekit.SignalTarget][]webrtc.ICECandidateInit{},
-		joined: make(chan struct{}), published: make(chan string, 4), failed: make(chan error, 1)}
+		joined: make(chan struct{}), closing: make(chan struct{}), published: make(chan string, 4), failed: make(chan error, 1)}
 	ws, err := openSignalling(ctx, c.Client, c.URL, jwt)
 	if err != nil {
 		p.close()
@@ -179,6 +180,7 @@ func (p *participant) peers(c Call) error {
 }
 
 func (p *participant) close() {
+	close(p.closing)
 	if p.ws != nil {
 		// The call's own context may have ended by now.
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
@@ -243,6 +245,7 @@ func (p *participant) handle(ctx context.Context, c Call, m *livekit.SignalRespo
 			return err
 		}
 		close(p.joined)
+		p.running.Go(func() { p.ping(ctx, time.Duration(j.Join.GetPingInterval())*time.Second) })
 		return nil
 	case p.sub == nil:
 		return nil // nothing to be done with it yet
@@ -271,6 +274,28 @@ func (p *participant) handle(ctx context.Context, c Call, m *livekit.SignalRespo
 		return fmt.Errorf("%w: the SFU sends the %s away: %s", errGone, p.name, v.Leave.GetReason())
 	}
 	return nil
+}
+
+// ping does what clients do from time to time, so that a proxy does not take the
+// connection for idle sooner than it would theirs.
+func (p *participant) ping(ctx context.Context, every time.Duration) {
+	if every <= 0 {
+		every = 5 * time.Second
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.closing:
+			return
+		case <-tick.C:
+		}
+		if p.send(ctx, &livekit.SignalRequest{Message: &livekit.SignalRequest_PingReq{PingReq: &livekit.Ping{Timestamp: time.Now().UnixMilli()}}}) != nil {
+			return // the reading half says why
+		}
+	}
 }
 
 // noteCandidate keeps what the SFU says of where it is.

@@ -1,6 +1,8 @@
 package rtc
 
 import (
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -53,9 +55,10 @@ type Link struct {
 	Part     Part          `json:"part"`
 	From     string        `json:"from"` // "laptop", or the name of the host that looked
 	Status   Status        `json:"status"`
-	Code     Code          `json:"code,omitempty"` // of a failure or a warning; Explain has words for it
-	Side     Side          `json:"side,omitempty"` // of a failure
-	Took     time.Duration `json:"took"`           // nanoseconds
+	Code     Code          `json:"code,omitempty"`  // of a failure or a warning; Explain has words for it
+	Side     Side          `json:"side,omitempty"`  // of a failure
+	After    string        `json:"after,omitempty"` // of one that was not seen: the id of the broken link that hides it
+	Took     time.Duration `json:"took"`            // nanoseconds
 	Evidence []string      `json:"evidence,omitempty"`
 }
 
@@ -96,29 +99,47 @@ type Report struct {
 	Explained []Explanation `json:"explained"`
 }
 
-// Works reports whether no link failed.
-func (r Report) Works() bool { return len(r.failed("")) == 0 }
-
-// FailedOn are the failures whose cause lies on one side.
-func (r Report) FailedOn(side Side) []Link { return r.failed(side) }
-
-func (r Report) failed(side Side) []Link {
-	var out []Link
+// Proved reports whether a call was seen to work: no link failed, and media came
+// by each way that was tried, of which there is one at least.
+func (r Report) Proved() bool {
+	media := 0
 	for _, l := range r.Links {
-		if l.Status == Failed && (side == "" || l.Side == side) {
-			out = append(out, l)
+		switch {
+		case l.Status == Failed:
+			return false
+		case !strings.HasPrefix(l.ID, "media."):
+		case l.Status == NotSeen:
+			return false
+		default:
+			media++
 		}
 	}
-	return out
+	return media > 0
+}
+
+// HiddenBy is the failure that a link which was not seen follows from; ok is false
+// where nothing says why it was not seen.
+func (r Report) HiddenBy(l Link) (cause Link, ok bool) {
+	for range r.Links { // no longer than that is any chain
+		i := slices.IndexFunc(r.Links, func(o Link) bool { return o.ID == l.After })
+		if l.After == "" || i < 0 {
+			return Link{}, false
+		}
+		if l = r.Links[i]; l.Status == Failed {
+			return l, true
+		}
+	}
+	return Link{}, false
 }
 
 // Broken is the first failure in the order of a call: what comes after it may
 // follow from it. ok is false where nothing failed.
 func (r Report) Broken() (first Link, ok bool) {
-	if all := r.failed(""); len(all) > 0 {
-		return all[0], true
+	i := slices.IndexFunc(r.Links, func(l Link) bool { return l.Status == Failed })
+	if i < 0 {
+		return Link{}, false
 	}
-	return Link{}, false
+	return r.Links[i], true
 }
 
 // explain fills Explained.

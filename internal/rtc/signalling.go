@@ -113,16 +113,16 @@ func (k *looker) removeRooms(ctx context.Context, r *rooms) {
 // public address.
 func (k *looker) create(ctx context.Context, r *rooms) result {
 	client, base := k.by("sfu"), k.Site.SFU.URL
-	make := func(v vantage) (int, string, error) {
+	try := func(v vantage) (int, string, error) {
 		return k.makeRoom(ctx, k.client(v, k.Roots), base, k.Issues, r, "silent")
 	}
-	status, said, err := make(k.named("sfu").route)
+	status, said, err := try(k.named("sfu").route)
 	if err != nil { // once more, as ask does
-		status, said, err = make(k.named("sfu").route)
+		status, said, err = try(k.named("sfu").route)
 	}
 	switch {
 	case err != nil:
-		return k.between(k.named("sfu"), err, "twirp-blocked", func(v vantage) error { _, _, err := make(v); return err })
+		return k.between(k.named("sfu"), err, "twirp-blocked", func(v vantage) error { _, _, err := try(v); return err })
 	case status == http.StatusUnauthorized:
 		return k.refused(ctx, said)
 	case status != http.StatusOK:

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"net"
 	"net/http"
 	"time"
@@ -82,21 +81,4 @@ func (t Target) client(v vantage, roots *x509.CertPool) *http.Client {
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-}
-
-// certificate is why a TLS connection is not trusted, where it is not.
-func certificate(err error) (Code, bool) {
-	if e, ok := errors.AsType[x509.CertificateInvalidError](err); ok && e.Reason == x509.Expired {
-		return "certificate-expired", true
-	}
-	if _, ok := errors.AsType[x509.HostnameError](err); ok {
-		return "certificate-name", true
-	}
-	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return "certificate-untrusted", true
-	}
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return "certificate-untrusted", true
-	}
-	return "", false
 }

@@ -84,6 +84,7 @@ func (u *userLook) look(ctx context.Context, id, name, needs string, do func(con
 	switch {
 	case at >= 0 && (u.links[at].Status == Failed || u.links[at].Status == NotSeen):
 		r = unseen("not looked at: " + u.links[at].Name + " comes first")
+		r.after = needs
 	case ctx.Err() != nil:
 		r = unseen("there was no time left to look")
 	default:
@@ -95,7 +96,7 @@ func (u *userLook) look(ctx context.Context, id, name, needs string, do func(con
 		}
 		r.evidence[i] = line
 	}
-	u.links = append(u.links, Link{ID: id, Name: name, Part: AsUser, From: laptop, Status: r.status, Code: r.code, Side: r.side, Took: time.Since(began), Evidence: cleaned(u.t.redact(r.evidence))})
+	u.links = append(u.links, Link{ID: id, Name: name, Part: AsUser, From: laptop, Status: r.status, Code: r.code, Side: r.side, After: r.after, Took: time.Since(began), Evidence: cleaned(u.t.redact(r.evidence))})
 }
 
 // answer is one answer of the homeserver or the JWT service.

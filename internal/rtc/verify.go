@@ -24,15 +24,16 @@ const (
 	Announced       // Synapse, the client well-known, the way to the homeserver
 )
 
-// verifyTime bounds all of one Verify beside the seconds of media.
-const verifyTime = 90 * time.Second
+// verifyTime bounds all of one Verify beside the seconds of media, of which there
+// are up to four times: over UDP and TCP at once, over TURN, of many, as a user.
+const verifyTime = 2 * time.Minute
 
 // Verify goes the way of a call, link by link, and says what it saw. What is
 // wrong with the site stands in the report; an error means that nothing could be
 // looked at (ctx ended).
 func Verify(ctx context.Context, t Target, scope Scope) (Report, error) {
 	whole := ctx
-	ctx, cancel := context.WithTimeout(ctx, verifyTime+2*t.Duration)
+	ctx, cancel := context.WithTimeout(ctx, verifyTime+4*t.Duration)
 	defer cancel()
 	k := &looker{Target: t, scope: scope, links: map[string]Link{}, names: t.names(), seen: map[string]*machine{}}
 	r := Report{Site: t.Site.Name, From: laptop, Began: t.Now(), Flows: []Flow{}}
@@ -95,6 +96,7 @@ type result struct {
 	side     Side
 	evidence []string
 	from     string
+	after    string // the link that hides this one
 }
 
 func good(evidence ...string) result { return result{status: OK, evidence: evidence} }
@@ -150,7 +152,9 @@ func (k *looker) one(ctx context.Context, l look) {
 	case ctx.Err() != nil:
 		r = unseen("there was no time left to look")
 	default:
-		r = l.do(ctx)
+		if r = l.do(ctx); ctx.Err() != nil && r.status != OK {
+			r = unseen("there was no time left to look")
+		}
 	}
 	if n := k.named(l.via); r.from == "" && n != nil {
 		r.from = n.route.name
@@ -160,14 +164,16 @@ func (k *looker) one(ctx context.Context, l look) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.links[l.id] = Link{ID: l.id, Name: l.name, Part: l.part, From: r.from, Status: r.status, Code: r.code, Side: r.side, Took: time.Since(began), Evidence: cleaned(k.redact(r.evidence))}
+	k.links[l.id] = Link{ID: l.id, Name: l.name, Part: l.part, From: r.from, Status: r.status, Code: r.code, Side: r.side, After: r.after, Took: time.Since(began), Evidence: cleaned(k.redact(r.evidence))}
 }
 
 // blocked is why a link cannot be looked at; zero where it can.
 func (k *looker) blocked(needs []string) result {
 	for _, id := range needs {
 		if l, ok := k.link(id); ok && (l.Status == Failed || l.Status == NotSeen) {
-			return unseen("not looked at: " + l.Name + " comes first")
+			r := unseen("not looked at: " + l.Name + " comes first")
+			r.after = id
+			return r
 		}
 	}
 	return result{}
@@ -198,13 +204,13 @@ type name struct {
 	id     string // "sfu", "auth", "server", "homeserver"
 	host   string // as a URL has it, without a port
 	port   string
-	front  string // the host whose proxy serves it; "" where nobody of the plan does
+	front  string // the host that serves it, or else one that reaches it
+	serves bool   // front serves it by itself
 	path   string // what answers there, without credentials
 	status int    // with which HTTP status
 
-	addrs     []netip.Addr
-	elsewhere bool
-	route     vantage // how it is reached from here on
+	addrs []netip.Addr
+	route vantage // how it is reached from here on
 }
 
 // names are the public names that a call needs, each once.
@@ -215,7 +221,11 @@ func (t Target) names() []*name {
 		if h, p, ok := cutPort(host); ok {
 			host, port = h, p
 		}
-		out = append(out, &name{id: id, host: host, port: port, front: front, path: path, status: status, route: here()})
+		n := &name{id: id, host: host, port: port, front: front, serves: front != "", path: path, status: status, route: here()}
+		if !n.serves {
+			n.front = t.Site.Auth.Host
+		}
+		out = append(out, n)
 	}
 	sfu, auth := hostOf(t.Site.SFU.URL), hostOf(t.Site.Auth.URL)
 	add("sfu", sfu, t.frontOf("sfu"), pathOf(t.Site.SFU.URL)+"/", 200)
@@ -253,7 +263,7 @@ func (k *looker) frontVantage(n *name) (vantage, bool) {
 	if !ok {
 		return vantage{}, false
 	}
-	if at := k.HTTPS[n.front]; at != "" {
+	if at := k.HTTPS[n.front]; at != "" && n.serves {
 		return on(h).to(at), true
 	}
 	return on(h), true

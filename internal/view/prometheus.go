@@ -81,7 +81,7 @@ func Prometheus(w io.Writer, reports []rtc.Report) error {
 }
 
 func worked(r rtc.Report) float64 {
-	if state, _, _ := verdict(r); state == calls || state == untried {
+	if r.Proved() {
 		return 1
 	}
 	return 0
