@@ -5,7 +5,9 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
@@ -36,7 +38,7 @@ func TestCandidates(t *testing.T) {
 		{"another port", []string{strings.Replace(strings.Replace(udp, "ADDR", "203.0.113.10", 1), "50123", "60000", 1)}, "", "203.0.113.10", "port-outside"},
 		{"another TCP port", []string{strings.Replace(strings.Replace(tcp, "ADDR", "203.0.113.10", 1), "7881", "7882", 1)}, "", "203.0.113.10", "port-outside"},
 		{"none", nil, "", "203.0.113.10", "no-candidates"},
-		{"words", []string{"", "a b c", "1 1 udp 1 matrix.local 50100 typ host", "1 1 udp 1 203.0.113.10 99999 typ host"}, "", "203.0.113.10", "no-candidates"},
+		{"words", []string{"", "a b c", "1 1 udp 1 matrix.local 50100 typ host", "1 1 udp 1 203.0.113.10 99999 typ host", "1 1 udp 1 2001:db8::1%$(touch$IFS/x) 50100 typ host"}, "", "203.0.113.10", "no-candidates"},
 		{"a relay somewhere else", append(at("203.0.113.10"), "3 1 udp 1 198.51.100.50 3478 typ relay"), "", "203.0.113.10", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -49,6 +51,25 @@ func TestCandidates(t *testing.T) {
 				t.Errorf("%+v, want %q", got, c.code)
 			}
 		})
+	}
+}
+
+// Nothing that admits anybody is told, whoever said it.
+func TestRedact(t *testing.T) {
+	secret := func(s string) host.Secret { return host.NewSecret(s) }
+	tgt := Target{Keys: steps.Pair{Key: secret("the-key"), Secret: secret("the-secret")}, Issues: steps.Pair{Key: secret("other-key"), Secret: secret("other-secret")}}
+	jwt := tgt.Issues.Token("x", steps.Grant{RoomJoin: true}, time.Now())
+	for _, line := range []string{"invalid API key: the-key", "secret other-secret.", "GET /rtc?access_token=" + jwt + "&x=1", "invalid token: " + jwt, "cut: " + jwt[:60],
+		`look up err="https://hs/_matrix/federation/v1/openid/userinfo?access_token=syt_abc": EOF`} {
+		got := tgt.redact([]string{line})[0]
+		for _, s := range []string{"the-key", "the-secret", "other-key", "other-secret", "eyJ", "syt_abc"} {
+			if strings.Contains(got, s) {
+				t.Errorf("%q tells %q", got, s)
+			}
+		}
+	}
+	if got := tgt.redact([]string{"HTTP 401 M_UNKNOWN_TOKEN at https://x.test/sfu/get"})[0]; got != "HTTP 401 M_UNKNOWN_TOKEN at https://x.test/sfu/get" {
+		t.Errorf("%q", got)
 	}
 }
 
