@@ -270,7 +270,7 @@ func results(t *testing.T, file string) map[string]faultResult {
 	return out
 }
 
-func appendResult(t *testing.T, file string, r faultResult) {
+func appendResult(t *testing.T, file string, r any) {
 	f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		t.Error(err)

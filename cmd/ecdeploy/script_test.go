@@ -13,6 +13,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv("ECDEPLOY_FAULT_DIR"); dir != "" {
 		runWithFaults(dir)
 	}
+	if os.Getenv("ECDEPLOY_VERIFY_FAULT") != "" {
+		runForVerify()
+	}
 	if when := os.Getenv("ECDEPLOY_TEST_PANIC"); when != "" {
 		runWithPanic(when)
 	}
