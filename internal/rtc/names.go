@@ -133,30 +133,18 @@ func (k *looker) elsewhere(ctx context.Context, n *name, foreign []netip.Addr, s
 }
 
 // findHomeserver finds the base URL of the client-server API as a client does
-// (Matrix specification, "Client well-known": else the server name itself), and adds
-// its name. It stays "" where nobody says it.
+// (Matrix specification, "Client well-known"), and adds its name.
 func (k *looker) findHomeserver(ctx context.Context) {
 	k.base = strings.TrimRight(k.HomeserverURL, "/")
-	server := k.named("server")
-	ways := []vantage{server.route}
-	if v, ok := k.frontVantage(server); ok {
-		ways = append(ways, v)
-	}
-	root := "https://" + net.JoinHostPort(server.host, server.port)
-	for _, v := range ways {
-		if k.base == "" {
-			if _, body, err := matrix.Get(ctx, k.client(v, k.Roots), root+"/.well-known/matrix/client", nil); err == nil {
-				k.base = baseURL(body)
-			}
+	if k.base == "" {
+		server := k.named("server")
+		_, body, err := matrix.Get(ctx, k.client(server.route, k.Roots), "https://"+net.JoinHostPort(server.host, server.port)+"/.well-known/matrix/client", nil)
+		if err == nil {
+			k.base = baseURL(body)
 		}
 	}
 	if k.base == "" {
-		if resp, _, err := matrix.Get(ctx, k.client(server.route, k.Roots), root+pathVersions, nil); err == nil && resp.StatusCode == http.StatusOK {
-			k.base = root
-		}
-	}
-	if k.base == "" {
-		return
+		k.base = "https://" + k.Site.Domain()
 	}
 	host, port := hostOf(k.base), "443"
 	if h, p, ok := cutPort(host); ok {
@@ -185,5 +173,5 @@ func (k *looker) baseName() string {
 			return n.id
 		}
 	}
-	return "homeserver" // findHomeserver has added it, where there is a base
+	return "homeserver" // findHomeserver has added it
 }
