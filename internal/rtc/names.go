@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/emdecloud/ecdeploy/internal/matrix"
+	"github.com/emdecloud/ecdeploy/steps"
 )
 
 // lookAtNames looks where the public names lead and whether they speak TLS.
@@ -95,26 +96,39 @@ func (k *looker) foreign(n *name) []netip.Addr {
 	return slices.DeleteFunc(slices.Clone(n.addrs), func(a netip.Addr) bool { _, own := m.holds(a); return own })
 }
 
+// maybeOutside reports whether an address may be the one that a router before the
+// host has: node_ip says so, or nothing is known of the host's public address.
+func (k *looker) maybeOutside(n *name, a netip.Addr) bool {
+	if k.Site.SFU.NodeIP != "" && n.front == k.Site.SFU.Host {
+		return k.planned(a)
+	}
+	return !slices.ContainsFunc(k.seen[n.front].addrs, func(h steps.HostAddr) bool {
+		ip, err := netip.ParseAddr(h.IP)
+		return err == nil && ip.Is4() == a.Is4() && ip.IsGlobalUnicast() && !private(ip)
+	})
+}
+
 // elsewhere looks who answers at addresses that the proxy's host does not hold: a
 // router or a CDN before it, or somebody else. One wrong address of several is
 // enough: some clients go there.
 func (k *looker) elsewhere(ctx context.Context, n *name, foreign []netip.Addr, said string) result {
 	url := "https://" + net.JoinHostPort(n.host, n.port) + n.path
-	ask := func(v vantage) (wrong string, answered bool) {
+	ask := func(v vantage) (wrong string, silent bool) {
 		resp, _, err := matrix.Get(ctx, k.client(v, k.Roots), url, nil)
 		_, untrusted := certificate(err)
 		switch {
 		case err != nil:
-			return err.Error(), untrusted // an answer is somebody; silence is looked into as HTTPS
+			return err.Error(), !untrusted
 		case resp.StatusCode != n.status:
-			return answers(resp.StatusCode, "it"), true
+			return answers(resp.StatusCode, "it"), false
 		}
-		return "", true
+		return "", false
 	}
 	var wrong []string
 	for _, a := range foreign {
 		at := here().to(net.JoinHostPort(a.String(), n.port))
-		if why, answered := ask(at); answered && why != "" {
+		// A router before the host that does not pass HTTPS on is silent, too.
+		if why, silent := ask(at); why != "" && !(silent && k.maybeOutside(n, a)) {
 			wrong = append(wrong, a.String()+", no address of "+n.front+", does not serve this site: "+why)
 		}
 	}
