@@ -82,7 +82,10 @@ func gate(r rtc.Report, strict bool, emit engine.Sink) error {
 // inSum names links that work. Media is what a person wants to see; of the others
 // how many.
 func inSum(part rtc.Part, links []rtc.Link) string {
-	if part != rtc.Media {
+	switch {
+	case part != rtc.Media && len(links) == 1:
+		return string(part) + ": 1 link works"
+	case part != rtc.Media:
 		return fmt.Sprintf("%s: %d links work", part, len(links))
 	}
 	var names []string
