@@ -89,9 +89,12 @@ type watch struct {
 	last  netCounters
 }
 
-// newWatch sees what is counted while nobody knocks, in as long a time as a knock
-// takes.
-func newWatch(ctx context.Context, h host.Observer, v6 bool) (*watch, error) {
+// quietUDP is as long as a knock over UDP takes.
+const quietUDP = knocks*knockEvery + knockWait
+
+// newWatch sees what is counted while nobody knocks, for as long as a knock takes: a
+// host on the internet drops something every second.
+func newWatch(ctx context.Context, h host.Observer, v6 bool, quiet time.Duration) (*watch, error) {
 	first, err := counters(ctx, h, v6)
 	if err != nil {
 		return nil, err
@@ -99,7 +102,7 @@ func newWatch(ctx context.Context, h host.Observer, v6 bool) (*watch, error) {
 	select {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
-	case <-time.After(knocks*knockEvery + knockWait):
+	case <-time.After(quiet):
 	}
 	w := &watch{h: h, v6: v6}
 	if w.last, err = counters(ctx, h, v6); err != nil {

@@ -19,7 +19,7 @@ const (
 	knockEvery = 2500 * time.Microsecond
 	knockWait  = 150 * time.Millisecond // for what the host says to the last of them
 
-	connects    = 20
+	connects    = 60
 	connectTime = 1500 * time.Millisecond // in which Linux sends a SYN twice
 )
 

@@ -61,7 +61,7 @@ func (b *tcpBlame) find(ctx context.Context) (Blame, error) {
 	if b.around, err = lookAround(ctx, b.h); err != nil {
 		return Blame{}, err
 	}
-	w, err := newWatch(ctx, b.h, isV6(b.network))
+	w, err := newWatch(ctx, b.h, isV6(b.network), connectTime)
 	if err != nil {
 		return Blame{}, err
 	}
@@ -102,7 +102,7 @@ func (b *tcpBlame) judge(ctx context.Context, s seen) (Blame, error) {
 	case s.k.open*2 >= s.k.sent:
 		b.say("so the port is open from here")
 		return b.is("media", HostSide)
-	case s.d.dropped() >= half && s.usual.dropped() <= half/2:
+	case s.d.dropped() >= half && s.usual.dropped() <= half:
 		b.saysWhoListens(listens)
 		b.said = append(b.said, rules(ctx, b.h, isV6(b.network), "tcp", b.port, func() int { return b.knock(ctx).sent })...)
 		return b.is("firewall-tcp", HostSide)
@@ -120,7 +120,7 @@ func (b *tcpBlame) judge(ctx context.Context, s seen) (Blame, error) {
 			b.say("and what the host answers does not get here")
 		}
 		return b.is("not-listening", HostSide)
-	case s.usual.dropped() > half/2:
+	case s.usual.dropped() > half:
 		b.say("so much else is dropped on the host that its counters tell nothing here")
 		return b.is("media", HostSide)
 	}

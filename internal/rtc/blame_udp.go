@@ -64,7 +64,7 @@ func (b *udpBlame) find(ctx context.Context) (Blame, error) {
 		b.say("all UDP ports from %d to %d are in use on the host", first, last)
 		return b.is("media", HostSide)
 	}
-	if b.w, err = newWatch(ctx, b.h, isV6(b.network)); err != nil {
+	if b.w, err = newWatch(ctx, b.h, isV6(b.network), quietUDP); err != nil {
 		return Blame{}, err
 	}
 	all, err := b.ports(ctx, ports)
@@ -210,7 +210,7 @@ func (b *udpBlame) reaches(ctx context.Context, other host.Host, port int) bool 
 	if err != nil {
 		return false
 	}
-	w, err := newWatch(ctx, other, isV6(b.network))
+	w, err := newWatch(ctx, other, isV6(b.network), quietUDP)
 	if err != nil {
 		return false
 	}

@@ -132,7 +132,7 @@ func (k *looker) arrivesFrom(ctx context.Context, v vantage) result {
 	}
 	first, last := k.Site.SFU.Ports.UDPRange()
 	free := around.freePorts(first, last, 1)
-	w, err := newWatch(ctx, sfu, a.Is6())
+	w, err := newWatch(ctx, sfu, a.Is6(), quietUDP)
 	if err != nil || len(free) == 0 {
 		return unseen("no port of the range is free to look at")
 	}
