@@ -21,8 +21,10 @@ func (k *looker) lookAtAuth(ctx context.Context) {
 	needs := []string{"container.auth", "tls.auth"}
 	var looks []look
 	if k.scope != Announced {
+		// Whether the proxy takes the prefix off is told by the first.
+		k.all(ctx,
+			look{id: "auth.healthz", name: "the JWT service at " + url, part: Auth, needs: needs, via: "auth", do: k.healthz})
 		looks = append(looks,
-			look{id: "auth.healthz", name: "the JWT service at " + url, part: Auth, needs: needs, via: "auth", do: k.healthz},
 			look{id: "auth.sfu-get", name: "what clients ask the JWT service for", part: Auth, needs: needs, via: "auth", do: k.sfuGet},
 			look{id: "auth.preflight", name: "what browsers ask the JWT service first", part: Auth, needs: needs, via: "auth", do: k.preflight})
 	}
@@ -114,7 +116,7 @@ func (k *looker) misrouted(ctx context.Context, got int, url, on, local string, 
 		return bad("path-not-routed", HostSide, evidence...)
 	case got == http.StatusBadGateway, got == http.StatusServiceUnavailable, got == http.StatusGatewayTimeout:
 		return bad("proxy-wrong-port", HostSide, evidence...)
-	case got == http.StatusNotFound && pathOf(url) != pathOf(local):
+	case got == http.StatusNotFound && pathOf(url) != pathOf(local) && !k.works("auth.healthz"):
 		return bad("prefix-not-stripped", HostSide, evidence...)
 	}
 	return bad("path-not-routed", HostSide, evidence...)
