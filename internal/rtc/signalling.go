@@ -64,7 +64,7 @@ func (k *looker) root(ctx context.Context) result {
 	case a.lost != nil:
 		return *a.lost
 	case a.StatusCode != http.StatusOK || !strings.Contains(string(a.body), "OK"):
-		return k.misrouted(ctx, a.StatusCode, url, k.Site.SFU.Host, k.Site.SFU.LocalURL()+"/", http.StatusOK)
+		return k.misrouted(ctx, a, url, k.Site.SFU.Host, k.Site.SFU.LocalURL(), "/", http.StatusOK)
 	}
 	return good(url + " answers 200 OK")
 }
