@@ -78,5 +78,5 @@ var serviceFaults = []verifyFault{
 	{name: "the JWT service is unhealthy by its image's check", field: 9, breaks: `jwt_as --health-cmd 'wget -q http://localhost:8080/healthz' --health-interval 1s --health-retries 1
 		within 30 sh -c 'docker inspect -f "{{.State.Health.Status}}" element-call-jwt | grep -x unhealthy'`, mends: "again element-call-jwt", ids: []string{"container.auth"}, code: "unhealthy"},
 	{name: "the JWT service does not trust the homeserver's CA", field: 3, breaks: "without=SSL_CERT_FILE jwt_as; within 30 answers http://127.0.0.1:8080/healthz", mends: "again element-call-jwt", ids: []string{"openid", "user.sfu-get"}, code: "openid-certificate"},
-	{name: "the JWT service makes rooms for everybody", breaks: "without=LIVEKIT_FULL_ACCESS_HOMESERVERS jwt_as -e 'LIVEKIT_FULL_ACCESS_HOMESERVERS=*'; within 30 answers http://127.0.0.1:8080/healthz", mends: "again element-call-jwt", ids: []string{"user.restricted"}, code: "not-restricted"},
+	{name: "the JWT service makes rooms for everybody", breaks: "without=LIVEKIT_FULL_ACCESS_HOMESERVERS jwt_as -e 'LIVEKIT_FULL_ACCESS_HOMESERVERS=*'; within 30 answers http://127.0.0.1:8080/healthz", mends: "again element-call-jwt", ids: []string{"container.auth"}, code: "not-restricted"},
 }

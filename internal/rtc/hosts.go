@@ -207,11 +207,16 @@ func (k *looker) authContainer(ctx context.Context) result {
 	seen := k.seen[c.Host].containers[c.Container]
 	full, ok := seen.env("LIVEKIT_FULL_ACCESS_HOMESERVERS")
 	servers := strings.FieldsFunc(full, func(r rune) bool { return r == ',' || r == ' ' })
-	lacks := slices.DeleteFunc(slices.Clone(c.FullAccess), func(s string) bool { return slices.Contains(servers, s) || slices.Contains(servers, "*") })
+	without := func(all, of []string) []string {
+		return slices.DeleteFunc(slices.Clone(all), func(s string) bool { return slices.Contains(of, s) || slices.Contains(of, "*") })
+	}
+	lacks, more := without(c.FullAccess, servers), without(servers, c.FullAccess)
 	switch url, _ := seen.env("LIVEKIT_URL"); {
 	case !ok || len(lacks) > 0:
 		r = bad("jwt-full-access", HostSide, append([]string{fmt.Sprintf("LIVEKIT_FULL_ACCESS_HOMESERVERS is %q, without %s", full, strings.Join(lacks, " "))}, r.evidence...)...)
 	case r.status == Failed:
+	case len(more) > 0:
+		r = bad("not-restricted", HostSide, fmt.Sprintf("LIVEKIT_FULL_ACCESS_HOMESERVERS is %q, which the plan file does not name: %s", full, strings.Join(more, " ")))
 	case url != k.Site.LiveKitURL():
 		r = bad("livekit-url", HostSide, fmt.Sprintf("LIVEKIT_URL is %q, and LiveKit is at %q", url, k.Site.LiveKitURL()))
 	}
