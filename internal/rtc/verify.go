@@ -186,8 +186,6 @@ func (k *looker) link(id string) (Link, bool) {
 	return l, ok
 }
 
-// works reports whether a link was seen to work.
-
 // inOrder are the links in the order of a call.
 func (k *looker) inOrder() []Link {
 	var out []Link
