@@ -18,6 +18,7 @@ type Grant struct {
 	RoomList     bool   `json:"roomList,omitempty"`
 	CanPublish   bool   `json:"canPublish,omitempty"`
 	CanSubscribe bool   `json:"canSubscribe,omitempty"`
+	Agent        bool   `json:"agent,omitempty"`
 }
 
 // Token is a JWT, HS256, that grants identity something for ten minutes after

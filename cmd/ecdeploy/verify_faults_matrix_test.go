@@ -35,6 +35,7 @@ var proxyFaults = []verifyFault{
 	{name: "the JWT service's prefix is not stripped", field: 8, breaks: editRoutes + `'s|8080/;|8080;|'; nginx_again`, mends: backNginx, ids: []string{"auth.healthz"}, code: "prefix-not-stripped"},
 	{name: "nginx asks at a wrong port", breaks: editRoutes + `'s|8080/;|8081/;|'; nginx_again`, mends: backNginx, ids: []string{"auth.healthz"}, code: "proxy-wrong-port"},
 	{name: "/sfu/get alone is not routed", breaks: editRoutes + `'1i location = /livekit/jwt/sfu/get { return 404; }'; nginx_again`, mends: backNginx, ids: []string{"auth.sfu-get"}, code: "path-not-routed"},
+	{name: "LiveKit is not routed", breaks: editRoutes + `'s|/livekit/sfu/|/livekit/rtc/|'; nginx_again`, mends: backNginx, ids: []string{"sfu.root"}, code: "path-not-routed"},
 	{name: "/twirp is not routed", field: 7, breaks: editRoutes + `'1i location ^~ /livekit/sfu/twirp/ { return 404; }'; nginx_again`, mends: backNginx, ids: []string{"sfu.create"}, code: "twirp-blocked"},
 	{name: "no WebSocket upgrade in nginx", breaks: editRoutes + `-e '/Upgrade/d' -e '/"upgrade"/d'; nginx_again`, mends: backNginx, ids: []string{"sfu.websocket"}, code: "no-upgrade"},
 	{name: "proxy_read_timeout 5s", breaks: editRoutes + `-e 's/proxy_read_timeout 1h/proxy_read_timeout 5s/' -e 's/proxy_send_timeout 1h/proxy_send_timeout 5s/'; nginx_again`, mends: backNginx, ids: []string{"sfu.websocket"}, code: "proxy-timeout"},

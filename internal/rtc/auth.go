@@ -100,22 +100,32 @@ func (k *looker) between(n *name, cause error, otherwise Code, again func(vantag
 	return bad(otherwise, HostSide, cause.Error())
 }
 
-// misrouted is why the proxy does not answer as the service behind it does. local
-// is a URL of the service on its own host, which answers it with status want.
-func (k *looker) misrouted(ctx context.Context, got int, url, on, local string, want int) result {
+// misrouted is why the proxy does not answer as the service behind it does. base and
+// path are a URL of the service on its own host, which answers it with status want.
+func (k *looker) misrouted(ctx context.Context, a asked, url, on, base, path string, want int) result {
+	got, local := a.StatusCode, base+path
 	said := answers(got, url)
-	status := 0
-	if resp, _, err := request(ctx, k.client(k.onHost(on), nil), http.MethodGet, local, nil, ""); err == nil {
-		status = resp.StatusCode
+	direct := func(url string) (int, string) {
+		resp, body, err := request(ctx, k.client(k.onHost(on), nil), http.MethodGet, url, nil, "")
+		if err != nil {
+			return 0, ""
+		}
+		return resp.StatusCode, string(body)
 	}
+	status, _ := direct(local)
 	evidence := []string{said, answers(status, local+" on "+on)}
 	switch {
 	case status != want:
 		return bad("path-not-routed", HostSide, evidence...)
 	case got == http.StatusBadGateway, got == http.StatusServiceUnavailable, got == http.StatusGatewayTimeout:
 		return bad("proxy-wrong-port", HostSide, evidence...)
-	case got == http.StatusNotFound && pathOf(url) != pathOf(local):
-		return bad("prefix-not-stripped", HostSide, evidence...)
+	case got != http.StatusNotFound || pathOf(url) == pathOf(local):
+		return bad("path-not-routed", HostSide, evidence...)
+	}
+	// Whose 404 is it? The service words its own otherwise than the proxy.
+	whole := base + pathOf(url)
+	if status, body := direct(whole); status == got && body == string(a.body) {
+		return bad("prefix-not-stripped", HostSide, append(evidence, answers(status, whole+" on "+on)+", in the same words")...)
 	}
 	return bad("path-not-routed", HostSide, evidence...)
 }
@@ -129,7 +139,7 @@ func (k *looker) healthz(ctx context.Context) result {
 	case a.lost != nil:
 		return *a.lost
 	case a.StatusCode != http.StatusOK:
-		return k.misrouted(ctx, a.StatusCode, url, k.Site.Auth.Host, k.localAuth()+"/healthz", http.StatusOK)
+		return k.misrouted(ctx, a, url, k.Site.Auth.Host, k.localAuth(), "/healthz", http.StatusOK)
 	}
 	return good(answers(200, url))
 }
@@ -148,7 +158,7 @@ func (k *looker) sfuGet(ctx context.Context) result {
 		case a.lost != nil:
 			return *a.lost
 		case a.StatusCode != http.StatusMethodNotAllowed:
-			return k.misrouted(ctx, a.StatusCode, url, k.Site.Auth.Host, k.localAuth()+path, http.StatusMethodNotAllowed)
+			return k.misrouted(ctx, a, url, k.Site.Auth.Host, k.localAuth(), path, http.StatusMethodNotAllowed)
 		}
 		if r := oneOrigin(url, a.Header); r.status == Failed {
 			return r
@@ -233,11 +243,18 @@ func (k *looker) follow(v vantage, roots *x509.CertPool) *http.Client {
 }
 
 // jwtRoots are the CAs that the JWT service trusts: its image's, which are the
-// system's, unless the plan file gives it a file of others on its host.
+// system's, unless the plan file gives it a file of others on its host, and the
+// container that runs has it.
 func (k *looker) jwtRoots(ctx context.Context) (*x509.CertPool, error) {
 	path := k.Site.Auth.CAFile
 	if path == "" {
 		return nil, nil
+	}
+	if m := k.seen[k.Site.Auth.Host]; m != nil {
+		c, ok := m.containers[k.Site.Auth.Container]
+		if _, has := c.env("SSL_CERT_FILE"); ok && !has {
+			return nil, nil
+		}
 	}
 	files, err := k.Hosts[k.Site.Auth.Host].Read(ctx, path)
 	if err != nil {

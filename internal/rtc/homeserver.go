@@ -26,10 +26,21 @@ func (k *looker) lookAtHomeserver(ctx context.Context) {
 	if k.Synapse != nil {
 		k.all(ctx, look{id: "synapse.config", name: "Synapse's effective configuration", part: Homeserver, do: k.synapseConfig})
 	}
+	k.all(ctx, look{id: "well-known", name: "the client well-known of " + k.Site.Domain(), part: Homeserver, needs: []string{"tls.server"}, via: "server", do: k.wellKnown})
+	do := func(see func(context.Context) result) func(context.Context) result {
+		if k.base != "" {
+			return see
+		}
+		return func(context.Context) result {
+			return unseen("the client well-known does not say where the homeserver is")
+		}
+	}
+	if k.base == "" {
+		needs = []string{"tls.server", "well-known"}
+	}
 	k.all(ctx,
-		look{id: "synapse.versions", name: "what Synapse says it can do", part: Homeserver, needs: needs, via: k.baseName(), do: k.versions},
-		look{id: "synapse.transports", name: "Synapse's list of transports", part: Homeserver, needs: needs, via: k.baseName(), do: k.transports},
-		look{id: "well-known", name: "the client well-known of " + k.Site.Domain(), part: Homeserver, needs: []string{"tls.server"}, via: "server", do: k.wellKnown})
+		look{id: "synapse.versions", name: "what Synapse says it can do", part: Homeserver, needs: needs, via: k.baseName(), do: do(k.versions)},
+		look{id: "synapse.transports", name: "Synapse's list of transports", part: Homeserver, needs: needs, via: k.baseName(), do: do(k.transports)})
 }
 
 // lackCodes are causes by the beginning of a setting's path.

@@ -48,13 +48,14 @@ type container struct {
 	HostConfig struct{ NetworkMode string }
 }
 
-func (c container) env(name string) (string, bool) {
+// env is a variable as the process has it: the last one of a name counts.
+func (c container) env(name string) (value string, ok bool) {
 	for _, e := range c.Config.Env {
-		if v, ok := strings.CutPrefix(e, name+"="); ok {
-			return v, true
+		if v, is := strings.CutPrefix(e, name+"="); is {
+			value, ok = v, true
 		}
 	}
-	return "", false
+	return value, ok
 }
 
 // lookText prints the time, file systems without room that a call needs, whether
@@ -63,7 +64,7 @@ func (c container) env(name string) (string, bool) {
 const lookText = `date +%s.%N
 df -Pk / /etc /run /tmp /var /var/log /var/log/journal /var/lib /var/lib/docker /var/lib/ecdeploy /var/lib/postgresql /var/lib/matrix-synapse /var/lib/matrix-synapse/media 2>/dev/null |
 	awk 'NR > 1 && $5 + 0 >= 99 && $4 < 51200 && !seen[$6]++ { print "disk " $6 " " $4 }'
-timeout 8 docker version --format 'engine {{.Server.Version}}' 2>/dev/null
+v=$(timeout 8 docker version --format '{{.Server.Version}}' 2>/dev/null) && echo "engine $v"
 for c; do printf 'container %s ' "$c"; timeout 8 docker inspect --type container --format '{{json .}}' "$c" 2>/dev/null | tr -d '\n'; echo; done
 printf 'proxies %s\n' "$(ps -eo args= 2>/dev/null | grep -c '[d]ocker-proxy.*-proto udp')"`
 
@@ -230,8 +231,12 @@ func (k *looker) runs(ctx context.Context, on, name string, gone, down, restarts
 		return unseen("its host was not asked")
 	}
 	r := m.state(name, gone, down, restarts)
-	// It may only have been started: a second look tells.
-	if c := m.containers[name]; r.status == OK && time.Since(c.State.StartedAt.Add(-m.ahead)) < 10*time.Second {
+	c := m.containers[name]
+	switch age := time.Since(c.State.StartedAt.Add(-m.ahead)); {
+	case r.status != OK:
+	case c.RestartCount > 1 && age < fresh: // it may run for seconds before it ends, waiting for a STUN server
+		r = bad(restarts, HostSide, fmt.Sprintf("it runs since %s ago, and was started again %d times", age.Round(time.Second), c.RestartCount))
+	case age < 10*time.Second: // it may only have been started: a second look tells
 		r = k.again(ctx, on, name, c, restarts)
 	}
 	if r.status == Failed && r.code != gone && r.code != "no-docker" {
@@ -257,6 +262,11 @@ func (m *machine) state(name string, gone, down, restarts Code) result {
 	}
 	return good(fmt.Sprintf("runs since %s, started again %d times", c.State.StartedAt.Format(time.RFC3339), c.RestartCount))
 }
+
+// fresh is how long ago Docker may have started a container again for it to do so
+// all the time: it waits a minute at most. Whoever starts one by hand begins the
+// count anew.
+const fresh = time.Minute
 
 // steady is how long a container that was just started has to keep running. LiveKit
 // on a bad configuration ends at once, with status 0.

@@ -149,18 +149,30 @@ func (k *looker) elsewhere(ctx context.Context, n *name, foreign []netip.Addr, s
 }
 
 // findHomeserver finds the base URL of the client-server API as a client does
-// (Matrix specification, "Client well-known"), and adds its name.
+// (Matrix specification, "Client well-known": else the server name itself), and adds
+// its name. It stays "" where nobody says it.
 func (k *looker) findHomeserver(ctx context.Context) {
 	k.base = strings.TrimRight(k.HomeserverURL, "/")
-	if k.base == "" {
-		server := k.named("server")
-		_, body, err := matrix.Get(ctx, k.client(server.route, k.Roots), "https://"+net.JoinHostPort(server.host, server.port)+"/.well-known/matrix/client", nil)
-		if err == nil {
-			k.base = baseURL(body)
+	server := k.named("server")
+	ways := []vantage{server.route}
+	if v, ok := k.frontVantage(server); ok {
+		ways = append(ways, v)
+	}
+	root := "https://" + net.JoinHostPort(server.host, server.port)
+	for _, v := range ways {
+		if k.base == "" {
+			if _, body, err := matrix.Get(ctx, k.client(v, k.Roots), root+"/.well-known/matrix/client", nil); err == nil {
+				k.base = baseURL(body)
+			}
 		}
 	}
 	if k.base == "" {
-		k.base = "https://" + k.Site.Domain()
+		if resp, _, err := matrix.Get(ctx, k.client(server.route, k.Roots), root+pathVersions, nil); err == nil && resp.StatusCode == http.StatusOK {
+			k.base = root
+		}
+	}
+	if k.base == "" {
+		return
 	}
 	host, port := hostOf(k.base), "443"
 	if h, p, ok := cutPort(host); ok {
@@ -189,5 +201,5 @@ func (k *looker) baseName() string {
 			return n.id
 		}
 	}
-	return "homeserver" // findHomeserver has added it
+	return "homeserver" // findHomeserver has added it, where there is a base
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -86,10 +87,19 @@ func join(ctx context.Context, name string, c Call, jwt string) (*participant, e
 	return nil, fmt.Errorf("join as the %s: %w", name, err)
 }
 
-// openSignalling opens LiveKit's WebSocket below url, wss://name[/prefix].
+// openSignalling opens LiveKit's WebSocket for participants below url,
+// wss://name[/prefix].
 func openSignalling(ctx context.Context, client *http.Client, to, jwt string) (*websocket.Conn, error) {
-	query := url.Values{"access_token": {jwt}, "protocol": {"9"}, "sdk": {"go"}, "version": {"1.0.0"}, "auto_subscribe": {"1"}}
-	ws, resp, err := websocket.Dial(ctx, strings.TrimSuffix(to, "/")+"/rtc?"+query.Encode(), &websocket.DialOptions{HTTPClient: client})
+	return openSocket(ctx, client, strings.TrimSuffix(to, "/")+"/rtc", url.Values{"protocol": {"9"}, "sdk": {"go"}, "version": {"1.0.0"}, "auto_subscribe": {"1"}}, jwt)
+}
+
+// openSocket opens a WebSocket of LiveKit's; an error is a *joinError.
+func openSocket(ctx context.Context, client *http.Client, to string, query url.Values, jwt string) (*websocket.Conn, error) {
+	q := url.Values{"access_token": {jwt}}
+	maps.Copy(q, query)
+	dial, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	ws, resp, err := websocket.Dial(dial, to+"?"+q.Encode(), &websocket.DialOptions{HTTPClient: client})
 	if err != nil {
 		e := &joinError{err: hide(err, jwt)}
 		if resp != nil {
