@@ -186,12 +186,6 @@ func (k *looker) link(id string) (Link, bool) {
 	return l, ok
 }
 
-// works reports whether a link was seen to work.
-func (k *looker) works(id string) bool {
-	l, ok := k.link(id)
-	return ok && (l.Status == OK || l.Status == Warning)
-}
-
 // inOrder are the links in the order of a call.
 func (k *looker) inOrder() []Link {
 	var out []Link
