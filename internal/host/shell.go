@@ -273,7 +273,7 @@ func (s *shell) send(ctx context.Context, flight []byte) error {
 	select {
 	case s.writing <- struct{}{}:
 	case <-s.gone:
-		return s.err
+		return nil // whose answers came before the end, do knows
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -296,7 +296,7 @@ func (s *shell) send(ctx context.Context, flight []byte) error {
 			return fmt.Errorf("%w: %w", errChannelLost, err)
 		}
 	case <-s.gone:
-		return s.err
+		return nil // likewise
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
