@@ -13,7 +13,7 @@ func TestE2EDestroy(t *testing.T) {
 	lab.Require(t)
 	h := lab.Up(t, lab.Full, "away")[0]
 	c := newCLI(t)
-	text := lab.PlanText(t, "away")
+	text := httpText(t, "away")
 	plan := planFile(t, text)
 	longer := planFile(t, text, `synapse "debian" { host = host.away }`, "synapse \"debian\" {\n    host            = host.away\n    max_event_delay = \"48h\"\n  }")
 	before := h.Snapshot(t)

@@ -67,7 +67,7 @@ func TestE2ERollback(t *testing.T) {
 	lab.Require(t)
 	h := lab.Up(t, lab.Full, "fail")[0]
 	c := newCLI(t)
-	text := lab.PlanText(t, "fail")
+	text := httpText(t, "fail")
 	synapseBreaks, synapseMends := failingUnit("matrix-synapse.service", "ExecStartPre=", "/etc/matrix-synapse/homeserver.yaml")
 	nginxBreaks, nginxMends := failingUnit("nginx.service", "ExecReload=\\nExecReload=", "/etc/nginx/*/*ecdeploy*")
 	faults := []fault{

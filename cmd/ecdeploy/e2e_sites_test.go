@@ -14,7 +14,7 @@ func TestE2ETwoSites(t *testing.T) {
 	hosts := lab.Up(t, lab.Full, "east", "west")
 	east, west := hosts[0], hosts[1]
 	c := newCLI(t)
-	plan := planFile(t, lab.PlanText(t, "east", "west"))
+	plan := planFile(t, httpText(t, "east", "west"))
 	beforeEast := east.Snapshot(t)
 	breaks, mends := failingUnit("matrix-synapse.service", "ExecStartPre=", "/etc/matrix-synapse/homeserver.yaml")
 	west.Exec(t, breaks)

@@ -82,6 +82,12 @@ func planFile(t *testing.T, text string, replace ...string) string {
 	return path
 }
 
+// httpText is a plan file for tests that are not about calls: a run holds none.
+func httpText(t *testing.T, hosts ...string) string {
+	t.Helper()
+	return strings.ReplaceAll(lab.PlanText(t, hosts...), "verify {", "verify {\n    level = \"http\"")
+}
+
 // lightText is a plan file for a host without Synapse: two containers, and all else
 // somebody else's. how is its login.
 func lightText(t *testing.T, h *lab.Host, how string) string {

@@ -131,7 +131,26 @@ func TestE2EVerify(t *testing.T) {
 		if out := c.laptop(t, exitOK, "apply", "--yes", "--verify", plan); !strings.Contains(out, "nothing to do") || !strings.Contains(out, "a call works") {
 			t.Errorf("apply --verify of what is there:\n%s", out)
 		}
+		h.Exec(t, "head -c 43 /dev/zero | tr '\\0' x >/etc/ecdeploy/call.test/auth/secret && docker restart element-call-jwt") // LiveKit quotes what it refuses
+		wantLink(t, c.report(t, exitUnhealthy, "verify", "--seconds", "1", plan), "sfu.create", rtc.Failed, "secret-differs")
 	})
+	noCredentials(t, c, h)
+}
+
+// noCredentials searches all that was ever printed, failures with the words of
+// servers and logs among it.
+func noCredentials(t *testing.T, c *cli, h *lab.Host) {
+	for line := range strings.Lines(h.Exec(t, "cat /etc/ecdeploy/*/sfu/keys.yaml")) {
+		key, secret, ok := strings.Cut(strings.TrimSpace(line), ": ")
+		if !ok || len(secret) < 43 {
+			t.Fatal("the key file is not understood")
+		}
+		for what, text := range map[string]string{"LIVEKIT_KEY": key, "LIVEKIT_SECRET": secret, "a token": "eyJ"} {
+			if strings.Contains(c.all.String(), text) {
+				t.Errorf("%s was printed", what)
+			}
+		}
+	}
 }
 
 // aCallWorks looks at all that verify writes of a healthy site.

@@ -54,7 +54,7 @@ type shell struct {
 	nonce string
 	trace func(string, ...any)
 
-	writing sync.Mutex
+	writing chan struct{} // holds one while a flight is written
 	w       io.Writer
 
 	mu      sync.Mutex
@@ -91,7 +91,7 @@ func driverCommand(nonce string) string {
 // newShell speaks with the driver that answers on r and listens on w. When r
 // ends, why tells the reason.
 func newShell(nonce string, w io.Writer, r io.Reader, why func() error, trace func(string, ...any)) *shell {
-	s := &shell{nonce: nonce, trace: trace, w: w, waiting: map[int]*answer{}, ready: make(chan struct{}), gone: make(chan struct{})}
+	s := &shell{nonce: nonce, trace: trace, w: w, writing: make(chan struct{}, 1), waiting: map[int]*answer{}, ready: make(chan struct{}), gone: make(chan struct{})}
 	go func() {
 		if err := s.read(r); err != nil {
 			s.end(err)
@@ -264,12 +264,22 @@ func (s *shell) do(ctx context.Context, in lane, reqs []request) ([]Result, erro
 }
 
 // send writes a flight. A window that stays closed must not outlast ctx, so the
-// writing goes on beside.
+// writing goes on beside. What ctx ends before its turn came is never written: it
+// would reach the host after what was asked later.
 func (s *shell) send(ctx context.Context, flight []byte) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	select {
+	case s.writing <- struct{}{}:
+	case <-s.gone:
+		return nil // whose answers came before the end, do knows
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	sent := make(chan error, 1)
 	go func() {
-		s.writing.Lock()
-		defer s.writing.Unlock()
+		defer func() { <-s.writing }()
 		_, err := s.w.Write(flight)
 		sent <- err
 	}()
@@ -286,7 +296,7 @@ func (s *shell) send(ctx context.Context, flight []byte) error {
 			return fmt.Errorf("%w: %w", errChannelLost, err)
 		}
 	case <-s.gone:
-		return s.err
+		return nil // likewise
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

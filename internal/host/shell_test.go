@@ -236,6 +236,27 @@ func TestCancelled(t *testing.T) {
 	}
 }
 
+// What nobody waits for any more when its turn comes never reaches the host: it
+// would come after what was asked later, such as to take it back.
+func TestEndedBeforeItsTurn(t *testing.T) {
+	eachShell(t, func(t *testing.T, s *shell) {
+		made := filepath.Join(t.TempDir(), "made")
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range 20 {
+			if _, err := s.do(ctx, laneRun, []request{{script: "touch " + made}}); !errors.Is(err, context.Canceled) {
+				t.Fatal(err)
+			}
+		}
+		for range 3 {
+			res, err := s.do(t.Context(), laneRun, []request{{script: "sleep 0.1; test -e " + made}})
+			if err != nil || res[0].Code != 1 {
+				t.Fatalf("%v: %+v", err, res)
+			}
+		}
+	})
+}
+
 func TestReadFiles(t *testing.T) {
 	eachShell(t, func(t *testing.T, s *shell) {
 		dir := t.TempDir()

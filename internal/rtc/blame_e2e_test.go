@@ -129,14 +129,14 @@ func TestE2EBlame(t *testing.T) {
 		listening(t, "7880")
 		listening(t, "7881")
 		blamed(t, udp(t), "media", HostSide, "ICMP refusals")
-		blamed(t, tcp(t), "media", HostSide, "20 came about")
+		blamed(t, tcp(t), "media", HostSide, "60 came about")
 	})
 	t.Run("REJECT", func(t *testing.T) {
 		open(t)
 		with(t, "iptables -I INPUT -p udp --dport 50100:50200 -j REJECT && iptables -I INPUT -p tcp --dport 7881 -j REJECT --reject-with tcp-reset",
 			"iptables -D INPUT -p udp --dport 50100:50200 -j REJECT && iptables -D INPUT -p tcp --dport 7881 -j REJECT --reject-with tcp-reset")
 		blamed(t, udp(t), "firewall-udp", HostSide, "INPUT -p udp", "-j REJECT", "refusals came back")
-		blamed(t, tcp(t), "firewall-tcp", HostSide, "INPUT -p tcp", "-j REJECT", "20 were refused")
+		blamed(t, tcp(t), "firewall-tcp", HostSide, "INPUT -p tcp", "-j REJECT", "60 were refused")
 	})
 	for name, counter := range map[string]string{"nft": "counter ", "nft without a counter": ""} {
 		t.Run(name, func(t *testing.T) {
@@ -158,7 +158,7 @@ func TestE2EBlame(t *testing.T) {
 		listening(t, "7881")
 		inFront(t, h, "egress", "meta l4proto { tcp, udp } th dport { 7881, 50100-50200 } drop")
 		blamed(t, udp(t), "blocked-udp", WaySide, "UDP from here to port 443, 3478, 40007 does arrive")
-		blamed(t, tcp(t), "blocked-tcp", WaySide, "20 got no answer", "nothing of it was received")
+		blamed(t, tcp(t), "blocked-tcp", WaySide, "60 got no answer", "nothing of it was received")
 	})
 	t.Run("something in front lets no UDP in", func(t *testing.T) {
 		open(t)

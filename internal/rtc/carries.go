@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -201,112 +200,6 @@ func (k *looker) logOf(ctx context.Context, room string) []string {
 	return out
 }
 
-// told is an address that LiveKit tells clients.
-type told struct {
-	protocol string // "udp" or "tcp"
-	addr     netip.Addr
-	port     uint16
-	kind     string // "host", "srflx", "relay"
-}
-
-// parseCandidates reads "FOUNDATION COMPONENT PROTOCOL PRIORITY ADDRESS PORT typ
-// KIND ..." (RFC 8839 section 5.1); what is no address is left out.
-func parseCandidates(lines []string) []told {
-	var out []told
-	for _, line := range lines {
-		f := strings.Fields(line)
-		if len(f) < 8 || f[6] != "typ" {
-			continue
-		}
-		addr, err := netip.ParseAddr(f[4])
-		port, err2 := strconv.ParseUint(f[5], 10, 16)
-		if err != nil || err2 != nil || addr.Zone() != "" { // a zone is any text
-			continue
-		}
-		t := told{strings.ToLower(f[2]), addr.Unmap(), uint16(port), f[7]}
-		if !slices.Contains(out, t) {
-			out = append(out, t)
-		}
-	}
-	return out
-}
-
-// ofKind are the addresses of a network, without relays: these are others' own.
-func ofKind(all []told, n network) []told {
-	var out []told
-	for _, t := range all {
-		if t.kind != "relay" && t.protocol == n.protocol && t.addr.Is4() == strings.HasSuffix(n.network, "4") {
-			out = append(out, t)
-		}
-	}
-	return out
-}
-
-// candidates looks whether what LiveKit tells clients can work at all.
-func (k *looker) candidates(lines []string) result {
-	all := parseCandidates(lines)
-	m := k.seen[k.Site.SFU.Host]
-	if m == nil || m.err != nil {
-		return unseen("the addresses of " + k.Site.SFU.Host + " are not known")
-	}
-	if len(all) == 0 {
-		return bad("no-candidates", HostSide, "LiveKit names no address")
-	}
-	first, last := k.Site.SFU.Ports.UDPRange()
-	var said []string
-	for _, t := range all {
-		said = append(said, fmt.Sprintf("%s %s (%s)", t.protocol, netip.AddrPortFrom(t.addr, t.port), t.kind))
-	}
-	slices.Sort(said)
-	for _, t := range all {
-		if t.kind == "relay" {
-			continue
-		}
-		dev, own := m.holds(t.addr)
-		text := netip.AddrPortFrom(t.addr, t.port).String()
-		switch {
-		case own && (dev == "docker0" || strings.HasPrefix(dev, "br-") || strings.HasPrefix(dev, "veth")):
-			return bad("bridge-candidate", HostSide, append([]string{text + " is on " + dev + " of " + k.Site.SFU.Host}, said...)...)
-		case !own && !k.announced(t.addr):
-			return bad("wrong-address", HostSide, append([]string{t.addr.String() + " is no address of " + k.Site.SFU.Host + ", and neither node_ip nor the name " + k.named("sfu").host + " has it"}, said...)...)
-		case t.protocol == "udp" && (int(t.port) < first || int(t.port) > last):
-			return bad("port-outside", HostSide, fmt.Sprintf("%s is outside of %d-%d/udp", text, first, last))
-		case t.protocol == "tcp" && int(t.port) != k.Site.SFU.Ports.TCP:
-			return bad("port-outside", HostSide, fmt.Sprintf("%s is not port %d/tcp", text, k.Site.SFU.Ports.TCP))
-		case private(t.addr) && !k.named("sfu").leadsTo(t.addr) && !k.planned(t.addr):
-			return bad("private-address", HostSide, append([]string{text + " is private"}, said...)...)
-		}
-	}
-	return good(said...)
-}
-
-// announced reports whether an address that the host does not hold can be its
-// public one: behind 1:1 NAT the plan file says it, or the public name leads there.
-func (k *looker) announced(a netip.Addr) bool {
-	return k.planned(a) || k.named("sfu").leadsTo(a)
-}
-
-func (k *looker) planned(a netip.Addr) bool {
-	for text := range strings.SplitSeq(k.Site.SFU.NodeIP, ",") {
-		if ip, err := netip.ParseAddr(strings.TrimSpace(text)); err == nil && ip.Unmap() == a {
-			return true
-		}
-	}
-	return false
-}
-
-func (n *name) leadsTo(a netip.Addr) bool { return slices.Contains(n.addrs, a) }
-
-// private reports whether the internet does not route an address; 100.64.0.0/10 is
-// of carriers' NAT (RFC 6598).
-func private(a netip.Addr) bool {
-	return a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() || netip.MustParsePrefix("100.64.0.0/10").Contains(a)
-}
-
-// maxPublishers is how many of a large call send: in calls few speak at once, and
-// what each sends is multiplied by all who listen.
-const maxPublishers = 4
-
 // turn holds a call by LiveKit's TURN servers alone. ecdeploy sets none up; where
 // somebody did, clients use them.
 func (k *looker) turn(ctx context.Context, r *rooms, report *Report) result {
@@ -321,6 +214,10 @@ func (k *looker) turn(ctx context.Context, r *rooms, report *Report) result {
 	}
 	return flowing(out)
 }
+
+// maxPublishers is how many of a large call send: in calls few speak at once, and
+// what each sends is multiplied by all who listen.
+const maxPublishers = 4
 
 // load holds a call of many on the first way.
 func (k *looker) load(ctx context.Context, r *rooms, report *Report) result {

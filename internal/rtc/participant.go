@@ -5,10 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"maps"
-	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -18,8 +14,6 @@ import (
 	"github.com/livekit/protocol/livekit"
 	"github.com/pion/webrtc/v4"
 	"google.golang.org/protobuf/proto"
-
-	"github.com/emdecloud/ecdeploy/internal/host"
 )
 
 // participant is one client of the SFU: a WebSocket for signalling (LiveKit's
@@ -42,22 +36,6 @@ type participant struct {
 	candidates []string           // of the SFU, as it named them
 	relays     []webrtc.ICEServer // TURN servers that the SFU names
 }
-
-// joinError says that the SFU, or who stands before it, did not open a WebSocket.
-type joinError struct {
-	status int    // HTTP; 0 where there was no answer
-	body   string // its beginning
-	err    error
-}
-
-func (e *joinError) Error() string {
-	if e.status == 0 {
-		return e.err.Error()
-	}
-	return fmt.Sprintf("HTTP %d %q: %v", e.status, e.body, e.err)
-}
-
-func (e *joinError) Unwrap() error { return e.err }
 
 // errGone says that the signalling connection ended by itself.
 var errGone = errors.New("the signalling connection ended")
@@ -85,47 +63,6 @@ func join(ctx context.Context, name string, c Call, jwt string) (*participant, e
 	}
 	p.close()
 	return nil, fmt.Errorf("join as the %s: %w", name, err)
-}
-
-// openSignalling opens LiveKit's WebSocket for participants below url,
-// wss://name[/prefix].
-func openSignalling(ctx context.Context, client *http.Client, to, jwt string) (*websocket.Conn, error) {
-	return openSocket(ctx, client, strings.TrimSuffix(to, "/")+"/rtc", url.Values{"protocol": {"9"}, "sdk": {"go"}, "version": {"1.0.0"}, "auto_subscribe": {"1"}}, jwt)
-}
-
-// openSocket opens a WebSocket of LiveKit's; an error is a *joinError.
-func openSocket(ctx context.Context, client *http.Client, to string, query url.Values, jwt string) (*websocket.Conn, error) {
-	q := url.Values{"access_token": {jwt}}
-	maps.Copy(q, query)
-	dial, cancel := context.WithTimeout(ctx, requestTime)
-	defer cancel()
-	ws, resp, err := websocket.Dial(dial, to+"?"+q.Encode(), &websocket.DialOptions{HTTPClient: client})
-	if err != nil {
-		e := &joinError{err: hide(err, jwt)}
-		if resp != nil {
-			e.status = resp.StatusCode
-			if resp.Body != nil {
-				b, _ := io.ReadAll(io.LimitReader(resp.Body, 200)) // the status says it, too
-				e.body = strings.TrimSpace(host.Clean(string(b)))
-			}
-		}
-		return nil, e
-	}
-	ws.SetReadLimit(1 << 20)
-	return ws, nil
-}
-
-// hidden is an error whose text had a token in it.
-type hidden struct {
-	error
-	text string
-}
-
-func (h hidden) Error() string { return h.text }
-func (h hidden) Unwrap() error { return h.error }
-
-func hide(err error, token string) error {
-	return hidden{err, host.Clean(strings.ReplaceAll(err.Error(), token, "***"))}
 }
 
 // errNoTURN says that the SFU names no TURN server.
