@@ -239,6 +239,8 @@ func (k *looker) load(ctx context.Context, r *rooms, report *Report) result {
 	l.WorstLoss = worstLoss(out.Flows)
 	report.Load = &l
 	evidence := []string{fmt.Sprintf("%d of %d joined, %d of %d flows arrived for %s, %d of %d packets, the worst flow lost %.1f %%", l.Joined, l.Participants, l.Arrived, l.Flows, out.Took.Round(100*time.Millisecond), l.Packets, l.Expected, 100*l.WorstLoss)}
+	first, last := k.Site.SFU.Ports.UDPRange()
+	evidence = append(evidence, fmt.Sprintf("the plan file says %d participants; a call of %d takes %d UDP ports, and the range has %d", k.Site.SFU.Participants, k.Participants, 2*k.Participants, last-first+1))
 	if err != nil {
 		return bad("load", HostSide, append(evidence, err.Error())...)
 	}

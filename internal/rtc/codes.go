@@ -114,7 +114,7 @@ var explanations = []Explanation{
 	{"turn", noMedia, "people whose network blocks all but TLS cannot take part", "LiveKit names TURN servers to its clients, and no media comes through them", "open their ports, and the range of relays, on the host and in front of it; or switch TURN off in LiveKit's configuration", ""},
 	{"media-lost", noMedia, "a broken picture and sound", "much of the media does not arrive", "look at the host's load and its line: top, mtr", ""},
 	{"media", noMedia, "Waiting for media", "no media arrived, and neither the host's firewall nor the way explains it", "docker logs livekit-sfu", ""},
-	{"load", []string{capacity}, "calls of this size have a bad picture", "the host does not carry as many participants as were asked for", "lower participants in sfu {}, or take a larger host", ""},
+	{"load", []string{capacity}, "calls of this size have a bad picture", "some of so many participants got nothing, or lost much: the host has too few UDP ports or too little power for them, or this laptop, which plays them all, has", "where the plan file says no more than that, look from a stronger machine; else widen ports { udp }, lower participants in sfu {}, or take a larger host", ""},
 	{"token-refused", nil, "nothing; the access token that was given is not good", "the homeserver does not accept the access token", "log in anew, and give the new token", ""},
 	{"openid-token", noToken, "joining a call fails", "the homeserver gives its user no OpenID token", "journalctl -u matrix-synapse", ""},
 	{"jwt-refused", noToken, "joining a call fails", "the JWT service refuses a user of its own homeserver: it cannot ask the homeserver, or may not make the room", "docker logs element-call-jwt says why", ""},
