@@ -16,33 +16,33 @@ import (
 func TestLiveKitConfigByShape(t *testing.T) {
 	for _, c := range []struct {
 		name  string
-		spoil func(*Site, *sfuFacts)
+		spoil func(*SFU, *Auth, *sfuFacts)
 		want  map[string]any
 	}{
-		{"as in the example", func(*Site, *sfuFacts) {}, map[string]any{
+		{"as in the example", func(*SFU, *Auth, *sfuFacts) {}, map[string]any{
 			"port": 7880, "bind_addresses": []any{"127.0.0.1"},
 			"rtc":      map[string]any{"tcp_port": 7881, "port_range_start": 50100, "port_range_end": 50200, "use_external_ip": false, "node_ip": "198.51.100.7", "interfaces": map[string]any{"includes": []any{"eth0"}}},
 			"room":     map[string]any{"auto_create": false},
 			"key_file": "/config/keys.yaml", "logging": map[string]any{"json": true, "level": "info"},
 			"webhook": map[string]any{"urls": []any{"http://127.0.0.1:8080/sfu_webhook"}, "api_key": testKeys().Key.Reveal()},
 		}},
-		{"external address", func(s *Site, _ *sfuFacts) { s.SFU.NodeIP, s.SFU.ExternalIP = "", true }, map[string]any{
+		{"external address", func(c *SFU, _ *Auth, _ *sfuFacts) { c.NodeIP, c.ExternalIP = "", true }, map[string]any{
 			"rtc": map[string]any{"tcp_port": 7881, "port_range_start": 50100, "port_range_end": 50200, "use_external_ip": true, "interfaces": map[string]any{"includes": []any{"eth0"}}}}},
-		{"a host of its own", func(s *Site, _ *sfuFacts) { s.Auth.Host, s.SFU.Bind = "other", "10.0.0.2" }, map[string]any{
+		{"a host of its own", func(c *SFU, a *Auth, _ *sfuFacts) { a.Host, c.Bind = "other", "10.0.0.2" }, map[string]any{
 			"bind_addresses": []any{"10.0.0.2"},
 			"webhook":        map[string]any{"urls": []any{"https://matrix-rtc-jwt.example.org/sfu_webhook"}, "api_key": testKeys().Key.Reveal()}}},
-		{"both addresses", func(s *Site, f *sfuFacts) {
-			s.SFU.NodeIP = "198.51.100.7,2001:db8::7"
+		{"both addresses", func(c *SFU, _ *Auth, f *sfuFacts) {
+			c.NodeIP = "198.51.100.7,2001:db8::7"
 			f.addrs = append(f.addrs, HostAddr{"eth1", "2001:db8::7"})
 		}, map[string]any{
 			"rtc": map[string]any{"tcp_port": 7881, "port_range_start": 50100, "port_range_end": 50200, "use_external_ip": false, "node_ip": "198.51.100.7,2001:db8::7", "interfaces": map[string]any{"includes": []any{"eth0", "eth1"}}}}},
-		{"all addresses", func(s *Site, _ *sfuFacts) { s.SFU.Bind = "0.0.0.0" }, map[string]any{"bind_addresses": nil}},
+		{"all addresses", func(c *SFU, _ *Auth, _ *sfuFacts) { c.Bind = "0.0.0.0" }, map[string]any{"bind_addresses": nil}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			site := testSite()
+			sfu, auth := testSFU(), testAuth()
 			f := sfuFacts{name: "h", arch: "amd64", image: imageFacts{Found: true}, addrs: []HostAddr{{"eth0", "198.51.100.7"}, {"docker0", "172.17.0.1"}}, route: HostAddr{"eth0", "198.51.100.7"}}
-			c.spoil(&site, &f)
-			d, err := decideSFU(site, f, Shared{Keys: testKeys()})
+			c.spoil(sfu, auth, &f)
+			d, err := decideSFU(sfu, auth, f, Shared{Keys: testKeys()})
 			if err != nil || len(d.Changes) != 1 {
 				t.Fatalf("%d changes, %v", len(d.Changes), err)
 			}
@@ -64,8 +64,7 @@ func TestLiveKitConfigByShape(t *testing.T) {
 }
 
 func TestContainerSpecs(t *testing.T) {
-	site := testSite()
-	d, err := decideSFU(site, sfuFacts{name: "h", route: HostAddr{"eth0", "198.51.100.7"}, image: imageFacts{Found: true}}, Shared{Keys: testKeys()})
+	d, err := decideSFU(testSFU(), testAuth(), sfuFacts{name: "h", route: HostAddr{"eth0", "198.51.100.7"}, image: imageFacts{Found: true}}, Shared{Keys: testKeys()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,10 +74,10 @@ func TestContainerSpecs(t *testing.T) {
 		t.Error(diff)
 	}
 
-	site = oneName("rtc.example.org")
-	site.Auth.CAFile = "/etc/ssl/ca.pem"
-	site.Auth.FullAccess = []string{"example.org", "example.net"}
-	got := authSpec(site, "/etc/ecdeploy/example.org/auth")
+	auth := testAuth()
+	auth.CAFile = "/etc/ssl/ca.pem"
+	auth.FullAccess = []string{"example.org", "example.net"}
+	got := auth.spec(oneName("rtc.example.org"), "/etc/ecdeploy/example.org/auth")
 	want = host.ContainerSpec{Name: "element-call-jwt", Image: "jwt:1", User: "10033:10033", Restart: "always", StopTimeout: got.StopTimeout,
 		Env: map[string]string{
 			"LIVEKIT_URL": "wss://rtc.example.org/livekit/sfu", "LIVEKIT_KEY_FROM_FILE": "/config/key", "LIVEKIT_SECRET_FROM_FILE": "/config/secret",
@@ -104,15 +103,15 @@ func TestJWTServiceFindings(t *testing.T) {
 		{"our own container", "", host.File{Exists: true, Mode: 0o644}, `[{"Id":"c","Config":{"Labels":{"ecdeploy.site":"example.org","ecdeploy.spec":"x"}}}]`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			site := testSite()
-			site.Auth.CAFile = "/ca.pem"
+			auth := testAuth()
+			auth.CAFile = "/ca.pem"
 			o := caObserver{fakeObserver{answer: func(argv string) host.Result {
 				if strings.HasPrefix(argv, "docker container inspect") && c.inspect != "" {
 					return host.Result{Stdout: []byte(c.inspect)}
 				}
 				return host.Result{Code: 1}
 			}}, c.ca}
-			facts, err := JWTService(site).Probe(t.Context(), o)
+			facts, err := auth.container(declared(auth), siteOf(testSFU(), auth)).Probe(t.Context(), o)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -169,14 +168,14 @@ func TestScriptsQuote(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rule := ufwAllow(Site{Name: evil}, opening{"tcp", 1, 1, evil}).(*Exec)
+	rule := ufwAllow(&Site{Name: evil}, Opening{"tcp", 1, 1, evil}).(*Exec)
 	synapse := synapseFound("homeserver.yaml", hsListen)
 	synapse.unit.User, synapse.unit.Interpreter, synapse.unit.Configs = evil, evil, []string{evil}
 	for name, script := range map[string]string{
 		"save": saveEdits(edits, []string{"", ""}), "place": placeEdits([]Dir{{Path: evil, Mode: 0o755}}, edits), "undo": undoEdits(edits),
 		"container save": container.Save, "container undo": container.Undo,
 		"lint": dockerLint(spec, 1, []lintFile{{evil, evil, -1}}, evil, evil),
-		"ufw":  rule.DoText, "ufw undo": rule.UndoText, "checker": synapse.checker(), "preflight": preflightEnv(Site{SFU: SFU{Host: "h", Image: evil}}, "h") + "ufw \"$IMAGES\"",
+		"ufw":  rule.DoText, "ufw undo": rule.UndoText, "checker": synapse.checker(), "preflight": preflightEnv(&Site{Parts: []Part{{Host: "h", Run: &Run{Image: evil}}}}, "h") + "ufw \"$IMAGES\"",
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

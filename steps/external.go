@@ -6,7 +6,6 @@ import (
 	"net"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
 )
@@ -16,14 +15,60 @@ import (
 
 func nothing(context.Context, host.Observer) (struct{}, error) { return struct{}{}, nil }
 
-// ExternalProxy prints the configuration that a foreign proxy needs for routes.
-func ExternalProxy(site Site, hostName string) Step {
-	routes := site.Fronts[orSelf(hostName, site.Auth.Host)]
-	return Define("proxy", nothing, nil, func(struct{}, Shared) (Decision, error) {
-		return Decision{
-			Findings: []Finding{{Note, "the proxy is somebody else's; in nginx's words it needs:\n" + nginxBlocks(routes) + "or in a Caddyfile:\n" + caddyBlocks(routes), ""}},
-			Checks:   routeChecks(routes, ""),
-		}, nil
+// ProxyExternal is a reverse proxy that somebody else configures. It serves all
+// that no other proxy block serves: what is on its host over loopback, an
+// SFU on another host over the network. Without Host it may be anywhere, and
+// then no port is opened to it.
+type ProxyExternal struct {
+	Host string `hcl:"host,optional"` // the host that it is on; default: anywhere, reaching auth's host
+}
+
+// ProxyExternalVariant is any other proxy.
+func ProxyExternalVariant() Variant {
+	return Variant{
+		Block: "proxy", Label: "external", Required: true, Several: true,
+		Doc:     "any other: prints what it has to serve, and checks it",
+		Example: `proxy "external" { host = host.NAME }`,
+		WayOut:  `write proxy "external" {}: ecdeploy then prints what it has to serve, and checks it`,
+		Config:  func() Config { return new(ProxyExternal) },
+		Detect:  findsNothing,
+	}
+}
+
+// findsNothing is Detect of a variant that leaves a thing to its owner.
+func findsNothing(context.Context, host.Observer) ([]Found, error) { return nil, nil }
+
+// HostName implements Config.
+func (c *ProxyExternal) HostName() string { return c.Host }
+
+// Parts implements Config.
+func (c *ProxyExternal) Parts(d Decl) []Part {
+	return []Part{{Name: "external", Title: "the proxy", Host: d.Host, Proxy: &Proxy{Foreign: true, Somewhere: c.Host == ""}}}
+}
+
+// Check implements Config.
+func (c *ProxyExternal) Check(Block, Decl, *Site) {}
+
+// Steps implements Config.
+func (c *ProxyExternal) Steps(d Decl, s *Site) []Placed {
+	routes := s.Served(d.Host)
+	var checks []Check
+	for _, r := range routes {
+		checks = append(checks, r.ChecksAt("")...)
+	}
+	text := "the proxy is somebody else's; in nginx's words it needs:\n" + nginxBlocks(routes) + "or in a Caddyfile:\n" + caddyBlocks(routes)
+	return []Placed{{Stage: StageProxy, Host: d.Host, Step: leftToOwner("proxy", text, checks)}}
+}
+
+// Removal implements Config.
+func (c *ProxyExternal) Removal(d Decl, _ *Site) []Placed {
+	return []Placed{{Stage: StageProxy, Host: d.Host, Step: LeftToOthers("the proxy", "take the routes to the SFU and the JWT service out of it")}}
+}
+
+// leftToOwner says what somebody else has to do, and checks that it is done.
+func leftToOwner(name, text string, checks []Check) Step {
+	return Define(name, nothing, nil, func(struct{}, Shared) (Decision, error) {
+		return Decision{Findings: []Finding{{Note, text, ""}}, Checks: checks}, nil
 	})
 }
 
@@ -73,21 +118,101 @@ func caddyBlocks(routes []Route) string {
 	return b.String()
 }
 
-// ExternalWellKnown prints the announcement for a foreign well-known.
-func ExternalWellKnown(site Site) Step {
-	return Define("well-known", nothing, nil, func(struct{}, Shared) (Decision, error) {
-		text := fmt.Sprintf("\"org.matrix.msc4143.rtc_foci\": [{\"type\": \"livekit\", \"livekit_service_url\": %q}]", site.Auth.URL)
-		return Decision{
-			Findings: []Finding{{Note, "https://" + site.Domain() + "/.well-known/matrix/client is somebody else's; it needs the key\n" + text + "\nand is to be sent as application/json with one header Access-Control-Allow-Origin: *", ""}},
-			Checks:   wellKnownChecks(site, net.JoinHostPort(site.Domain(), "443"), "whoever serves it"),
-		}, nil
-	})
+// WellKnownExternal is a .well-known that somebody else serves.
+type WellKnownExternal struct {
+	Host string `hcl:"host,optional"` // a host that can reach it; default: the auth host
 }
 
-// ExternalSynapse prints the settings that a foreign Synapse needs.
-func ExternalSynapse(site Site, c SynapseExternal) Step {
-	return Define("synapse", nothing, nil, func(struct{}, Shared) (Decision, error) {
-		text := fmt.Sprintf(`experimental_features:
+// WellKnownExternalVariant is any other way to serve it.
+func WellKnownExternalVariant() Variant {
+	return Variant{
+		Block: "well_known", Label: "external", Required: true,
+		Doc:     "any other: prints what it has to say, and checks it",
+		Example: `well_known "external" {}`,
+		WayOut:  `write well_known "external" {}: ecdeploy then prints what it has to say, and checks it`,
+		Config:  func() Config { return new(WellKnownExternal) },
+		Detect:  findsNothing,
+	}
+}
+
+// HostName implements Config.
+func (c *WellKnownExternal) HostName() string { return c.Host }
+
+// Parts implements Config.
+func (c *WellKnownExternal) Parts(d Decl) []Part {
+	return []Part{{Name: "well-known", Title: "the announcement", Host: d.Host}}
+}
+
+// Check implements Config.
+func (c *WellKnownExternal) Check(Block, Decl, *Site) {}
+
+// Steps implements Config.
+func (c *WellKnownExternal) Steps(d Decl, s *Site) []Placed {
+	key := fmt.Sprintf("\"org.matrix.msc4143.rtc_foci\": [{\"type\": \"livekit\", \"livekit_service_url\": %q}]", s.ServiceURL())
+	text := wellKnownURL(s.Name) + " is somebody else's; it needs the key\n" + key + "\nand is to be sent as application/json with one header Access-Control-Allow-Origin: *"
+	return []Placed{{Stage: StageWellKnown, Host: d.Host, Step: leftToOwner("well-known", text, wellKnownChecks(s, net.JoinHostPort(s.Domain(), "443"), "whoever serves it"))}}
+}
+
+// Removal implements Config.
+func (c *WellKnownExternal) Removal(d Decl, _ *Site) []Placed {
+	return []Placed{{Stage: StageWellKnown, Host: d.Host, Step: LeftToOthers("the client well-known", "take org.matrix.msc4143.rtc_foci out of it first")}}
+}
+
+// SynapseExternal is a Synapse that somebody else configures; ecdeploy says
+// what it needs and checks that it is there.
+type SynapseExternal struct {
+	Host string `hcl:"host,optional"` // a host that can reach it; default: the auth host
+	URL  string `hcl:"url"`           // base URL of the client-server API
+}
+
+// SynapseExternalVariant is any other Synapse.
+func SynapseExternalVariant() Variant {
+	return Variant{
+		Block: "synapse", Label: "external", Required: true,
+		Doc:     "any other: prints what it needs, and checks it",
+		Example: "synapse \"external\" {\n  url = \"https://matrix.example.org\"\n}",
+		WayOut:  `write synapse "external" { url = "https://..." }: ecdeploy then says which settings it needs, and checks them`,
+		Config:  func() Config { return new(SynapseExternal) },
+		Detect:  findsNothing,
+	}
+}
+
+// HostName implements Config.
+func (c *SynapseExternal) HostName() string { return c.Host }
+
+// Parts implements Config.
+func (c *SynapseExternal) Parts(d Decl) []Part {
+	return []Part{{Name: "synapse", Title: "Synapse", Host: d.Host, Homeserver: c}}
+}
+
+// BaseURL implements Homeserver.
+func (c *SynapseExternal) BaseURL() string { return c.URL }
+
+// Configured implements Homeserver.
+func (c *SynapseExternal) Configured() bool { return false }
+
+// State implements Homeserver.
+func (c *SynapseExternal) State(context.Context, host.Observer, *Site) (HomeserverState, error) {
+	return HomeserverState{Problem: "somebody else configures it"}, nil
+}
+
+// Check implements Config.
+func (c *SynapseExternal) Check(b Block, _ Decl, _ *Site) { CheckBaseURL(b, c.URL) }
+
+// Steps implements Config.
+func (c *SynapseExternal) Steps(d Decl, s *Site) []Placed {
+	text := "Synapse is somebody else's; its homeserver.yaml needs (merge into sections that are there, then restart it and all its workers):\n" + settingsText(s)
+	return []Placed{{Stage: StageHomeserver, Host: d.Host, Step: leftToOwner("synapse", text, c.checks())}}
+}
+
+// Removal implements Config.
+func (c *SynapseExternal) Removal(d Decl, _ *Site) []Placed {
+	return []Placed{{Stage: StageHomeserver, Host: d.Host, Step: LeftToOthers("Synapse", "take matrix_rtc.transports out of its configuration first, then restart it")}}
+}
+
+// settingsText is what homeserver.yaml needs.
+func settingsText(s *Site) string {
+	return fmt.Sprintf(`experimental_features:
   msc4143_enabled: true
   msc4222_enabled: true
   msc3266_enabled: true # before Synapse 1.153 only
@@ -103,39 +228,19 @@ matrix_rtc:
     - type: livekit
       livekit_service_url: %s
 # and in the resources of a listener that other homeservers and the JWT service
-# reach: names: [client, federation], or [client, openid]`, site.Auth.URL)
-		base := strings.TrimRight(c.URL, "/")
-		return Decision{
-			Findings: []Finding{{Note, "Synapse is somebody else's; its homeserver.yaml needs (merge into sections that are there, then restart it and all its workers):\n" + text, ""}},
-			Checks: []Check{
-				{Name: "Synapse has delayed events on", HTTP: &HTTPCheck{URL: base + "/_matrix/client/versions", Header: map[string]string{"Cache-Control": "no-cache"}, Status: 200, JSONTrue: []string{"org.matrix.msc4140"}}, Timeout: 20 * time.Second, Hint: "set max_event_delay_duration and restart Synapse"},
-				{Name: "Synapse serves the transports", HTTP: &HTTPCheck{URL: base + "/_matrix/client/unstable/org.matrix.msc4143/rtc/transports", Status: 401, Body: "M_MISSING_TOKEN"}, Timeout: 20 * time.Second, Hint: "set experimental_features.msc4143_enabled and restart Synapse"},
-			},
-		}, nil
-	})
+# reach: names: [client, federation], or [client, openid]`, s.ServiceURL())
+}
+
+func (c *SynapseExternal) checks() []Check {
+	base := strings.TrimRight(c.URL, "/")
+	return []Check{
+		{Name: "Synapse has delayed events on", Timeout: RouteTimeout, Hint: "set max_event_delay_duration and restart Synapse",
+			HTTP: &HTTPCheck{URL: base + "/_matrix/client/versions", Header: map[string]string{"Cache-Control": "no-cache"}, Status: 200, JSONTrue: []string{"org.matrix.msc4140"}}},
+		{Name: "Synapse serves the transports", Timeout: RouteTimeout, Hint: "set experimental_features.msc4143_enabled and restart Synapse",
+			HTTP: &HTTPCheck{URL: base + "/_matrix/client/unstable/org.matrix.msc4143/rtc/transports", Status: 401, Body: "M_MISSING_TOKEN"}},
+	}
 }
 
 func indent(s, by string) string {
 	return by + strings.ReplaceAll(strings.TrimRight(s, "\n"), "\n", "\n"+by) + "\n"
-}
-
-// routeChecks ask for what a client asks for, through the proxy. dial is the
-// proxy's own address, "" to go by the name.
-func routeChecks(routes []Route, dial string) []Check {
-	upgrade := map[string]string{"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "ZWNkZXBsb3kgcHJvYmUhIQ=="}
-	var out []Check
-	add := func(name string, c HTTPCheck, hint string) {
-		c.Dial = dial
-		out = append(out, Check{Name: name, HTTP: &c, Timeout: 20 * time.Second, Hint: hint})
-	}
-	for _, r := range routes {
-		if r.Component == "sfu" {
-			add("LiveKit answers at "+r.URL, HTTPCheck{URL: r.URL + "/", Status: 200, Body: "OK"}, "404: the proxy does not strip the prefix; 502: it does not reach "+r.Upstream)
-			add("WebSockets reach LiveKit at "+r.URL, HTTPCheck{URL: r.URL + "/rtc", Header: upgrade, Status: 401}, "404: the proxy does not pass Upgrade and Connection")
-			continue
-		}
-		add("the JWT service is up at "+r.URL, HTTPCheck{URL: r.URL + "/healthz", Status: 200}, "404: the proxy does not strip the prefix; 502: it does not reach "+r.Upstream)
-		add("clients reach /sfu/get at "+r.URL, HTTPCheck{URL: r.URL + "/sfu/get", Status: 405, OneHeader: "Access-Control-Allow-Origin"}, "the proxy must pass the path on and add no CORS header of its own")
-	}
-	return out
 }

@@ -11,6 +11,9 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/splice"
 )
 
+// stepOf is the one step of a config that stands on h.
+func stepOf(c Config, s *Site) Step { return c.Steps(Decl{Site: s.Name, Host: "h"}, s)[0].Step }
+
 // said is the one finding of an external step, without its first line.
 func said(t *testing.T, s Step) (string, Decision) {
 	t.Helper()
@@ -29,7 +32,7 @@ func said(t *testing.T, s Step) (string, Decision) {
 func TestExternalProxyPrintsTheBlock(t *testing.T) {
 	for _, c := range []struct {
 		name    string
-		site    Site
+		site    *Site
 		servers []string
 		caddy   string
 	}{
@@ -39,7 +42,7 @@ func TestExternalProxyPrintsTheBlock(t *testing.T) {
 			"rtc.example.org {\n    handle_path /livekit/sfu/* {\n        reverse_proxy 127.0.0.1:7880\n    }\n    handle_path /livekit/jwt/* {\n        reverse_proxy 127.0.0.1:8080\n    }\n}\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			text, d := said(t, ExternalProxy(c.site, "h"))
+			text, d := said(t, stepOf(&ProxyExternal{Host: "h"}, c.site))
 			nginx, caddy, ok := strings.Cut(text, "or in a Caddyfile:\n")
 			if !ok || caddy != c.caddy {
 				t.Errorf("for Caddy: %s", cmp.Diff(c.caddy, caddy))
@@ -64,7 +67,7 @@ func TestExternalProxyPrintsTheBlock(t *testing.T) {
 
 // What is printed for a foreign Synapse is exactly what is done to ours.
 func TestExternalSynapsePrintsWhatIsNeeded(t *testing.T) {
-	text, d := said(t, ExternalSynapse(testSite(), SynapseExternal{URL: "https://matrix.example.org/"}))
+	text, d := said(t, stepOf(&SynapseExternal{URL: "https://matrix.example.org/"}, testSite()))
 	f := synapseFound("homeserver.yaml", text+"\n"+hsListen)
 	if again := f.decide(testSite(), debianConfig()); len(again.Changes) != 0 {
 		t.Errorf("with it there is still to do:\n%s", again.Changes[0].Summary().Diff)
@@ -80,13 +83,13 @@ func TestExternalSynapsePrintsWhatIsNeeded(t *testing.T) {
 }
 
 func TestExternalWellKnownPrintsTheKey(t *testing.T) {
-	text, d := said(t, ExternalWellKnown(testSite()))
+	text, d := said(t, stepOf(&WellKnownExternal{}, testSite()))
 	key, _, _ := strings.Cut(text, "\nand")
-	edits, err := splice.RTCFoci([]byte("{"+key+"}"), testSite().Auth.URL)
+	edits, err := splice.RTCFoci([]byte("{"+key+"}"), testAuth().URL)
 	if err != nil || len(edits) != 0 {
 		t.Errorf("%q is not what is needed: %v", key, err)
 	}
-	if len(d.Checks) != 1 || d.Checks[0].HTTP.LiveKitURL != testSite().Auth.URL || d.Checks[0].HTTP.OneHeader != "Access-Control-Allow-Origin" {
+	if len(d.Checks) != 1 || d.Checks[0].HTTP.LiveKitURL != testAuth().URL || d.Checks[0].HTTP.OneHeader != "Access-Control-Allow-Origin" {
 		t.Errorf("checks %+v", d.Checks)
 	}
 }
@@ -112,7 +115,7 @@ func TestWellKnownOnDisk(t *testing.T) {
 			if !c.missing {
 				o.files[at] = c.before
 			}
-			facts, err := WellKnownOnDisk(testSite(), WellKnownFile{Path: at}).Probe(t.Context(), o)
+			facts, err := (&WellKnownFile{Path: at}).merge(testSite()).Probe(t.Context(), o)
 			if err != nil {
 				t.Fatal(err)
 			}

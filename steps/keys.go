@@ -37,7 +37,7 @@ func NewKeys() (Keys, error) {
 func keyFile(keys Keys) Text {
 	t := Text{{Ref: RefKey}, {Lit: ": "}, {Ref: RefSecret}, {Lit: "\n"}}
 	if !keys.Old.IsZero() {
-		t = append(t, Part{Ref: RefOldKey}, Part{Lit: ": "}, Part{Ref: RefOldSecret}, Part{Lit: "\n"})
+		t = append(t, Piece{Ref: RefOldKey}, Piece{Lit: ": "}, Piece{Ref: RefOldSecret}, Piece{Lit: "\n"})
 	}
 	return t
 }

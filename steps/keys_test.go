@@ -63,10 +63,10 @@ func TestParseKeyFile(t *testing.T) {
 
 // authFound are the facts of a host on which the JWT service is as it should be
 // with these credentials.
-func authFound(t *testing.T, site Site, keys Keys) authFacts {
+func authFound(t *testing.T, keys Keys) authFacts {
 	t.Helper()
 	f := authFacts{arch: "amd64", image: imageFacts{Found: true, ID: "sha256:i"}, files: map[string]host.File{}}
-	c := only(t, decideAuth(t, site, f, keys)).(*Container)
+	c := only(t, decideAuth(t, f, keys)).(*Container)
 	for _, d := range c.Dirs {
 		f.files[d.Path] = host.File{Path: d.Path, Exists: true}
 	}
@@ -85,13 +85,21 @@ func authFound(t *testing.T, site Site, keys Keys) authFacts {
 	return f
 }
 
-func decideAuth(t *testing.T, site Site, f authFacts, keys Keys) []Change {
+func decideAuth(t *testing.T, f authFacts, keys Keys) []Change {
 	t.Helper()
-	d, err := JWTService(site).(step[authFacts]).diff(f, Shared{Keys: keys})
+	d, err := authStep().diff(f, Shared{Keys: keys})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return d.Changes
+}
+
+func authStep() step[authFacts] {
+	return testAuth().container(declared(testAuth()), testSite()).(step[authFacts])
+}
+
+func sfuStep() step[sfuFacts] {
+	return testSFU().container(declared(testSFU()), testSite()).(step[sfuFacts])
 }
 
 func only(t *testing.T, changes []Change) Change {
@@ -122,19 +130,18 @@ func TestRotation(t *testing.T) {
 		{"back to the old ones at once", keyed("b", "a"), keyed("a", ""), true, true, "LIVEKIT_SECRET change", "warning: LIVEKIT_KEY and LIVEKIT_SECRET change at once"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			site := testSite()
-			sfu, auth := sfuWith(t, site, c.held), authFound(t, site, c.held)
+			sfu, auth := sfuWith(t, testSFU(), c.held), authFound(t, c.held)
 			var shared Shared
-			(facts[sfuFacts]{LiveKit(site).(step[sfuFacts]), sfu}).Share(&shared)
-			(facts[authFacts]{JWTService(site).(step[authFacts]), auth}).Share(&shared)
+			(facts[sfuFacts]{sfuStep(), sfu}).Share(&shared)
+			(facts[authFacts]{authStep(), auth}).Share(&shared)
 			if shared.Keys != c.held || shared.Issues != c.held.Pair() || shared.Unread != "" {
 				t.Error("the credentials on the host were not found")
 			}
-			d, err := decideSFU(site, sfu, Shared{Keys: c.keys})
+			d, err := decideSFU(testSFU(), testAuth(), sfu, Shared{Keys: c.keys})
 			if err != nil {
 				t.Fatal(err)
 			}
-			authChanges := decideAuth(t, site, auth, c.keys)
+			authChanges := decideAuth(t, auth, c.keys)
 			if len(d.Changes) > 0 != c.sfu || len(authChanges) > 0 != c.auth {
 				t.Fatalf("%d changes of LiveKit, %d of the JWT service", len(d.Changes), len(authChanges))
 			}
@@ -154,19 +161,18 @@ func TestRotation(t *testing.T) {
 // A key file that LiveKit understands and ecdeploy does not: no pair of it goes
 // without a word, and no rotation believes that there is none.
 func TestUnreadKeyFile(t *testing.T) {
-	site := testSite()
-	_, path := sfuFiles(site)
+	_, path := sfuFiles(testSite())
 	for text, want := range map[string]bool{
 		"a: s\nb: s\nc: s\n": true, "a: \"s\"\n": true, "a: s # mine\n": true, "{a: s}\n": true,
 		"": false, "\n# nothing\n": false, "a: s\nb: s\n": false, "# x\na: s\r\n": false,
 	} {
-		f := sfuWith(t, site, keyed("a", ""))
+		f := sfuWith(t, testSFU(), keyed("a", ""))
 		file := f.files[path]
 		file.Data = []byte(text)
 		f.files[path] = file
 		var shared Shared
-		(facts[sfuFacts]{LiveKit(site).(step[sfuFacts]), f}).Share(&shared)
-		d, err := decideSFU(site, f, Shared{Keys: keyed("a", "")})
+		(facts[sfuFacts]{sfuStep(), f}).Share(&shared)
+		d, err := decideSFU(testSFU(), testAuth(), f, Shared{Keys: keyed("a", "")})
 		if err != nil {
 			t.Fatal(err)
 		}

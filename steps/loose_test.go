@@ -39,8 +39,8 @@ func TestNoEditBehindALooseSymlink(t *testing.T) {
 	t.Run("nginx", func(t *testing.T) {
 		const link = "/etc/nginx/sites-enabled/matrix"
 		o := nginxHost(t, map[string]string{"matrix": matrixSite})
-		wantRefusal(t, decideNginx(t, oneName("matrix.example.org"), ProxyNginx{}, looseObserver{o, link}), link)
-		if d := decideNginx(t, testSite(), ProxyNginx{}, looseObserver{o, link}); len(d.Changes) != 1 {
+		wantRefusal(t, decideNginx(t, oneName("matrix.example.org"), &ProxyNginx{}, looseObserver{o, link}), link)
+		if d := decideNginx(t, testSite(), &ProxyNginx{}, looseObserver{o, link}); len(d.Changes) != 1 {
 			t.Errorf("nothing of that file would change, and it says %s", summaries(d.Findings))
 		}
 	})
@@ -52,7 +52,7 @@ func TestNoEditBehindALooseSymlink(t *testing.T) {
 	t.Run("well-known", func(t *testing.T) {
 		const link = "/var/www/client"
 		o := fakeObserver{files: map[string]string{"/srv/client": "{}"}, links: map[string]string{link: "/srv/client"}}
-		facts, err := WellKnownOnDisk(testSite(), WellKnownFile{Path: link}).Probe(t.Context(), looseObserver{o, link})
+		facts, err := (&WellKnownFile{Path: link}).merge(testSite()).Probe(t.Context(), looseObserver{o, link})
 		if err != nil {
 			t.Fatal(err)
 		}

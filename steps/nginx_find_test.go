@@ -19,7 +19,7 @@ func TestNginxFindings(t *testing.T) {
 		name  string
 		files map[string]string
 		drop  []string
-		cfg   ProxyNginx
+		cfg   *ProxyNginx
 		says  map[string]string // answers of queries, by how they begin
 		code  map[string]int
 		want  string
@@ -38,11 +38,11 @@ func TestNginxFindings(t *testing.T) {
 		{name: "about to expire", files: map[string]string{p: pemCert(t, 3, "rtc.example.org")}, want: "warning: certificate " + p + " for rtc.example.org ends on", hint: "certbot renew"},
 		{name: "another name", files: map[string]string{p: pemCert(t, 60, "www.example.org")}, want: "error: no certificate for rtc.example.org", hint: "certbot"},
 		{name: "a wildcard of one level only", files: map[string]string{p: pemCert(t, 60, "*.org")}, want: "error: no certificate for rtc.example.org", hint: "certbot"},
-		{name: "named and not covering", cfg: ProxyNginx{Certificate: "/c.pem", Key: "/k"}, files: map[string]string{"/c.pem": pemCert(t, 60, "www.example.org")},
+		{name: "named and not covering", cfg: &ProxyNginx{Certificate: "/c.pem", Key: "/k"}, files: map[string]string{"/c.pem": pemCert(t, 60, "www.example.org")},
 			want: "error: certificate /c.pem does not cover rtc.example.org (it covers www.example.org)", hint: "certbot"},
-		{name: "named and missing", cfg: ProxyNginx{Certificate: "/c.pem", Key: "/k"}, want: "error: certificate /c.pem is not on h", hint: "certbot"},
-		{name: "named and no certificate", cfg: ProxyNginx{Certificate: "/c.pem", Key: "/k"}, files: map[string]string{"/c.pem": "-----BEGIN CERTIFICATE-----\nnonsense\n"}, want: "error: certificate /c.pem: it holds no PEM certificate", hint: "certbot"},
-		{name: "its key missing", cfg: ProxyNginx{Certificate: "/c.pem", Key: "/k"}, files: map[string]string{"/c.pem": pemCert(t, 60, "rtc.example.org")}, want: "error: key /k is not on h", hint: "correct key"},
+		{name: "named and missing", cfg: &ProxyNginx{Certificate: "/c.pem", Key: "/k"}, want: "error: certificate /c.pem is not on h", hint: "certbot"},
+		{name: "named and no certificate", cfg: &ProxyNginx{Certificate: "/c.pem", Key: "/k"}, files: map[string]string{"/c.pem": "-----BEGIN CERTIFICATE-----\nnonsense\n"}, want: "error: certificate /c.pem: it holds no PEM certificate", hint: "certbot"},
+		{name: "its key missing", cfg: &ProxyNginx{Certificate: "/c.pem", Key: "/k"}, files: map[string]string{"/c.pem": pemCert(t, 60, "rtc.example.org")}, want: "error: key /k is not on h", hint: "correct key"},
 		{name: "the block's certificate expired", files: map[string]string{"s": block("ssl_certificate /srv/c.pem;"), "/srv/c.pem": pemCert(t, -1, "rtc.example.org")}, want: "error: certificate /srv/c.pem for rtc.example.org expired", hint: "certbot"},
 		{name: "the block has that location", files: map[string]string{"s": block("location /livekit/jwt/ { proxy_pass http://127.0.0.1:8081; }")}, want: "error: the server block for rtc.example.org (/etc/nginx/sites-available/s:1) has a location of its own at /livekit/jwt/", hint: "remove that location"},
 		{name: "the block answers all", files: map[string]string{"s": block("return 404;")}, want: "error: the server block for rtc.example.org (/etc/nginx/sites-available/s:1) answers everything", hint: "location"},
@@ -72,6 +72,9 @@ func TestNginxFindings(t *testing.T) {
 				}
 				return r
 			}
+			if c.cfg == nil {
+				c.cfg = new(ProxyNginx)
+			}
 			got := decideNginx(t, oneName("rtc.example.org"), c.cfg, o)
 			if c.want == "" {
 				if len(got.Findings) != 0 || len(got.Changes) != 1 {
@@ -100,7 +103,7 @@ func TestNginxTakesTheLongestCertificate(t *testing.T) {
 	o.answer = func(argv string) host.Result {
 		return host.Result{Stdout: []byte("/etc/letsencrypt/live/a/privkey.pem\n/etc/letsencrypt/live/b/privkey.pem\n/etc/letsencrypt/live/rtc/privkey.pem\n")}
 	}
-	d := decideNginx(t, oneName("rtc.example.org"), ProxyNginx{}, o)
+	d := decideNginx(t, oneName("rtc.example.org"), &ProxyNginx{}, o)
 	if len(d.Findings) != 0 || len(d.Changes) != 1 || !strings.Contains(d.Changes[0].Summary().Diff, "ssl_certificate_key /etc/letsencrypt/live/b/privkey.pem;") {
 		t.Errorf("got %s %v", summaries(d.Findings), d.Changes)
 	}
@@ -124,21 +127,21 @@ func TestNginxReadsNoSecrets(t *testing.T) {
 
 func TestNginxWellKnownLocation(t *testing.T) {
 	site := testSite()
-	site.WellKnown = map[string]string{"h": "/var/www/well-known/client"}
+	withWellKnown(site, "/var/www/well-known/client")
 	apex := "server {\n    listen 443 ssl;\n    server_name example.org;\n    root /var/www/html;\n}\n"
 	o := nginxHost(t, map[string]string{"apex": apex})
-	o.settle(t, site, decideNginx(t, site, ProxyNginx{}, o))
+	o.settle(t, site, decideNginx(t, site, &ProxyNginx{}, o))
 	text := o.files["/etc/nginx/ecdeploy/example.org.example.org.conf"]
 	if !strings.Contains(text, "location = /.well-known/matrix/client {") || strings.Count(text, "Access-Control-Allow-Origin") != 1 {
 		t.Errorf("got %q", text)
 	}
 	// A location of the admin's is left to the admin.
 	o = nginxHost(t, map[string]string{"apex": strings.Replace(apex, "    root", "    location /.well-known/matrix/ { add_header Access-Control-Allow-Origin *; }\n    root", 1)})
-	if got := verbs(decideNginx(t, site, ProxyNginx{}, o)); !cmp.Equal(got, []string{"+ /etc/nginx/sites-enabled/zz-ecdeploy-example.org.conf"}) {
+	if got := verbs(decideNginx(t, site, &ProxyNginx{}, o)); !cmp.Equal(got, []string{"+ /etc/nginx/sites-enabled/zz-ecdeploy-example.org.conf"}) {
 		t.Errorf("got %v", got)
 	}
 	o = nginxHost(t, nil)
-	if d := decideNginx(t, site, ProxyNginx{}, o); !strings.Contains(summaries(d.Findings), "warning: nginx on h has no TLS server block for example.org") {
+	if d := decideNginx(t, site, &ProxyNginx{}, o); !strings.Contains(summaries(d.Findings), "warning: nginx on h has no TLS server block for example.org") {
 		t.Errorf("got %s", summaries(d.Findings))
 	}
 }

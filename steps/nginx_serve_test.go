@@ -39,7 +39,7 @@ func TestNginxOwnBlockIsNoDefault(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := nginxHost(t, c.files)
-			d := decideNginx(t, testSite(), ProxyNginx{}, o)
+			d := decideNginx(t, testSite(), &ProxyNginx{}, o)
 			if c.error != "" {
 				if !strings.Contains(summaries(d.Findings), c.error) || len(d.Changes) != 0 {
 					t.Fatalf("got %s and %v", summaries(d.Findings), verbs(d))
@@ -90,7 +90,7 @@ func TestNginxFindsWhoAnswersToday(t *testing.T) {
 			for p, text := range other {
 				o.files[p] = text
 			}
-			d := decideNginx(t, oneName(name), ProxyNginx{}, o)
+			d := decideNginx(t, oneName(name), &ProxyNginx{}, o)
 			if diff := cmp.Diff(c.want, verbs(d)); diff != "" || !strings.Contains(summaries(d.Findings), c.says) {
 				t.Fatalf("%s\n%s", diff, summaries(d.Findings))
 			}
@@ -101,12 +101,12 @@ func TestNginxFindsWhoAnswersToday(t *testing.T) {
 	}
 	// A name that is all ours gets its own block, and a note once.
 	o := nginxHost(t, map[string]string{"a": block("*.example.org", "")})
-	d := decideNginx(t, testSite(), ProxyNginx{}, o)
+	d := decideNginx(t, testSite(), &ProxyNginx{}, o)
 	if !cmp.Equal(verbs(d), []string{lastPlace}) || !strings.Contains(summaries(d.Findings), "go to server_name *.example.org (/etc/nginx/sites-available/a:1) now") || d.Findings[0].Severity != Note {
 		t.Fatalf("got %v, %s", verbs(d), summaries(d.Findings))
 	}
 	o.settle(t, testSite(), d)
-	if again := decideNginx(t, testSite(), ProxyNginx{}, o); len(again.Findings) != 0 {
+	if again := decideNginx(t, testSite(), &ProxyNginx{}, o); len(again.Findings) != 0 {
 		t.Errorf("noted again: %s", summaries(again.Findings))
 	}
 }
@@ -133,7 +133,7 @@ func TestNginxUnreadConfiguration(t *testing.T) {
 			o := nginxHost(t, c.files)
 			reads := 0
 			o.reads, o.errs = &reads, c.errs
-			d := decideNginx(t, oneName("rtc.example.org"), ProxyNginx{}, o)
+			d := decideNginx(t, oneName("rtc.example.org"), &ProxyNginx{}, o)
 			if got := summaries(d.Findings); c.want == "" && got != "" || !strings.Contains(got, c.want) || (len(d.Changes) == 0) == (c.want == "") {
 				t.Errorf("got %q and %v", got, verbs(d))
 			}
@@ -152,8 +152,8 @@ func TestNginxKeepsItsCertificate(t *testing.T) {
 	o.answer = func(string) host.Result {
 		return host.Result{Stdout: []byte("/etc/letsencrypt/live/a/privkey.pem\n/etc/letsencrypt/live/b/privkey.pem\n")}
 	}
-	o.settle(t, oneName("rtc.example.org"), decideNginx(t, oneName("rtc.example.org"), ProxyNginx{}, o))
-	changes := func() int { return len(decideNginx(t, oneName("rtc.example.org"), ProxyNginx{}, o).Changes) }
+	o.settle(t, oneName("rtc.example.org"), decideNginx(t, oneName("rtc.example.org"), &ProxyNginx{}, o))
+	changes := func() int { return len(decideNginx(t, oneName("rtc.example.org"), &ProxyNginx{}, o).Changes) }
 	o.files[b] = pemCert(t, 90, "rtc.example.org")
 	if changes() != 0 {
 		t.Error("it takes the other one after that is renewed")

@@ -66,10 +66,10 @@ func nginxHost(t *testing.T, sites map[string]string) fakeObserver {
 	return o
 }
 
-func decideNginx(t *testing.T, site Site, c ProxyNginx, o host.Observer) Decision {
+func decideNginx(t *testing.T, site *Site, c *ProxyNginx, o host.Observer) Decision {
 	t.Helper()
 	c.Host = "h"
-	facts, err := Nginx(site, c).Probe(t.Context(), o)
+	facts, err := c.serve(site).Probe(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func verbs(d Decision) []string {
 }
 
 // settle applies a decision and wants the second one to have nothing to do.
-func (o fakeObserver) settle(t *testing.T, site Site, d Decision) {
+func (o fakeObserver) settle(t *testing.T, site *Site, d Decision) {
 	t.Helper()
 	for _, f := range d.Findings {
 		if f.Severity == Error {
@@ -119,23 +119,22 @@ func (o fakeObserver) settle(t *testing.T, site Site, d Decision) {
 	}
 	o.apply(t, d)
 	// Our own files belong to root and are 0644, as the fake has all files.
-	if again := decideNginx(t, site, ProxyNginx{}, o); len(again.Changes) != 0 {
+	if again := decideNginx(t, site, &ProxyNginx{}, o); len(again.Changes) != 0 {
 		t.Fatalf("the second apply plans %v", verbs(again))
 	}
 }
 
 // oneName is testSite with both services below one name.
-func oneName(name string) Site {
-	s := testSite()
-	s.SFU.URL, s.Auth.URL = "https://"+name+"/livekit/sfu", "https://"+name+"/livekit/jwt"
-	s.Fronts = map[string][]Route{"h": {{"sfu", s.SFU.URL, "127.0.0.1:7880"}, {"auth", s.Auth.URL, "127.0.0.1:8080"}}}
-	return s
+func oneName(name string) *Site {
+	sfu, auth := testSFU(), testAuth()
+	sfu.URL, auth.URL = "https://"+name+"/livekit/sfu", "https://"+name+"/livekit/jwt"
+	return siteOf(sfu, auth)
 }
 
 func TestNginxTwoNamesOfOurOwn(t *testing.T) {
 	o := nginxHost(t, map[string]string{"default": "server { listen 80 default_server; server_name _; root /var/www/html; }\n"})
 	site := testSite()
-	d := decideNginx(t, site, ProxyNginx{}, o)
+	d := decideNginx(t, site, &ProxyNginx{}, o)
 	if diff := cmp.Diff([]string{"+ /etc/nginx/conf.d/ecdeploy-example.org.conf"}, verbs(d)); diff != "" {
 		t.Fatal(diff)
 	}
@@ -193,7 +192,7 @@ server {
 func TestNginxOneNameInAForeignBlock(t *testing.T) {
 	o := nginxHost(t, map[string]string{"matrix": matrixSite})
 	site := oneName("matrix.example.org")
-	d := decideNginx(t, site, ProxyNginx{}, o)
+	d := decideNginx(t, site, &ProxyNginx{}, o)
 	want := []string{"+ /etc/nginx/ecdeploy/example.org.matrix.example.org.conf", "~ /etc/nginx/sites-available/matrix"}
 	if diff := cmp.Diff(want, verbs(d)); diff != "" {
 		t.Fatal(diff)
@@ -230,10 +229,10 @@ func TestNginxNameChanges(t *testing.T) {
 	o := nginxHost(t, sites)
 	before := o.files["/etc/nginx/sites-available/matrix"]
 	site := oneName("matrix.example.org")
-	o.settle(t, site, decideNginx(t, site, ProxyNginx{}, o))
+	o.settle(t, site, decideNginx(t, site, &ProxyNginx{}, o))
 
 	site = testSite()
-	d := decideNginx(t, site, ProxyNginx{}, o)
+	d := decideNginx(t, site, &ProxyNginx{}, o)
 	want := []string{"~ /etc/nginx/sites-available/matrix", "- /etc/nginx/ecdeploy/example.org.matrix.example.org.conf", "+ /etc/nginx/sites-enabled/zz-ecdeploy-example.org.conf"}
 	if diff := cmp.Diff(want, verbs(d)); diff != "" {
 		t.Fatal(diff)
@@ -244,7 +243,7 @@ func TestNginxNameChanges(t *testing.T) {
 	}
 
 	site = oneName("chat.example.org") // another name of the same block
-	d = decideNginx(t, site, ProxyNginx{}, o)
+	d = decideNginx(t, site, &ProxyNginx{}, o)
 	want = []string{"+ /etc/nginx/ecdeploy/example.org.chat.example.org.conf", "~ /etc/nginx/sites-available/matrix", "- /etc/nginx/sites-enabled/zz-ecdeploy-example.org.conf"}
 	if diff := cmp.Diff(want, verbs(d)); diff != "" {
 		t.Fatal(diff)
@@ -268,7 +267,7 @@ func TestNginxBlockMadeOfSnippets(t *testing.T) {
 	reads := 0
 	o.reads = &reads
 	site := oneName("rtc.example.org")
-	d := decideNginx(t, site, ProxyNginx{}, o)
+	d := decideNginx(t, site, &ProxyNginx{}, o)
 	if diff := cmp.Diff([]string{"+ /etc/nginx/ecdeploy/example.org.rtc.example.org.conf", "~ /etc/nginx/sites-available/rtc"}, verbs(d)); diff != "" {
 		t.Errorf("%s\n%s", diff, summaries(d.Findings))
 	}
@@ -291,7 +290,7 @@ func TestNginxListensAsTheOthersDo(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := nginxHost(t, map[string]string{"x": c.sites + "\n"})
-			o.apply(t, decideNginx(t, testSite(), ProxyNginx{}, o))
+			o.apply(t, decideNginx(t, testSite(), &ProxyNginx{}, o))
 			parsed, err := splice.ParseNginx([]byte(o.files["/etc/nginx/conf.d/ecdeploy-example.org.conf"] + o.files["/etc/nginx/sites-enabled/zz-ecdeploy-example.org.conf"]))
 			if err != nil {
 				t.Fatal(err)

@@ -24,7 +24,7 @@ type layer struct {
 // TITLE PATH parted by tabs; the first two are paths. What runs before the site was
 // last taken away did is none; of a run that was taken back it is one where somebody
 // had edited the file and all stayed as it was.
-func queryOrigins(site Site) host.Cmd {
+func queryOrigins(site *Site) host.Cmd {
 	return host.Sh(`cd "$1" 2>/dev/null || exit 0
 of() { # ABOUT BEFORE AFTER
 	{ IFS= read -r title && IFS= read -r path; } <"$1" && printf '%s\t%s\t%s\t%s\n' "$PWD/$2" "$PWD/$3" "$title" "$path"
@@ -48,7 +48,7 @@ for r in runs/*."$2"; do
 $(of "$f" "$k.old" "$k.new")"
 	done
 done
-printf '%s\n' "$all"`, Root, site.slug())
+printf '%s\n' "$all"`, Root, site.Slug())
 }
 
 // foreignFacts are the files of others that hold something of a site.

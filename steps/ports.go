@@ -28,6 +28,7 @@ var sysctlFiles = []string{"/etc/sysctl.conf", "/etc/sysctl.d/*.conf", "/run/sys
 type portRange struct{ first, last int }
 
 type portsFacts struct {
+	name      string
 	ephemeral portRange
 	reserved  []portRange
 	writable  bool
@@ -43,9 +44,9 @@ type sysctlSetting struct {
 	later    bool // it is read after ours
 }
 
-// ReservedPorts keeps the kernel from giving LiveKit's ports to outgoing
+// reservedPorts keeps the kernel from giving LiveKit's ports to outgoing
 // connections, beside whatever is reserved already.
-func ReservedPorts(site Site) Step {
+func reservedPorts(site *Site) Step {
 	return Define("reserved-ports", probePorts, nil, func(f portsFacts, _ Shared) (Decision, error) { return f.decide(site), nil })
 }
 
@@ -54,7 +55,7 @@ func probePorts(ctx context.Context, o host.Observer) (portsFacts, error) {
 	if err != nil {
 		return portsFacts{}, err
 	}
-	f := portsFacts{file: files[sysctlFile], writable: res[1].OK(), others: otherSysctl(all), sites: files["/etc/ecdeploy"].Names}
+	f := portsFacts{name: o.Name(), file: files[sysctlFile], writable: res[1].OK(), others: otherSysctl(all), sites: files["/etc/ecdeploy"].Names}
 	f.parseProc(string(res[0].Stdout))
 	return f, nil
 }
@@ -92,9 +93,9 @@ func otherSysctl(files []host.File) []sysctlSetting {
 	return out
 }
 
-func (f portsFacts) decide(site Site) Decision {
+func (f portsFacts) decide(site *Site) Decision {
 	var d Decision
-	ports := slices.DeleteFunc(sitePorts(site), func(r portRange) bool { return r.last < f.ephemeral.first || r.first > f.ephemeral.last })
+	ports := slices.DeleteFunc(sitePorts(site, f.name), func(r portRange) bool { return r.last < f.ephemeral.first || r.first > f.ephemeral.last })
 	want := mergeRanges(slices.Concat(f.reserved, ports))
 	for _, l := range f.others {
 		if !l.later {
@@ -117,7 +118,7 @@ func (f portsFacts) decide(site Site) Decision {
 		return d // reserved by ours or by somebody else
 	}
 	if !f.writable {
-		d.Findings = append(d.Findings, Finding{Warning, fmt.Sprintf("the kernel may give ports of %s to outgoing connections, and this host does not let root reserve them", site.SFU.Ports.UDP),
+		d.Findings = append(d.Findings, Finding{Warning, fmt.Sprintf("the kernel may give ports of %s to outgoing connections, and this host does not let root reserve them", formatRanges(mergeRanges(ports))),
 			"reserve them on the machine that runs this container: sysctl net.ipv4.ip_local_reserved_ports=" + formatRanges(want)})
 		return d
 	}
@@ -125,13 +126,13 @@ func (f portsFacts) decide(site Site) Decision {
 	return d
 }
 
-// sitePorts are the ports that a site listens on, on the SFU's host.
-func sitePorts(site Site) []portRange {
-	p := site.SFU.Ports
-	first, last := p.UDPRange()
-	ports := []portRange{{first, last}, {p.TCP, p.TCP}, {p.Signalling, p.Signalling}}
-	if site.Auth.Host == site.SFU.Host {
-		ports = append(ports, portRange{site.Auth.Port, site.Auth.Port})
+// sitePorts are the ports that a site listens on, on a host.
+func sitePorts(site *Site, on string) []portRange {
+	var ports []portRange
+	for _, p := range site.On(on) {
+		for _, l := range p.Listens {
+			ports = append(ports, portRange{l.First, l.Last})
+		}
 	}
 	return ports
 }

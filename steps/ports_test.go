@@ -51,11 +51,11 @@ func TestReservedPorts(t *testing.T) {
 				}
 				return host.Result{}
 			}}
-			site := testSite()
+			auth := testAuth()
 			if c.auth != 0 {
-				site.Auth.Port = c.auth
+				auth.Port = c.auth
 			}
-			facts, err := ReservedPorts(site).Probe(t.Context(), o)
+			facts, err := reservedPorts(siteOf(testSFU(), auth)).Probe(t.Context(), o)
 			if err != nil {
 				t.Fatal(err)
 			}

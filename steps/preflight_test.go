@@ -49,7 +49,7 @@ func preflightFound(text string) preflightFacts {
 	return f
 }
 
-func preflightFindings(t *testing.T, site Site, f preflightFacts) []Finding {
+func preflightFindings(t *testing.T, site *Site, f preflightFacts) []Finding {
 	t.Helper()
 	return append(append(append(f.system(site), f.docker(site)...), f.ports(site)...), f.others(site)...)
 }
@@ -150,7 +150,7 @@ func TestPreflightInstallLine(t *testing.T) {
 func TestPreflightOfAProxyAlone(t *testing.T) {
 	f := preflightFound("os ID=debian\narch riscv64\nclock 1764000000\nroom 100\nimages 100 /var\ndns matrix-rtc-sfu.example.org 198.51.100.7\ndns matrix-rtc-jwt.example.org 198.51.100.7\n")
 	site := testSite()
-	site.SFU.Host, site.Auth.Host = "other", "other"
+	site.Parts[0].Host, site.Parts[1].Host = "other", "other"
 	if got := preflightFindings(t, site, f); len(got) != 0 {
 		t.Errorf("got %s, want nothing", summaries(got))
 	}
@@ -180,10 +180,10 @@ func (localObserver) Query(ctx context.Context, cmds ...host.Cmd) ([]host.Result
 // Names that are hostile to a shell reach it as words, and the text runs to
 // its end with a plain POSIX sh.
 func TestPreflightTextIsShellSafe(t *testing.T) {
-	site := testSite()
-	site.SFU.Container = `x'; touch "` + t.TempDir() + `/pwned"; echo tool PWNED; '`
-	site.SFU.Image = "$(echo tool PWNED)`echo tool PWNED`*"
-	facts, err := Preflight(site).Probe(t.Context(), localObserver{})
+	sfu := testSFU()
+	sfu.Container = `x'; touch "` + t.TempDir() + `/pwned"; echo tool PWNED; '`
+	sfu.Image = "$(echo tool PWNED)`echo tool PWNED`*"
+	facts, err := preflight(siteOf(sfu, testAuth())).Probe(t.Context(), localObserver{})
 	if err != nil {
 		t.Fatal(err)
 	}

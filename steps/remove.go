@@ -32,17 +32,7 @@ type removalFacts struct {
 	others    []containerFacts // of the site, under other names
 }
 
-// RemoveSFU takes away a site's LiveKit.
-func RemoveSFU(site Site) Step {
-	return removeComponent(site, removal{"sfu", site.SFU.Container, []string{"livekit-config.yaml", "keys.yaml"}, "LiveKit ends: calls on it are cut"})
-}
-
-// RemoveAuth takes away a site's JWT service.
-func RemoveAuth(site Site) Step {
-	return removeComponent(site, removal{"auth", site.Auth.Container, []string{"key", "secret"}, "the JWT service ends: nobody can join a call any more"})
-}
-
-func removeComponent(site Site, r removal) Step {
+func removeComponent(site *Site, r removal) Step {
 	dir := site.Dir() + "/" + r.component
 	probe := func(ctx context.Context, o host.Observer) (removalFacts, error) {
 		paths := []string{"/etc/ecdeploy", dir}
@@ -72,18 +62,19 @@ func removeComponent(site Site, r removal) Step {
 
 // otherNames are the containers of a site, in lines ID, tab, NAME, that the plan file
 // does not name any more. Those that a run has set aside are no such.
-func otherNames(site Site, lines string) []containerFacts {
+func otherNames(site *Site, lines string) []containerFacts {
 	var out []containerFacts
 	for line := range strings.Lines(lines) {
 		id, name, _ := strings.Cut(strings.TrimSpace(line), "\t")
-		if id != "" && name != site.SFU.Container && name != site.Auth.Container && !strings.Contains(name, ".ecdeploy-") {
+		named := slices.ContainsFunc(site.Parts, func(p Part) bool { return p.Run != nil && p.Run.Container == name })
+		if id != "" && !named && !strings.Contains(name, ".ecdeploy-") {
 			out = append(out, containerFacts{ID: id, Name: name})
 		}
 	}
 	return out
 }
 
-func (f removalFacts) decide(site Site, s Shared) Decision {
+func (f removalFacts) decide(site *Site, s Shared) Decision {
 	var d Decision
 	dir := site.Dir() + "/" + f.removal.component
 	var edits []FileEdit
@@ -97,8 +88,8 @@ func (f removalFacts) decide(site Site, s Shared) Decision {
 	if f.files["/etc/ecdeploy"].Exists {
 		dirs = []string{dir, site.Dir(), "/etc/ecdeploy"}
 	}
-	// Once on a host that has both components.
-	if f.removal.component == "sfu" || site.SFU.Host != site.Auth.Host {
+	// Once on a host that has several components.
+	if here := site.containersOn(f.name); len(here) > 0 && here[0].Run.Container == f.removal.container {
 		for _, c := range f.others {
 			d.Changes = append(d.Changes, &Container{Site: site.Name, Spec: host.ContainerSpec{Name: c.Name, StopTimeout: sfuGrace}, Gone: true, Replaces: c.ID,
 				Why: []string{"the site's, though the plan file does not name it any more", "it is set aside until `ecdeploy prune`"}, Interrupt: f.removal.interrupt})
@@ -123,8 +114,8 @@ func (f removalFacts) decide(site Site, s Shared) Decision {
 	return d
 }
 
-// RemoveWellKnown takes the announcement out of a static client well-known.
-func RemoveWellKnown(site Site, c WellKnownFile) Step {
+// remove takes the announcement out of a static client well-known.
+func (c *WellKnownFile) remove(site *Site) Step {
 	probe := func(ctx context.Context, o host.Observer) (removeWellKnownFacts, error) {
 		_, all, res, err := look(ctx, o, []string{c.Path}, queryOrigins(site))
 		if err != nil {
@@ -141,7 +132,7 @@ type removeWellKnownFacts struct {
 	now host.File
 }
 
-func (f removeWellKnownFacts) decide(site Site) (Decision, error) {
+func (f removeWellKnownFacts) decide(site *Site) (Decision, error) {
 	edits, texts, findings, err := f.takeBack()
 	d := Decision{Findings: findings}
 	if err != nil {
@@ -152,7 +143,7 @@ func (f removeWellKnownFacts) decide(site Site) (Decision, error) {
 		text = f.now.Data
 	}
 	if announces(text, site) {
-		d.Findings = append(d.Findings, Finding{Error, f.now.Path + " would still announce " + site.Auth.URL + " to clients", "take that element of " + rtcFociName + " out by hand, then run ecdeploy again"})
+		d.Findings = append(d.Findings, Finding{Error, f.now.Path + " would still announce " + site.ServiceURL() + " to clients", "take that element of " + rtcFociName + " out by hand, then run ecdeploy again"})
 	}
 	if len(edits) > 0 {
 		d.Changes = []Change{&Files{Title: titleWellKnown, Edits: edits}}
@@ -161,21 +152,21 @@ func (f removeWellKnownFacts) decide(site Site) (Decision, error) {
 }
 
 // announces reports whether a client well-known names the site's JWT service.
-func announces(text []byte, site Site) bool {
+func announces(text []byte, site *Site) bool {
 	v, _, err := splice.JSONGet(text, splice.Path{rtcFociName})
 	if err != nil {
-		return bytes.Contains(text, []byte(site.Auth.URL))
+		return bytes.Contains(text, []byte(site.ServiceURL()))
 	}
 	return namesService(v, site)
 }
 
 // namesService reports whether a list of transports has the site's JWT service.
-func namesService(v any, site Site) bool {
+func namesService(v any, site *Site) bool {
 	list, _ := v.([]any)
 	return slices.ContainsFunc(list, func(t any) bool {
 		m, _ := t.(splice.Map)
 		url, _ := m.Get("livekit_service_url").(string)
-		return strings.TrimRight(url, "/") == site.Auth.URL
+		return strings.TrimRight(url, "/") == site.ServiceURL()
 	})
 }
 
@@ -184,9 +175,9 @@ type removeSynapseFacts struct {
 	synapse synapseFacts
 }
 
-// RemoveSynapse takes a site's settings out of a packaged Synapse.
-func RemoveSynapse(site Site, c SynapseDebian) Step {
-	configure := SynapseOnDebian(site, c)
+// remove takes a site's settings out of a packaged Synapse.
+func (c *SynapseDebian) remove(site *Site) Step {
+	configure := c.configure(site)
 	probe := func(ctx context.Context, o host.Observer) (removeSynapseFacts, error) {
 		now, err := configure.Probe(ctx, o)
 		if err != nil {
@@ -206,7 +197,7 @@ func RemoveSynapse(site Site, c SynapseDebian) Step {
 	return Define("remove-synapse", probe, nil, func(f removeSynapseFacts, _ Shared) (Decision, error) { return f.decide(site, c) })
 }
 
-func (f removeSynapseFacts) decide(site Site, c SynapseDebian) (Decision, error) {
+func (f removeSynapseFacts) decide(site *Site, c *SynapseDebian) (Decision, error) {
 	edits, texts, findings, err := f.takeBack()
 	d := Decision{Findings: findings}
 	if err != nil {
@@ -219,7 +210,7 @@ func (f removeSynapseFacts) decide(site Site, c SynapseDebian) (Decision, error)
 		}
 	}
 	if v, _ := after.effective("matrix_rtc", "transports"); namesService(v, site) {
-		d.Findings = append(d.Findings, Finding{Error, "Synapse would still announce " + site.Auth.URL + " to clients", "take it out of matrix_rtc.transports by hand (and, where no transport is left, matrix_rtc and experimental_features.msc4143_enabled), restart Synapse, then run ecdeploy again"})
+		d.Findings = append(d.Findings, Finding{Error, "Synapse would still announce " + site.ServiceURL() + " to clients", "take it out of matrix_rtc.transports by hand (and, where no transport is left, matrix_rtc and experimental_features.msc4143_enabled), restart Synapse, then run ecdeploy again"})
 	}
 	if len(edits) == 0 {
 		return d, nil
@@ -243,9 +234,9 @@ type removeNginxFacts struct {
 	nginx nginxFacts
 }
 
-// RemoveNginx takes a site's routes out of the nginx on a host.
-func RemoveNginx(site Site, c ProxyNginx) Step {
-	configure := Nginx(site, c)
+// remove takes a site's routes out of the nginx on a host.
+func (c *ProxyNginx) remove(site *Site) Step {
+	configure := c.serve(site)
 	probe := func(ctx context.Context, o host.Observer) (removeNginxFacts, error) {
 		now, err := configure.Probe(ctx, o)
 		if err != nil {
@@ -265,7 +256,7 @@ func RemoveNginx(site Site, c ProxyNginx) Step {
 	return Define("remove-nginx", probe, nil, func(f removeNginxFacts, _ Shared) (Decision, error) { return f.decide(site) })
 }
 
-func (f removeNginxFacts) decide(site Site) (Decision, error) {
+func (f removeNginxFacts) decide(site *Site) (Decision, error) {
 	edits, _, findings, err := f.takeBack()
 	d := Decision{Findings: findings}
 	if err != nil {
@@ -290,43 +281,21 @@ func (f removeNginxFacts) decide(site Site) (Decision, error) {
 	return d, nil
 }
 
-// RemoveFirewall takes away the site's own rules of ufw.
-func RemoveFirewall(site Site, label string) Step {
-	probe := func(ctx context.Context, o host.Observer) (ufwFacts, error) { return probeUFW(ctx, o) }
-	diff := func(f ufwFacts, _ Shared) (Decision, error) {
-		var d Decision
-		if label == "none" {
-			return d, nil
-		}
-		if f.problem != "" {
-			return Decision{Findings: []Finding{f.silent()}}, nil
-		}
-		if f.installed && !f.active && len(openings(site, f.name, Shared{})) > 0 {
-			d.Findings = []Finding{{Note, "ufw is not active on " + f.name + ", so its rules cannot be told; those for the site have the comment " + ufwComment(site), "ufw show added"}}
-		}
-		for _, o := range f.stale(site, nil) {
-			d.Changes = append(d.Changes, ufwDelete(site, o))
-		}
-		return d, nil
-	}
-	return Define("remove-firewall", probe, nil, diff)
-}
-
-// RemoveReservedPorts gives ports back to outgoing connections: the site's, or,
+// releasePorts gives ports back to outgoing connections: the site's, or,
 // where it was the last one of the host, all that ecdeploy reserved.
-func RemoveReservedPorts(site Site) Step {
+func releasePorts(site *Site) Step {
 	probe := func(ctx context.Context, o host.Observer) (portsFacts, error) { return probePorts(ctx, o) }
 	return Define("remove-reserved-ports", probe, nil, func(f portsFacts, _ Shared) (Decision, error) { return f.giveBack(site), nil })
 }
 
-func (f portsFacts) giveBack(site Site) Decision {
+func (f portsFacts) giveBack(site *Site) Decision {
 	if !f.file.Exists {
 		return Decision{}
 	}
 	ours := parseRanges(afterEquals(string(f.file.Data)))
 	drop := ours
-	if slices.ContainsFunc(f.sites, func(s string) bool { return s != site.slug() }) {
-		drop = sitePorts(site)
+	if slices.ContainsFunc(f.sites, func(s string) bool { return s != site.Slug() }) {
+		drop = sitePorts(site, f.name)
 	}
 	var others []portRange // reserved by somebody else's files
 	for _, s := range f.others {

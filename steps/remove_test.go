@@ -76,7 +76,7 @@ func TestRemoveReservedPorts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			f.sites = c.sites
+			f.sites, f.name = c.sites, "h"
 			d := f.giveBack(testSite())
 			if c.wantFile == "" {
 				if len(d.Changes) > 0 {
@@ -141,7 +141,7 @@ func TestRemoveComponent(t *testing.T) {
 				}
 				return c.container
 			}}
-			d := decideStep(t, RemoveSFU(testSite()), o)
+			d := decideStep(t, testSFU().Removal(declared(testSFU()), testSite())[0].Step, o)
 			if diff := cmp.Diff(c.want, inWords(d)); diff != "" {
 				t.Error(diff)
 			}
@@ -207,12 +207,12 @@ func TestRemoveWellKnown(t *testing.T) {
 		{"nothing was done", before, nil, before, ""},
 		{"a human took it out", before, []string{before, one}, before, ""},
 		{"a human wrote another URL", strings.Replace(one, "one", "own", 1), []string{before, one}, strings.Replace(one, "one", "own", 1), "warning: somebody else changed in /var/www/client"},
-		{"a human wrote all anew", strings.ReplaceAll(ours(testSite().Auth.URL), " ", ""), []string{before, ours(testSite().Auth.URL)}, strings.ReplaceAll(ours(testSite().Auth.URL), " ", ""), "error: /var/www/client would still announce https://matrix-rtc-jwt.example.org"},
-		{"nobody remembers", ours(testSite().Auth.URL), nil, ours(testSite().Auth.URL), "error: /var/www/client would still announce"},
+		{"a human wrote all anew", strings.ReplaceAll(ours(testAuth().URL), " ", ""), []string{before, ours(testAuth().URL)}, strings.ReplaceAll(ours(testAuth().URL), " ", ""), "error: /var/www/client would still announce https://matrix-rtc-jwt.example.org"},
+		{"nobody remembers", ours(testAuth().URL), nil, ours(testAuth().URL), "error: /var/www/client would still announce"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := layersOf(titleWellKnown, path, c.now, c.texts...)
-			d := decideStep(t, RemoveWellKnown(testSite(), WellKnownFile{Host: "h", Path: path}), o)
+			d := decideStep(t, (&WellKnownFile{Host: "h", Path: path}).remove(testSite()), o)
 			got := c.now
 			if len(d.Changes) > 0 {
 				files := d.Changes[0].(*Files)
@@ -232,11 +232,11 @@ func TestRemoveWellKnown(t *testing.T) {
 	}
 	o := layersOf(titleWellKnown, path, one, before, one)
 	delete(o.files, path)
-	if got := inWords(decideStep(t, RemoveWellKnown(testSite(), WellKnownFile{Path: path}), o)); got != "note: /var/www/client is not there any more: there is nothing to take back in it" {
+	if got := inWords(decideStep(t, (&WellKnownFile{Path: path}).remove(testSite()), o)); got != "note: /var/www/client is not there any more: there is nothing to take back in it" {
 		t.Error(got)
 	}
 	// Layers of other parts of the site are not its business.
-	if got := inWords(decideStep(t, RemoveWellKnown(testSite(), WellKnownFile{Path: path}), layersOf(titleNginx, path, one, before, one))); got != "" {
+	if got := inWords(decideStep(t, (&WellKnownFile{Path: path}).remove(testSite()), layersOf(titleNginx, path, one, before, one))); got != "" {
 		t.Error(got)
 	}
 }

@@ -47,8 +47,8 @@ func synapseFound(files ...string) synapseFacts {
 	return f
 }
 
-func debianConfig() SynapseDebian {
-	return SynapseDebian{Unit: "matrix-synapse.service", StartTimeout: time.Minute, MaxDelay: "24h"}
+func debianConfig() *SynapseDebian {
+	return &SynapseDebian{Unit: "matrix-synapse.service", StartTimeout: time.Minute, MaxDelay: "24h"}
 }
 
 // settle applies what f wants, and wants the second look to want nothing.
@@ -344,7 +344,7 @@ func TestSynapseProbe(t *testing.T) {
 		}
 		return host.Result{}
 	}
-	found, err := SynapseOnDebian(testSite(), debianConfig()).Probe(t.Context(), o)
+	found, err := debianConfig().configure(testSite()).Probe(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

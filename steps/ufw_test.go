@@ -46,34 +46,34 @@ func TestUFWEffect(t *testing.T) {
 		t.Fatalf("active %v, allowAll %v; want true, false", f.active, f.allowAll)
 	}
 	for _, c := range []struct {
-		open opening
+		open Opening
 		want string
 	}{
-		{opening{"udp", 50100, 50200, ""}, "open"}, // inside a wider rule of the admin's
-		{opening{"udp", 50100, 61000, ""}, ""},     // only partly inside
-		{opening{"tcp", 50100, 50200, ""}, ""},     // another protocol
-		{opening{"tcp", 7881, 7881, ""}, ""},       // open for IPv6 only
-		{opening{"tcp", 7880, 7880, "10.0.0.7"}, "open"},
-		{opening{"tcp", 7880, 7880, "10.0.1.7"}, ""},
-		{opening{"tcp", 7880, 7880, ""}, ""}, // open to a network is not open to the world
-		{opening{"tcp", 3000, 3000, ""}, "closed"},
-		{opening{"tcp", 3001, 3001, ""}, "closed"},
-		{opening{"tcp", 3002, 3002, ""}, ""}, // closed to somebody else only
-		{opening{"tcp", 3002, 3002, "192.0.2.9"}, "closed"},
-		{opening{"tcp", 22, 22, ""}, "limited"},
-		{opening{"tcp", 443, 443, ""}, "open"}, // an application profile
-		{opening{"tcp", 4002, 4002, ""}, "open"},
-		{opening{"tcp", 4015, 4015, ""}, "open"},
-		{opening{"tcp", 4001, 4001, ""}, ""},
-		{opening{"udp", 5000, 5000, ""}, "open"}, // a rule for both protocols
-		{opening{"tcp", 5001, 5001, ""}, "open"},
-		{opening{"tcp", 5002, 5002, ""}, ""}, // on one interface
-		{opening{"tcp", 5003, 5003, ""}, ""}, // on one address
-		{opening{"tcp", 5004, 5004, ""}, ""}, // what is forwarded does not come in
-		{opening{"tcp", 25, 25, ""}, ""},     // a rule for outgoing says nothing
-		{opening{"tcp", 9, 9, "10.9.9.9"}, "open"},
-		{opening{"tcp", 9, 9, "10.8.8.8"}, "open"},
-		{opening{"udp", 9, 9, "10.8.8.8"}, ""},
+		{Opening{"udp", 50100, 50200, ""}, "open"}, // inside a wider rule of the admin's
+		{Opening{"udp", 50100, 61000, ""}, ""},     // only partly inside
+		{Opening{"tcp", 50100, 50200, ""}, ""},     // another protocol
+		{Opening{"tcp", 7881, 7881, ""}, ""},       // open for IPv6 only
+		{Opening{"tcp", 7880, 7880, "10.0.0.7"}, "open"},
+		{Opening{"tcp", 7880, 7880, "10.0.1.7"}, ""},
+		{Opening{"tcp", 7880, 7880, ""}, ""}, // open to a network is not open to the world
+		{Opening{"tcp", 3000, 3000, ""}, "closed"},
+		{Opening{"tcp", 3001, 3001, ""}, "closed"},
+		{Opening{"tcp", 3002, 3002, ""}, ""}, // closed to somebody else only
+		{Opening{"tcp", 3002, 3002, "192.0.2.9"}, "closed"},
+		{Opening{"tcp", 22, 22, ""}, "limited"},
+		{Opening{"tcp", 443, 443, ""}, "open"}, // an application profile
+		{Opening{"tcp", 4002, 4002, ""}, "open"},
+		{Opening{"tcp", 4015, 4015, ""}, "open"},
+		{Opening{"tcp", 4001, 4001, ""}, ""},
+		{Opening{"udp", 5000, 5000, ""}, "open"}, // a rule for both protocols
+		{Opening{"tcp", 5001, 5001, ""}, "open"},
+		{Opening{"tcp", 5002, 5002, ""}, ""}, // on one interface
+		{Opening{"tcp", 5003, 5003, ""}, ""}, // on one address
+		{Opening{"tcp", 5004, 5004, ""}, ""}, // what is forwarded does not come in
+		{Opening{"tcp", 25, 25, ""}, ""},     // a rule for outgoing says nothing
+		{Opening{"tcp", 9, 9, "10.9.9.9"}, "open"},
+		{Opening{"tcp", 9, 9, "10.8.8.8"}, "open"},
+		{Opening{"udp", 9, 9, "10.8.8.8"}, ""},
 	} {
 		if got, _ := f.effect(c.open); got != c.want {
 			t.Errorf("effect(%s) = %q, want %q", c.open, got, c.want)
@@ -84,13 +84,13 @@ func TestUFWEffect(t *testing.T) {
 func TestUFWDefaultAllow(t *testing.T) {
 	var f ufwFacts
 	f.parseStatus("Status: active\nDefault: allow (incoming), allow (outgoing), disabled (routed)\n")
-	if got, _ := f.effect(opening{"tcp", 7881, 7881, ""}); got != "open" {
+	if got, _ := f.effect(Opening{"tcp", 7881, 7881, ""}); got != "open" {
 		t.Errorf("got %q, want open", got)
 	}
 }
 
 // ufwDecision is what the firewall step decides on the given outputs.
-func ufwDecision(t *testing.T, site Site, label, status string, installed bool, docker string, firewalld bool) Decision {
+func ufwDecision(t *testing.T, site *Site, label, status string, installed bool, docker string, firewalld bool) Decision {
 	t.Helper()
 	code := func(ok bool, bad int) int {
 		if ok {
@@ -112,7 +112,8 @@ func ufwDecision(t *testing.T, site Site, label, status string, installed bool, 
 		t.Errorf("unexpected query %s", argv)
 		return host.Result{Code: 1}
 	}}
-	facts, err := Firewall(site, label).Probe(t.Context(), o)
+	config := map[string]Config{"ufw": &FirewallUFW{}, "none": &FirewallNone{}, "": FirewallFoundVariant(UFWVariant()).Config()}[label]
+	facts, err := stepOf(config, site).Probe(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +131,7 @@ func TestFirewallSays(t *testing.T) {
 		want                 string
 	}{
 		{"inactive", "ufw", "Status: inactive\n", true, false, "note: ufw is not active on h"},
-		{"not installed, found by itself", "", "", false, false, "note: ufw is not active on h"},
+		{"not installed, found by itself", "", "", false, false, "note: no firewall that ecdeploy knows is on h"},
 		{"not installed, asked for", "ufw", "", false, false, "error: ufw is not installed on h"},
 		{"broken", "", "ERROR: problem running iptables: no permission\n", true, false, "error: ufw on h does not tell its state: ERROR: problem running iptables: no permission"},
 		{"broken, and left alone", "none", "ERROR: problem running iptables\n", true, false, "note: the firewall of h is left alone"},
@@ -165,8 +166,9 @@ func TestFirewallNamesPartlyClosed(t *testing.T) {
 // A private bind opens the signalling port to the proxy's address alone, and
 // to nobody where that address is not known.
 func TestFirewallOpensSignallingToTheProxyAlone(t *testing.T) {
-	site := testSite()
-	site.Reaches = map[string][]string{"h": {"proxy", "unreachable"}}
+	sfu, auth := testSFU(), testAuth()
+	sfu.Bind, auth.Host = "198.51.100.7", "proxy"
+	site := siteOf(sfu, auth)
 	d := ufwDecision(t, site, "", "Status: active\nDefault: deny (incoming)\n", true, "", false)
 	var do []string
 	for _, c := range d.Changes {
@@ -227,7 +229,7 @@ func TestUFWDecide(t *testing.T) {
 	f := ufwFacts{name: "h", installed: true, active: true}
 	f.parseStatus(ufwStatus)
 	site := testSite()
-	d := f.decide(site, openings(site, "h", Shared{}))
+	d := f.decide(site, Openings(site, "h", Shared{}))
 	var titles []string
 	for _, c := range d.Changes {
 		titles = append(titles, c.Summary().Title)
