@@ -106,7 +106,7 @@ func allSteps(t *testing.T) map[string]Step {
 			}
 		}
 	}
-	add("together", withWellKnown(testSite(), "/var/www/client"), &Machine{}, FirewallFoundVariant(UFWVariant()).Config(), &FirewallUFW{}, testSFU(), testAuth(),
+	add("together", WithWellKnown(OneHost(), "/var/www/client"), &Machine{}, FirewallFoundVariant(UFWVariant()).Config(), &FirewallUFW{}, testSFU(), testAuth(),
 		&ProxyNginx{Host: "h"}, &ProxyNginx{Host: "h", Certificate: "/c.pem", Key: "/k.pem"}, &ProxyExternal{Host: "h"},
 		debianConfig(), &SynapseExternal{Host: "h", URL: "https://matrix.example.org"}, &WellKnownFile{Host: "h", Path: "/var/www/client"}, &WellKnownExternal{})
 	sfu, auth := testSFU(), testAuth()
@@ -154,7 +154,7 @@ func decideHostile(t *testing.T, step Step, o host.Observer) {
 	if k := shared.Keys; !k.IsZero() && (!PlainKey.MatchString(k.Key.Reveal()) || !PlainKey.MatchString(k.Secret.Reveal())) {
 		t.Error("shares credentials that are none")
 	}
-	for _, keys := range []Keys{{}, testKeys()} {
+	for _, keys := range []Keys{{}, TestKeys()} {
 		shared.Keys = keys
 		d, err := found.Diff(shared)
 		if err != nil {
@@ -169,7 +169,7 @@ func decideHostile(t *testing.T, step Step, o host.Observer) {
 				t.Fatal(err)
 			}
 			c.Summary()
-			_, _ = c.Resolve(t.Context(), Env{Host: o, Run: "R", Keys: testKeys()})
+			_, _ = c.Resolve(t.Context(), Env{Host: o, Run: "R", Keys: TestKeys()})
 		}
 	}
 }

@@ -66,7 +66,7 @@ func TestParseKeyFile(t *testing.T) {
 func authFound(t *testing.T, keys Keys) authFacts {
 	t.Helper()
 	f := authFacts{arch: "amd64", image: imageFacts{Found: true, ID: "sha256:i"}, files: map[string]host.File{}}
-	c := only(t, decideAuth(t, f, keys)).(*Container)
+	c := Only(t, decideAuth(t, f, keys)).(*Container)
 	for _, d := range c.Dirs {
 		f.files[d.Path] = host.File{Path: d.Path, Exists: true}
 	}
@@ -95,19 +95,11 @@ func decideAuth(t *testing.T, f authFacts, keys Keys) []Change {
 }
 
 func authStep() step[authFacts] {
-	return testAuth().container(declared(testAuth()), testSite()).(step[authFacts])
+	return testAuth().container(declared(testAuth()), OneHost()).(step[authFacts])
 }
 
 func sfuStep() step[sfuFacts] {
-	return testSFU().container(declared(testSFU()), testSite()).(step[sfuFacts])
-}
-
-func only(t *testing.T, changes []Change) Change {
-	t.Helper()
-	if len(changes) != 1 {
-		t.Fatalf("%d changes, want 1", len(changes))
-	}
-	return changes[0]
+	return testSFU().container(declared(testSFU()), OneHost()).(step[sfuFacts])
 }
 
 // A rotation from its first step to its last, and what else can happen to
@@ -145,14 +137,14 @@ func TestRotation(t *testing.T) {
 			if len(d.Changes) > 0 != c.sfu || len(authChanges) > 0 != c.auth {
 				t.Fatalf("%d changes of LiveKit, %d of the JWT service", len(d.Changes), len(authChanges))
 			}
-			if got := summaries(d.Findings); !strings.HasPrefix(got, c.says) || c.says == "" && got != "" {
+			if got := Summaries(d.Findings); !strings.HasPrefix(got, c.says) || c.says == "" && got != "" {
 				t.Errorf("it says %q", got)
 			}
 			if c.sfu {
-				checkChange(t, only(t, d.Changes).(*Container), sfu.files, c.held, c.keys, c.why)
+				checkChange(t, Only(t, d.Changes).(*Container), sfu.files, c.held, c.keys, c.why)
 			}
 			if c.auth {
-				checkChange(t, only(t, authChanges).(*Container), auth.files, c.held, c.keys, c.why)
+				checkChange(t, Only(t, authChanges).(*Container), auth.files, c.held, c.keys, c.why)
 			}
 		})
 	}
@@ -161,7 +153,7 @@ func TestRotation(t *testing.T) {
 // A key file that LiveKit understands and ecdeploy does not: no pair of it goes
 // without a word, and no rotation believes that there is none.
 func TestUnreadKeyFile(t *testing.T) {
-	_, path := sfuFiles(testSite())
+	_, path := sfuFiles(OneHost())
 	for text, want := range map[string]bool{
 		"a: s\nb: s\nc: s\n": true, "a: \"s\"\n": true, "a: s # mine\n": true, "{a: s}\n": true,
 		"": false, "\n# nothing\n": false, "a: s\nb: s\n": false, "# x\na: s\r\n": false,
@@ -176,9 +168,9 @@ func TestUnreadKeyFile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		says := strings.Contains(summaries(d.Findings), "warning: what "+path+" holds is not understood: LiveKit may accept other pairs")
+		says := strings.Contains(Summaries(d.Findings), "warning: what "+path+" holds is not understood: LiveKit may accept other pairs")
 		if (shared.Unread == path) != want || says != want {
-			t.Errorf("%q: not understood: %q; %q", text, shared.Unread, summaries(d.Findings))
+			t.Errorf("%q: not understood: %q; %q", text, shared.Unread, Summaries(d.Findings))
 		}
 	}
 	if unreadKeys(host.File{}) {
@@ -245,5 +237,5 @@ func onFiles(files map[string]host.File) host.Observer {
 	for p, f := range files {
 		text[p] = string(f.Data)
 	}
-	return fakeObserver{files: text}
+	return Fake{Files: text}
 }

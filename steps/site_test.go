@@ -9,9 +9,6 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/host"
 )
 
-// testSite is a site on one host, as plans would hand it to steps.
-func testSite() *Site { return siteOf(testSFU(), testAuth()) }
-
 // siteOf is a site of these, a proxy and a static well-known, all on one host.
 func siteOf(sfu *SFU, auth *Auth) *Site {
 	s := &Site{Name: "example.org"}
@@ -39,21 +36,11 @@ func testAuth() *Auth {
 		FullAccess: []string{"example.org"}, UID: 10033}
 }
 
-// withWellKnown is a site whose client well-known is a file.
-func withWellKnown(s *Site, path string) *Site {
-	s.Parts = append(s.Parts, declared(&WellKnownFile{Host: "h", Path: path}).Parts...)
-	return s
-}
-
-func testKeys() Keys {
-	return Keys{Key: host.NewSecret(strings.Repeat("k", 48)), Secret: host.NewSecret(strings.Repeat("s", 48))}
-}
-
 // sfuFound are the facts of a host on which everything is as the site wants
 // it, so that a test can spoil one thing at a time.
 func sfuFound(t *testing.T, sfu *SFU) sfuFacts {
 	t.Helper()
-	return sfuWith(t, sfu, testKeys())
+	return sfuWith(t, sfu, TestKeys())
 }
 
 // sfuWith is sfuFound with these credentials.
@@ -94,7 +81,7 @@ func decideSFU(sfu *SFU, auth *Auth, f sfuFacts, s Shared) (Decision, error) {
 
 func TestLiveKitSecondApplyPlansNothing(t *testing.T) {
 	sfu := testSFU()
-	d, err := decideSFU(sfu, testAuth(), sfuFound(t, sfu), Shared{Keys: testKeys()})
+	d, err := decideSFU(sfu, testAuth(), sfuFound(t, sfu), Shared{Keys: TestKeys()})
 	if err != nil || len(d.Changes) != 0 {
 		t.Fatalf("got %d changes, %v; want none", len(d.Changes), err)
 	}
@@ -124,7 +111,7 @@ func TestLiveKitChangesOnlyForACause(t *testing.T) {
 			sfu := testSFU()
 			f := sfuFound(t, sfu)
 			spoil(&f, sfu)
-			d, err := decideSFU(sfu, testAuth(), f, Shared{Keys: testKeys()})
+			d, err := decideSFU(sfu, testAuth(), f, Shared{Keys: TestKeys()})
 			if err != nil || len(d.Changes) != 1 {
 				t.Fatalf("got %d changes, %v; want 1", len(d.Changes), err)
 			}
@@ -151,7 +138,7 @@ func TestSecretsStayOutOfChanges(t *testing.T) {
 		file.Data = append(file.Data, '\n')
 		f.files[p] = file
 	}
-	d, err := decideSFU(sfu, testAuth(), f, Shared{Keys: testKeys()})
+	d, err := decideSFU(sfu, testAuth(), f, Shared{Keys: TestKeys()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +147,7 @@ func TestSecretsStayOutOfChanges(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, secret := range []string{testKeys().Key.Reveal(), testKeys().Secret.Reveal()} {
+		for _, secret := range []string{TestKeys().Key.Reveal(), TestKeys().Secret.Reveal()} {
 			if strings.Contains(string(b), secret) {
 				t.Errorf("the plan's data holds a secret: %s", b)
 			}
@@ -171,32 +158,6 @@ func TestSecretsStayOutOfChanges(t *testing.T) {
 		}
 		if diff := cmp.Diff(c, back); diff != "" {
 			t.Errorf("a change does not survive JSON:\n%s", diff)
-		}
-	}
-}
-
-func TestMaskSecrets(t *testing.T) {
-	in := "+registration_shared_secret: \"abc\"\n-  password: x\n database: postgres://u:pw@h/d\n macaroon_secret_key: q\n plain: 1\n"
-	got := maskSecrets(in)
-	for _, leak := range []string{"abc", " x", "pw@", ": q"} {
-		if strings.Contains(got, leak) {
-			t.Errorf("%q is still in %q", leak, got)
-		}
-	}
-	if !strings.Contains(got, "plain: 1") {
-		t.Errorf("too much is masked: %q", got)
-	}
-}
-
-func TestRanges(t *testing.T) {
-	for in, want := range map[string]string{
-		"":                          "",
-		"50100-50200,7881":          "7881,50100-50200",
-		"1-5,6-9,20,21":             "1-9,20-21",
-		"50150-50160,50100-50200,7": "7,50100-50200",
-	} {
-		if got := formatRanges(mergeRanges(parseRanges(in))); got != want {
-			t.Errorf("%q became %q, want %q", in, got, want)
 		}
 	}
 }

@@ -98,7 +98,7 @@ func ufwDecision(t *testing.T, site *Site, label, status string, installed bool,
 		}
 		return bad
 	}
-	o := fakeObserver{answer: func(argv string) host.Result {
+	o := Fake{Answer: func(argv string) host.Result {
 		switch {
 		case strings.HasPrefix(status, "ERROR") && strings.HasPrefix(argv, "ufw"):
 			return host.Result{Code: 1, Stderr: []byte(status)}
@@ -113,7 +113,7 @@ func ufwDecision(t *testing.T, site *Site, label, status string, installed bool,
 		return host.Result{Code: 1}
 	}}
 	config := map[string]Config{"ufw": &FirewallUFW{}, "none": &FirewallNone{}, "": FirewallFoundVariant(UFWVariant()).Config()}[label]
-	facts, err := stepOf(config, site).Probe(t.Context(), o)
+	facts, err := StepOf(config, site).Probe(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,9 +141,9 @@ func TestFirewallSays(t *testing.T) {
 		{"limited by the admin", "", "Status: active\nDefault: deny (incoming)\n7881/tcp LIMIT IN Anywhere\n50100:50200/udp ALLOW IN Anywhere\n", true, false, "warning: a rule of ufw on h limits 7881/tcp"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := ufwDecision(t, testSite(), c.label, c.status, c.installed, "", c.firewalld)
-			if len(d.Changes) != 0 || len(d.Findings) != 1 || !strings.HasPrefix(summaries(d.Findings), c.want) {
-				t.Errorf("got %d changes and %s, want none and %s", len(d.Changes), summaries(d.Findings), c.want)
+			d := ufwDecision(t, OneHost(), c.label, c.status, c.installed, "", c.firewalld)
+			if len(d.Changes) != 0 || len(d.Findings) != 1 || !strings.HasPrefix(Summaries(d.Findings), c.want) {
+				t.Errorf("got %d changes and %s, want none and %s", len(d.Changes), Summaries(d.Findings), c.want)
 			}
 		})
 	}
@@ -152,14 +152,14 @@ func TestFirewallSays(t *testing.T) {
 // A rule for one interface or address closes less, and still closes.
 func TestFirewallNamesPartlyClosed(t *testing.T) {
 	for _, line := range []string{"7881/tcp on eth0 DENY IN Anywhere", "Anywhere on eth1 REJECT IN Anywhere", "203.0.113.10 7881/tcp DENY IN Anywhere", "203.0.113.10 DENY IN Anywhere"} {
-		d := ufwDecision(t, testSite(), "", "Status: active\nDefault: deny (incoming)\n"+line+"\n", true, "", false)
-		if len(d.Changes) != 2 || !strings.Contains(summaries(d.Findings), "warning: a rule of ufw on h closes 7881/tcp") {
-			t.Errorf("%s: %d changes and %s", line, len(d.Changes), summaries(d.Findings))
+		d := ufwDecision(t, OneHost(), "", "Status: active\nDefault: deny (incoming)\n"+line+"\n", true, "", false)
+		if len(d.Changes) != 2 || !strings.Contains(Summaries(d.Findings), "warning: a rule of ufw on h closes 7881/tcp") {
+			t.Errorf("%s: %d changes and %s", line, len(d.Changes), Summaries(d.Findings))
 		}
 	}
-	d := ufwDecision(t, testSite(), "", "Status: active\nDefault: deny (incoming)\n7881/tcp on eth0 ALLOW IN Anywhere\n", true, "", false)
+	d := ufwDecision(t, OneHost(), "", "Status: active\nDefault: deny (incoming)\n7881/tcp on eth0 ALLOW IN Anywhere\n", true, "", false)
 	if len(d.Changes) != 2 || len(d.Findings) != 0 {
-		t.Errorf("a rule that opens one interface: %d changes and %s", len(d.Changes), summaries(d.Findings))
+		t.Errorf("a rule that opens one interface: %d changes and %s", len(d.Changes), Summaries(d.Findings))
 	}
 }
 
@@ -189,10 +189,10 @@ func TestFirewallOpensSignallingToTheProxyAlone(t *testing.T) {
 func TestFirewallRemovesItsOwnStaleRules(t *testing.T) {
 	const rules = "Status: active\nDefault: deny (incoming)\n7881/tcp ALLOW IN Anywhere # ecdeploy example.org\n50100:50200/udp ALLOW IN Anywhere # ecdeploy example.org\n7881/tcp (v6) ALLOW IN Anywhere (v6) # ecdeploy example.org\n" +
 		"40000:40100/udp ALLOW IN Anywhere # ecdeploy example.org.uk\n40200:40300/udp ALLOW IN Anywhere\n"
-	if d := ufwDecision(t, testSite(), "", rules, true, "", false); len(d.Changes) != 0 {
+	if d := ufwDecision(t, OneHost(), "", rules, true, "", false); len(d.Changes) != 0 {
 		t.Fatalf("got %d changes, want none", len(d.Changes))
 	}
-	d := ufwDecision(t, testSite(), "", rules+"50300:50400/udp ALLOW IN Anywhere # ecdeploy example.org\n7880/tcp ALLOW IN 10.0.0.9 # ecdeploy example.org\n", true, "", false)
+	d := ufwDecision(t, OneHost(), "", rules+"50300:50400/udp ALLOW IN Anywhere # ecdeploy example.org\n7880/tcp ALLOW IN 10.0.0.9 # ecdeploy example.org\n", true, "", false)
 	var got []string
 	for _, c := range d.Changes {
 		got = append(got, c.Summary().Verb+" "+c.Summary().Title)
@@ -204,31 +204,18 @@ func TestFirewallRemovesItsOwnStaleRules(t *testing.T) {
 
 func TestFirewallNamesTheatre(t *testing.T) {
 	const docker = "web\t0.0.0.0:3000->80/tcp, [::]:3000->80/tcp\nadmin\t0.0.0.0:9000->9000/tcp\ndb\t127.0.0.1:5432->5432/tcp\ndns\t0.0.0.0:3000->53/udp\n"
-	d := ufwDecision(t, testSite(), "", "Status: active\nDefault: deny (incoming)\n7881/tcp ALLOW IN Anywhere\n50100:50200/udp ALLOW IN Anywhere\n3000/tcp DENY IN Anywhere\n5432/tcp DENY IN Anywhere\n", true, docker, false)
+	d := ufwDecision(t, OneHost(), "", "Status: active\nDefault: deny (incoming)\n7881/tcp ALLOW IN Anywhere\n50100:50200/udp ALLOW IN Anywhere\n3000/tcp DENY IN Anywhere\n5432/tcp DENY IN Anywhere\n", true, docker, false)
 	want := "note: the rule 3000/tcp DENY from anywhere of ufw on h is theatre: Docker publishes port 3000/tcp of container web past ufw\n" +
 		"note: ufw on h does not govern what Docker publishes past it: port 9000/tcp of container admin, port 3000/udp of container dns\n"
-	if diff := cmp.Diff(want, summaries(d.Findings)); diff != "" {
+	if diff := cmp.Diff(want, Summaries(d.Findings)); diff != "" {
 		t.Error(diff)
-	}
-}
-
-func TestPublishedPorts(t *testing.T) {
-	got := parsePublished("web\t0.0.0.0:8081->80/tcp, :::8081->80/tcp, 9000/tcp\ndb\t127.0.0.1:5432->5432/tcp\nsfu\t198.51.100.7:50100-50200->50100-50200/udp\nhostnet\t\n")
-	want := []publishedPort{
-		{"web", "0.0.0.0", "tcp", 8081, 8081}, {"db", "127.0.0.1", "tcp", 5432, 5432}, {"sfu", "198.51.100.7", "udp", 50100, 50200},
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
-	}
-	if got[1].world() || !got[2].world() {
-		t.Error("loopback is not the world, a public address is")
 	}
 }
 
 func TestUFWDecide(t *testing.T) {
 	f := ufwFacts{name: "h", installed: true, active: true}
 	f.parseStatus(ufwStatus)
-	site := testSite()
+	site := OneHost()
 	d := f.decide(site, Openings(site, "h", Shared{}))
 	var titles []string
 	for _, c := range d.Changes {
