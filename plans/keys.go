@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
@@ -19,7 +20,7 @@ const commandTimeout = 2 * time.Minute
 // Credentials choose those that a plan is made for, by what the hosts hold; a
 // zero answer means that new ones are made. Rotations answer what is found
 // where there is nothing for them to do.
-type Credentials func(found steps.Shared) (steps.Keys, error)
+type Credentials func(found steps.Shared) (livekit.Keys, error)
 
 // KeepKeys takes the credentials that the plan file gives, else those on the
 // hosts. An old pair stays as long as the pair in use does, and in a rotation one
@@ -29,7 +30,7 @@ func (s Site) KeepKeys(ctx context.Context) (Credentials, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func(found steps.Shared) (steps.Keys, error) {
+	return func(found steps.Shared) (livekit.Keys, error) {
 		keys := given
 		switch {
 		case given.IsZero(), given.Pair() == found.Keys.Pair():
@@ -47,12 +48,12 @@ func (s Site) KeepKeys(ctx context.Context) (Credentials, error) {
 func (s Site) RotateKeys(ctx context.Context) (Credentials, error) {
 	fresh, err := s.GivenKeys(ctx)
 	if err == nil && fresh.IsZero() {
-		fresh, err = steps.NewKeys()
+		fresh, err = livekit.NewKeys()
 	}
 	if err != nil {
 		return nil, err
 	}
-	return func(shared steps.Shared) (steps.Keys, error) {
+	return func(shared steps.Shared) (livekit.Keys, error) {
 		found := shared.Keys
 		if err := whole(shared); err != nil {
 			return found, err
@@ -67,7 +68,7 @@ func (s Site) RotateKeys(ctx context.Context) (Credentials, error) {
 		case fresh.Key == found.Key:
 			return found, errors.New("the plan file gives another LIVEKIT_SECRET for the LIVEKIT_KEY in use, and LiveKit accepts one secret for a key\nhint: change the key, too; or ecdeploy apply, which changes the secret at once, without overlap")
 		}
-		return steps.Keys{Key: fresh.Key, Secret: fresh.Secret, Old: found.Pair()}, nil
+		return livekit.Keys{Key: fresh.Key, Secret: fresh.Secret, Old: found.Pair()}, nil
 	}, nil
 }
 
@@ -91,7 +92,7 @@ func (s Site) DropOldKeys(ctx context.Context) (Credentials, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func(shared steps.Shared) (steps.Keys, error) {
+	return func(shared steps.Shared) (livekit.Keys, error) {
 		found := shared.Keys
 		if err := whole(shared); err != nil {
 			return found, err
@@ -99,26 +100,26 @@ func (s Site) DropOldKeys(ctx context.Context) (Credentials, error) {
 		if !found.Old.IsZero() && !given.IsZero() && given.Pair() != found.Pair() {
 			return found, errors.New("the plan file gives other credentials than those in use\nhint: give those in use to end the rotation; or ecdeploy apply, which changes to the new ones at once and ends it, too")
 		}
-		return steps.Keys{Key: found.Key, Secret: found.Secret}, nil
+		return livekit.Keys{Key: found.Key, Secret: found.Secret}, nil
 	}, nil
 }
 
 // GivenKeys are the credentials that the plan file gives for a site; zero
 // where ecdeploy is to make or find them.
-func (s Site) GivenKeys(ctx context.Context) (steps.Keys, error) {
+func (s Site) GivenKeys(ctx context.Context) (livekit.Keys, error) {
 	if s.Keys == nil {
-		return steps.Keys{}, nil
+		return livekit.Keys{}, nil
 	}
 	if len(s.Keys.Command) == 0 {
-		return steps.Keys{Key: host.NewSecret(s.Keys.Key), Secret: host.NewSecret(s.Keys.Secret)}, nil
+		return livekit.Keys{Key: host.NewSecret(s.Keys.Key), Secret: host.NewSecret(s.Keys.Secret)}, nil
 	}
 	out, err := Command(ctx, s.Keys.Command)
 	if err != nil {
-		return steps.Keys{}, err
+		return livekit.Keys{}, err
 	}
 	k, v, ok := strings.Cut(out.Reveal(), ": ")
 	if !ok || strings.Contains(k+v, "\n") {
-		return steps.Keys{}, errors.New("livekit_keys.command printed something else than one line `KEY: SECRET`")
+		return livekit.Keys{}, errors.New("livekit_keys.command printed something else than one line `KEY: SECRET`")
 	}
 	k, v = strings.TrimSpace(k), strings.TrimSpace(v)
 	for _, c := range []struct {
@@ -126,10 +127,10 @@ func (s Site) GivenKeys(ctx context.Context) (steps.Keys, error) {
 		check func(string) (wrong, mend string)
 	}{{k, wrongKey}, {v, wrongSecret}} {
 		if wrong, mend := c.check(c.value); wrong != "" {
-			return steps.Keys{}, fmt.Errorf("livekit_keys.command printed `KEY: SECRET`, and its %s: %s", wrong, mend)
+			return livekit.Keys{}, fmt.Errorf("livekit_keys.command printed `KEY: SECRET`, and its %s: %s", wrong, mend)
 		}
 	}
-	return steps.Keys{Key: host.NewSecret(k), Secret: host.NewSecret(v)}, nil
+	return livekit.Keys{Key: host.NewSecret(k), Secret: host.NewSecret(v)}, nil
 }
 
 // Command runs a command of the plan file on the laptop and returns what it

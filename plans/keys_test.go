@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
@@ -42,11 +43,11 @@ func TestKeysOfCommand(t *testing.T) {
 }
 
 // keyed are credentials whose values are told apart by what begins them.
-func keyed(key, old string) steps.Keys {
+func keyed(key, old string) livekit.Keys {
 	value := func(s, end string) host.Secret { return host.NewSecret(s + strings.Repeat(end, 40)) }
-	k := steps.Keys{Key: value(key, "K"), Secret: value(key, "S")}
+	k := livekit.Keys{Key: value(key, "K"), Secret: value(key, "S")}
 	if old != "" {
-		k.Old = steps.Pair{Key: value(old, "K"), Secret: value(old, "S")}
+		k.Old = livekit.Pair{Key: value(old, "K"), Secret: value(old, "S")}
 	}
 	return k
 }
@@ -54,18 +55,18 @@ func keyed(key, old string) steps.Keys {
 // Which credentials a plan is made for, by what the plan file gives and what
 // the hosts hold. No refusal holds one of them.
 func TestCredentials(t *testing.T) {
-	giving := func(k steps.Keys) Site {
+	giving := func(k livekit.Keys) Site {
 		return Site{ServerName: "x.test", Keys: &steps.LiveKitKeys{Key: k.Key.Reveal(), Secret: k.Secret.Reveal()}}
 	}
-	none, made := steps.Keys{}, Site{ServerName: "x.test"}
+	none, made := livekit.Keys{}, Site{ServerName: "x.test"}
 	sameKey := keyed("a", "")
 	sameKey.Secret = keyed("b", "").Secret
 	for _, c := range []struct {
 		name    string
 		choose  func(Site, context.Context) (Credentials, error)
 		site    Site
-		found   steps.Keys
-		want    steps.Keys
+		found   livekit.Keys
+		want    livekit.Keys
 		refused string
 	}{
 		{"keep: a first deploy", Site.KeepKeys, made, none, none, ""},
@@ -175,9 +176,9 @@ func TestCutRotation(t *testing.T) {
 		t.Fatalf("%+v", m)
 	}
 	site := f.Sites[0]
-	line := func(k steps.Pair) string { return k.Key.Reveal() + ": " + k.Secret.Reveal() + "\n" }
+	line := func(k livekit.Pair) string { return k.Key.Reveal() + ": " + k.Secret.Reveal() + "\n" }
 	rotated, old := keyed("b", "a"), keyed("a", "").Pair()
-	on := func(issues steps.Pair) map[string]host.Observer {
+	on := func(issues livekit.Pair) map[string]host.Observer {
 		sfu, auth := secretive(), secretive()
 		sfu.files = map[string]string{"/etc/ecdeploy/x.test/sfu/keys.yaml": line(rotated.Pair()) + line(old)}
 		auth.files["/etc/ecdeploy/x.test/auth/key"] = issues.Key.Reveal() + "\n"

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 )
 
 // Root is where ecdeploy keeps on a host what it remembers of its runs.
@@ -30,8 +31,8 @@ type Change interface {
 // Env is what Resolve may use.
 type Env struct {
 	Host host.Observer
-	Run  string // id of the run
-	Keys Keys   // the site's credentials
+	Run  string       // id of the run
+	Keys livekit.Keys // the site's credentials
 }
 
 // Resolved is a change ready to be executed: POSIX sh for the host and, where

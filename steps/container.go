@@ -10,6 +10,7 @@ import (
 	"al.essio.dev/pkg/shellescape"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 )
 
 // Labels that ecdeploy puts on its containers.
@@ -108,7 +109,7 @@ func AsideName(name, run string) string { return name + ".ecdeploy-" + run }
 
 // specDigest is a digest of everything that a container is made from: the same
 // digest means that nothing would change if it were made again.
-func specDigest(spec host.ContainerSpec, config []Text, keys Keys) (string, error) {
+func specDigest(spec host.ContainerSpec, config []Text, keys livekit.Keys) (string, error) {
 	spec.Labels = nil
 	all := struct {
 		Spec  host.ContainerSpec

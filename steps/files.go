@@ -13,6 +13,7 @@ import (
 	"al.essio.dev/pkg/shellescape"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/internal/splice"
 )
 
@@ -186,7 +187,7 @@ func stageEdits(ctx context.Context, env Env, edits []FileEdit) (staged []Staged
 }
 
 // result applies e to the file f that stands on the host now.
-func (e FileEdit) result(f host.File, keys Keys) ([]byte, error) {
+func (e FileEdit) result(f host.File, keys livekit.Keys) ([]byte, error) {
 	if f.Err != "" {
 		return nil, fmt.Errorf("read %s: %s", e.Path, f.Err)
 	}
@@ -211,12 +212,12 @@ func (e FileEdit) result(f host.File, keys Keys) ([]byte, error) {
 }
 
 // is reports whether data is what the edit was planned on.
-func (e FileEdit) is(data []byte, keys Keys) bool {
+func (e FileEdit) is(data []byte, keys livekit.Keys) bool {
 	switch {
 	case strings.HasPrefix(e.Before, "hmac:"):
 		return digest(data, keys.Secret) == e.Before
 	case strings.HasPrefix(e.Before, slowMark):
-		return secretDigest(e.Path, data, Keys{}) == e.Before
+		return secretDigest(e.Path, data, livekit.Keys{}) == e.Before
 	}
 	return digest(data, host.Secret{}) == e.Before
 }

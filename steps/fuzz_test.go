@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 )
 
 // hostileObserver is a host that answers whatever it likes, in the shapes that
@@ -151,10 +152,10 @@ func decideHostile(t *testing.T, step Step, o host.Observer) {
 	if src := shared.Sources["h"]; src != "" && strings.Trim(src, "0123456789abcdef.:") != "" || src == "0.0.0.0" || src == "::" {
 		t.Errorf("shares the source %q", src)
 	}
-	if k := shared.Keys; !k.IsZero() && (!PlainKey.MatchString(k.Key.Reveal()) || !PlainKey.MatchString(k.Secret.Reveal())) {
+	if k := shared.Keys; !k.IsZero() && (!livekit.PlainKey.MatchString(k.Key.Reveal()) || !livekit.PlainKey.MatchString(k.Secret.Reveal())) {
 		t.Error("shares credentials that are none")
 	}
-	for _, keys := range []Keys{{}, testKeys()} {
+	for _, keys := range []livekit.Keys{{}, testKeys()} {
 		shared.Keys = keys
 		d, err := found.Diff(shared)
 		if err != nil {

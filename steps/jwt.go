@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 )
 
 type authFacts struct {
@@ -54,7 +55,7 @@ func JWTService(site Site) Step {
 		images, more := planImage(c.Image, site.AuthFile, f.arch, f.image)
 		d.Changes, d.Findings = images, append(d.Findings, more...)
 
-		texts := []Text{{{Ref: RefKey}, {Lit: "\n"}}, {{Ref: RefSecret}, {Lit: "\n"}}}
+		texts := []Text{{{Ref: livekit.RefKey}, {Lit: "\n"}}, {{Ref: livekit.RefSecret}, {Lit: "\n"}}}
 		change := Container{Site: site.Name, Spec: authSpec(site, dir), Config: texts, Replaces: f.container.ID,
 			Dirs: missingDirs(siteDirs(site, "auth", c.UID), f.files)}
 		for i, p := range []string{key, secret} {

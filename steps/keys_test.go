@@ -7,55 +7,23 @@ import (
 	"testing"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 )
 
 // keyed are credentials whose values are told apart by what begins them.
-func keyed(key, old string) Keys {
-	k := Keys{Key: host.NewSecret(key + strings.Repeat("K", 47)), Secret: host.NewSecret(key + strings.Repeat("S", 47))}
+func keyed(key, old string) livekit.Keys {
+	k := livekit.Keys{Key: host.NewSecret(key + strings.Repeat("K", 47)), Secret: host.NewSecret(key + strings.Repeat("S", 47))}
 	if old != "" {
 		k.Old = keyed(old, "").Pair()
 	}
 	return k
 }
 
-func TestParseKeyFile(t *testing.T) {
-	one, two := Keys{Key: host.NewSecret("API1"), Secret: host.NewSecret("s/1+=")}, Keys{Key: host.NewSecret("API1"), Secret: host.NewSecret("s/1+=")}
-	two.Old = Pair{host.NewSecret("API2"), host.NewSecret("s2")}
-	for text, want := range map[string]Keys{
-		"API1: s/1+=\n":                            one,
-		"API1: s/1+=":                              one,
-		"API1: s/1+=\r\n":                          one,
-		"# by hand: x\n\nAPI1: s/1+=\n":            one,
-		"API1: s/1+=\nAPI2: s2\n":                  two,
-		"API1: s/1+=\r\n\r\n# old\r\nAPI2: s2\r\n": two,
-		"":                               {},
-		"# nothing\n":                    {},
-		"API1\n":                         {},
-		"API1:s1\n":                      {},
-		"API1: \n":                       {},
-		": s1\n":                         {},
-		"API1: s1 # mine\n":              {},
-		"API1: \"s1\"\n":                 {},
-		"'API1': s1\n":                   {},
-		"API1: s1: x\n":                  {},
-		"API1: s\t1\n":                   {},
-		"{API1: s1, API2: s2}\n":         {},
-		"keys:\n  API1: s1\n":            {},
-		"API1: s1\nAPI1: s2\n":           {}, // LiveKit holds one secret for a key
-		"API1: s1\nAPI2: s2\nAPI3: s3\n": {},
-		"API1: s1\nAPI2: s2\nx\n":        {},
-		"API1: s1\n---\nAPI2: s2\n":      {},
-		"API1: s1\rAPI2: s2\n":           {},
-		"\x00: \xff\xfe s\n":             {},
-		strings.Repeat("a", 1<<20) + ":" + strings.Repeat("b", 1<<20): {},
-	} {
-		if got := parseKeyFile(host.File{Exists: true, Data: []byte(text)}); got != want {
-			t.Errorf("%.40q: the keys %q, %q and %q, %q", text, got.Key.Reveal(), got.Secret.Reveal(), got.Old.Key.Reveal(), got.Old.Secret.Reveal())
-		}
-	}
-	for _, keys := range []Keys{keyed("a", ""), keyed("a", "b")} {
+// A key file that we write is one that we read.
+func TestKeyFile(t *testing.T) {
+	for _, keys := range []livekit.Keys{keyed("a", ""), keyed("a", "b")} {
 		data, err := keyFile(keys).Fill(keys)
-		if err != nil || parseKeyFile(host.File{Data: data}) != keys {
+		if err != nil || livekit.ParseKeyFile(data) != keys {
 			t.Errorf("a file that we wrote is not read: %v\n%s", err, data)
 		}
 	}
@@ -63,7 +31,7 @@ func TestParseKeyFile(t *testing.T) {
 
 // authFound are the facts of a host on which the JWT service is as it should be
 // with these credentials.
-func authFound(t *testing.T, site Site, keys Keys) authFacts {
+func authFound(t *testing.T, site Site, keys livekit.Keys) authFacts {
 	t.Helper()
 	f := authFacts{arch: "amd64", image: imageFacts{Found: true, ID: "sha256:i"}, files: map[string]host.File{}}
 	c := only(t, decideAuth(t, site, f, keys)).(*Container)
@@ -85,7 +53,7 @@ func authFound(t *testing.T, site Site, keys Keys) authFacts {
 	return f
 }
 
-func decideAuth(t *testing.T, site Site, f authFacts, keys Keys) []Change {
+func decideAuth(t *testing.T, site Site, f authFacts, keys livekit.Keys) []Change {
 	t.Helper()
 	d, err := JWTService(site).(step[authFacts]).diff(f, Shared{Keys: keys})
 	if err != nil {
@@ -108,7 +76,7 @@ func only(t *testing.T, changes []Change) Change {
 func TestRotation(t *testing.T) {
 	for _, c := range []struct {
 		name       string
-		held, keys Keys
+		held, keys livekit.Keys
 		sfu, auth  bool // whether they restart
 		why, says  string
 	}{
@@ -175,14 +143,11 @@ func TestUnreadKeyFile(t *testing.T) {
 			t.Errorf("%q: not understood: %q; %q", text, shared.Unread, summaries(d.Findings))
 		}
 	}
-	if unreadKeys(host.File{}) {
-		t.Error("a file that is not there is not understood")
-	}
 }
 
 // checkChange wants that c resolves on the host that it was made on, makes files
 // of these credentials and shows none of them.
-func checkChange(t *testing.T, c *Container, files map[string]host.File, held, keys Keys, why string) {
+func checkChange(t *testing.T, c *Container, files map[string]host.File, held, keys livekit.Keys, why string) {
 	t.Helper()
 	if !strings.Contains(strings.Join(c.Why, "\n"), why) {
 		t.Errorf("%s changes because of %q", c.Spec.Name, c.Why)
@@ -224,8 +189,8 @@ func checkChange(t *testing.T, c *Container, files map[string]host.File, held, k
 		t.Fatal(err)
 	}
 	shown := fmt.Sprintf("%s\n%+v\n%v\n%+v", b, c.Summary(), drift, keys)
-	for _, k := range []Keys{held, keys} {
-		for ref, v := range k.values() {
+	for _, k := range []livekit.Keys{held, keys} {
+		for ref, v := range k.ByRef() {
 			if !v.IsZero() && strings.Contains(shown, v.Reveal()) {
 				t.Errorf("%s shows in\n%s", ref, shown)
 			}

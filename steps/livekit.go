@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 )
 
 // sfuGrace is how long LiveKit may drain calls before it is killed.
@@ -44,10 +45,10 @@ func LiveKit(site Site) Step {
 		return f, err
 	}
 	share := func(f sfuFacts, s *Shared) {
-		if k := parseKeyFile(f.files[keys]); !k.IsZero() {
+		if k := livekit.ParseKeyFile(f.files[keys].Data); !k.IsZero() {
 			s.Keys = k
 		}
-		if unreadKeys(f.files[keys]) {
+		if livekit.Unread(f.files[keys].Data) {
 			s.Unread = keys
 		}
 	}
@@ -65,10 +66,10 @@ func decideSFU(site Site, f sfuFacts, s Shared) (Decision, error) {
 	dir := site.Dir() + "/sfu"
 	config, keys := sfuFiles(site)
 	var d Decision
-	held := parseKeyFile(f.files[keys])
+	held := livekit.ParseKeyFile(f.files[keys].Data)
 	nodeIP, dev, findings := media(c, f)
 	d.Findings = slices.Concat(findings, f.container.foreign(site, c.Container), keyFindings(held, s.Keys))
-	if unreadKeys(f.files[keys]) {
+	if livekit.Unread(f.files[keys].Data) {
 		d.Findings = append(d.Findings, Finding{Warning, "what " + keys + " holds is not understood: LiveKit may accept other pairs, which this run takes away", "look into it first; ecdeploy reads lines `KEY: SECRET`, two at most, without quotes"})
 	}
 	changes, more := planImage(c.Image, site.SFUFile, f.arch, f.image)
@@ -103,7 +104,7 @@ func decideSFU(site Site, f sfuFacts, s Shared) (Decision, error) {
 
 // planReplace says why the container must be made anew, or nothing. Its files
 // hold the credentials held.
-func (c *Container) planReplace(f containerFacts, image imageFacts, images []Change, held, keys Keys) {
+func (c *Container) planReplace(f containerFacts, image imageFacts, images []Change, held, keys livekit.Keys) {
 	c.Why = append(c.Why, whyKeys(held, keys)...)
 	sum := ""
 	if s, err := specDigest(c.Spec, c.Config, keys); err == nil {
@@ -186,7 +187,7 @@ func liveKitConfig(site Site, nodeIP string, devices []string) Text {
 	}
 	b.WriteString("room:\n  auto_create: false\nkey_file: /config/keys.yaml\nlogging:\n  json: true\n  level: info\nwebhook:\n  urls:\n")
 	fmt.Fprintf(&b, "    - %s\n  api_key: \"", strconv.Quote(webhookURL(site)))
-	return Text{{Lit: b.String()}, {Ref: RefKey}, {Lit: "\"\n"}}
+	return Text{{Lit: b.String()}, {Ref: livekit.RefKey}, {Lit: "\"\n"}}
 }
 
 // webhookURL is where LiveKit tells the JWT service of participants that left:

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 )
 
 // A diff of a foreign file shows only the lines that change, and no value of a
@@ -41,9 +42,9 @@ func TestDiffsShowNoSecrets(t *testing.T) {
 // an older run wrote into them is not.
 func TestOwnDiffsShowNoSecrets(t *testing.T) {
 	old := "port: 7880\nkeys:\n  APIold: supersecret\nwebhook:\n  api_key: \"older\"\n- listed\n"
-	text := Text{{Lit: "port: 7999\nwebhook:\n  api_key: \""}, {Ref: RefKey}, {Lit: "\"\n"}}
+	text := Text{{Lit: "port: 7999\nwebhook:\n  api_key: \""}, {Ref: livekit.RefKey}, {Lit: "\"\n"}}
 	file := host.File{Path: "/f", Real: "/f", Exists: true, Mode: 0o640, GID: 7, Data: []byte(old)}
-	for name, keys := range map[string]Keys{"known keys": testKeys(), "no keys yet": {}} {
+	for name, keys := range map[string]livekit.Keys{"known keys": testKeys(), "no keys yet": {}} {
 		e, needed := ownFile("/f", file, text, 0o640, 7, keys)
 		if !needed {
 			t.Fatalf("%s: no change", name)

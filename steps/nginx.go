@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/internal/splice"
 )
 
@@ -441,7 +442,7 @@ func (w *nginxWriter) place() string {
 }
 
 func (w *nginxWriter) own(path, text string) {
-	if e, needed := ownFile(path, w.facts.own[path], Lit(text), 0o644, 0, Keys{}); needed {
+	if e, needed := ownFile(path, w.facts.own[path], Lit(text), 0o644, 0, livekit.Keys{}); needed {
 		w.edits = append(w.edits, e)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 )
 
 // look reads files and runs queries in one flight.
@@ -42,7 +43,7 @@ func looseLink(link string) error {
 
 // ownFile is the edit that makes a file of our own say text; needed is false
 // where it does already.
-func ownFile(path string, f host.File, text Text, mode fs.FileMode, gid int, keys Keys) (e FileEdit, needed bool) {
+func ownFile(path string, f host.File, text Text, mode fs.FileMode, gid int, keys livekit.Keys) (e FileEdit, needed bool) {
 	e = FileEdit{Path: path, Text: text, Own: true, Mode: mode, GID: gid}
 	old := ""
 	if f.Exists {
@@ -105,8 +106,8 @@ func hideUnknown(old, masked string) string {
 
 // maskKeys hides the site's credentials in what a host holds, the longest
 // first: one may begin another.
-func maskKeys(s string, k Keys) string {
-	secrets := slices.SortedFunc(maps.Values(k.values()), func(a, b host.Secret) int { return len(b.Reveal()) - len(a.Reveal()) })
+func maskKeys(s string, k livekit.Keys) string {
+	secrets := slices.SortedFunc(maps.Values(k.ByRef()), func(a, b host.Secret) int { return len(b.Reveal()) - len(a.Reveal()) })
 	for _, v := range secrets {
 		if !v.IsZero() {
 			s = strings.ReplaceAll(s, v.Reveal(), "***")

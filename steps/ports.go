@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 )
 
 // The kernel hands out ports of this range to outgoing connections, and leaves
@@ -112,7 +113,7 @@ func (f portsFacts) decide(site Site) Decision {
 	}
 	text := reservedText(kept, before)
 	live := slices.Equal(want, mergeRanges(f.reserved))
-	edit, needed := ownFile(sysctlFile, f.file, text, 0o644, 0, Keys{})
+	edit, needed := ownFile(sysctlFile, f.file, text, 0o644, 0, livekit.Keys{})
 	if live && (!f.file.Exists || !needed) {
 		return d // reserved by ours or by somebody else
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/internal/splice"
 )
 
@@ -59,7 +60,7 @@ func removeComponent(site Site, r removal) Step {
 		return f, err
 	}
 	share := func(f removalFacts, s *Shared) {
-		k := parseKeyFile(f.files[dir+"/keys.yaml"])
+		k := livekit.ParseKeyFile(f.files[dir+"/keys.yaml"].Data)
 		if k.IsZero() {
 			k = authKeys(f.files[dir+"/key"], f.files[dir+"/secret"])
 		}
@@ -337,7 +338,7 @@ func (f portsFacts) giveBack(site Site) Decision {
 	edit := FileEdit{Path: sysctlFile, Before: digest(f.file.Data, host.Secret{}), Remove: true}
 	if left := mergeRanges(subtractRanges(ours, drop)); len(subtractRanges(left, others)) > 0 {
 		var needed bool
-		if edit, needed = ownFile(sysctlFile, f.file, reservedText(left, reservedBefore(string(f.file.Data))), 0o644, 0, Keys{}); !needed {
+		if edit, needed = ownFile(sysctlFile, f.file, reservedText(left, reservedBefore(string(f.file.Data))), 0o644, 0, livekit.Keys{}); !needed {
 			return Decision{}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 )
 
 // testSite is a site on one host, as plans would hand it to steps.
@@ -26,8 +27,8 @@ func testSite() Site {
 	return s
 }
 
-func testKeys() Keys {
-	return Keys{Key: host.NewSecret(strings.Repeat("k", 48)), Secret: host.NewSecret(strings.Repeat("s", 48))}
+func testKeys() livekit.Keys {
+	return livekit.Keys{Key: host.NewSecret(strings.Repeat("k", 48)), Secret: host.NewSecret(strings.Repeat("s", 48))}
 }
 
 // sfuFound are the facts of a host on which everything is as the site wants
@@ -38,7 +39,7 @@ func sfuFound(t *testing.T, site Site) sfuFacts {
 }
 
 // sfuWith is sfuFound with these credentials.
-func sfuWith(t *testing.T, site Site, keys Keys) sfuFacts {
+func sfuWith(t *testing.T, site Site, keys livekit.Keys) sfuFacts {
 	t.Helper()
 	f := sfuFacts{
 		name: "h", arch: "amd64", image: imageFacts{Found: true, ID: "sha256:i"},

@@ -10,45 +10,8 @@ import (
 	"golang.org/x/crypto/scrypt"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 )
-
-// Pair is a LIVEKIT_KEY and its LIVEKIT_SECRET.
-type Pair struct {
-	Key    host.Secret
-	Secret host.Secret
-}
-
-// IsZero reports whether one of both is missing.
-func (p Pair) IsZero() bool { return p.Key.IsZero() || p.Secret.IsZero() }
-
-// Keys are a site's LIVEKIT_KEY and LIVEKIT_SECRET; the zero value means that
-// they are still to be made.
-type Keys struct {
-	Key    host.Secret
-	Secret host.Secret
-	// Old is what LiveKit accepts beside them, between the two steps of a
-	// rotation.
-	Old Pair
-}
-
-// Pair are the credentials in use, without old ones.
-func (k Keys) Pair() Pair { return Pair{k.Key, k.Secret} }
-
-// IsZero reports whether the credentials are still to be made.
-func (k Keys) IsZero() bool { return k.Pair().IsZero() }
-
-// References to a site's credentials in a Text.
-const (
-	RefKey       = "secret:livekit/key"
-	RefSecret    = "secret:livekit/secret"
-	RefOldKey    = "secret:livekit/old-key"
-	RefOldSecret = "secret:livekit/old-secret"
-)
-
-// values are the secrets by their references.
-func (k Keys) values() map[string]host.Secret {
-	return map[string]host.Secret{RefKey: k.Key, RefSecret: k.Secret, RefOldKey: k.Old.Key, RefOldSecret: k.Old.Secret}
-}
 
 // Text is bytes with holes in which secrets stand as references.
 type Text []Part
@@ -85,9 +48,9 @@ func (t Text) Masked() string {
 }
 
 // Fill puts the secrets in their places.
-func (t Text) Fill(k Keys) ([]byte, error) {
+func (t Text) Fill(k livekit.Keys) ([]byte, error) {
 	var b strings.Builder
-	values := k.values()
+	values := k.ByRef()
 	for _, p := range t {
 		v, known := values[p.Ref]
 		switch {
@@ -117,7 +80,7 @@ const slowMark = "scrypt:"
 // secretDigest is the digest of a file of ours that may hold secrets. It is the
 // same in every process, so that a plan of it can be saved; the salt is the
 // file's path.
-func secretDigest(path string, data []byte, keys Keys) string {
+func secretDigest(path string, data []byte, keys livekit.Keys) string {
 	if !keys.IsZero() {
 		return digest(data, keys.Secret)
 	}

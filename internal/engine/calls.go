@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/plans"
-	"github.com/emdecloud/ecdeploy/steps"
 )
 
 // callsTime bounds the question who is on calls; nobody waits longer to be
@@ -55,13 +55,13 @@ func restartsLiveKit(p plans.SitePlan) bool {
 // calls asks LiveKit for its rooms with somebody in them and the people there
 // (livekit/protocol livekit_room.proto, RoomService/ListRooms, as JSON over Twirp).
 // LiveKit counts them every five seconds.
-func calls(ctx context.Context, h host.Host, url string, keys steps.Pair) (rooms, people int, err error) {
+func calls(ctx context.Context, h host.Host, url string, keys livekit.Pair) (rooms, people int, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/twirp/livekit.RoomService/ListRooms", strings.NewReader("{}"))
 	if err != nil {
 		return 0, 0, fmt.Errorf("make request: %w", err)
 	}
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Authorization", "Bearer "+keys.Token("", steps.Grant{RoomList: true}, time.Now()))
+	req.Header.Set("Authorization", "Bearer "+keys.Token("", livekit.Grant{RoomList: true}, time.Now()))
 	client := Checker{}.client(h, "", true, false)
 	defer client.CloseIdleConnections()
 	resp, err := client.Do(req)

@@ -12,7 +12,7 @@ import (
 
 	"github.com/coder/websocket"
 
-	"github.com/emdecloud/ecdeploy/steps"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 )
 
 // holdTime is how long a WebSocket is kept silent: LiveKit's clients ping every
@@ -71,7 +71,7 @@ func (k *looker) root(ctx context.Context) result {
 
 // twirp calls LiveKit's room service (livekit/protocol livekit_room.proto, as JSON
 // over Twirp).
-func (k *looker) twirp(ctx context.Context, client *http.Client, base, method string, keys steps.Pair, grant steps.Grant, body any) (int, string, error) {
+func (k *looker) twirp(ctx context.Context, client *http.Client, base, method string, keys livekit.Pair, grant livekit.Grant, body any) (int, string, error) {
 	b, err := json.Marshal(body)
 	if err != nil {
 		return 0, "", err
@@ -85,8 +85,8 @@ func (k *looker) twirp(ctx context.Context, client *http.Client, base, method st
 }
 
 // makeRoom makes a room that ends by itself half a minute after everybody left.
-func (k *looker) makeRoom(ctx context.Context, client *http.Client, base string, keys steps.Pair, r *rooms, of string) (int, string, error) {
-	status, said, err := k.twirp(ctx, client, base, "CreateRoom", keys, steps.Grant{RoomCreate: true}, map[string]any{"name": r.name(of), "empty_timeout": 30, "departure_timeout": 10})
+func (k *looker) makeRoom(ctx context.Context, client *http.Client, base string, keys livekit.Pair, r *rooms, of string) (int, string, error) {
+	status, said, err := k.twirp(ctx, client, base, "CreateRoom", keys, livekit.Grant{RoomCreate: true}, map[string]any{"name": r.name(of), "empty_timeout": 30, "departure_timeout": 10})
 	if err == nil && status == http.StatusOK {
 		r.mu.Lock()
 		r.made = append(r.made, r.name(of))
@@ -103,7 +103,7 @@ func (k *looker) removeRooms(ctx context.Context, r *rooms) {
 	for _, name := range r.made {
 		removing.Go(func() {
 			// A room that stays ends by itself.
-			_, _, _ = k.twirp(ctx, k.client(k.onHost(k.Site.SFU.Host), nil), k.Site.SFU.LocalURL(), "DeleteRoom", k.Keys, steps.Grant{RoomCreate: true}, map[string]any{"room": name})
+			_, _, _ = k.twirp(ctx, k.client(k.onHost(k.Site.SFU.Host), nil), k.Site.SFU.LocalURL(), "DeleteRoom", k.Keys, livekit.Grant{RoomCreate: true}, map[string]any{"room": name})
 		})
 	}
 	removing.Wait()
@@ -142,7 +142,7 @@ func (k *looker) refused(ctx context.Context, said string) result {
 	if k.Keys == k.Issues {
 		return bad("key-unknown", HostSide, append(evidence, "LiveKit's key file and the JWT service's files hold the same credentials")...)
 	}
-	status, _, err := k.twirp(ctx, k.client(k.onHost(k.Site.SFU.Host), nil), k.Site.SFU.LocalURL(), "ListRooms", k.Keys, steps.Grant{RoomList: true}, map[string]any{})
+	status, _, err := k.twirp(ctx, k.client(k.onHost(k.Site.SFU.Host), nil), k.Site.SFU.LocalURL(), "ListRooms", k.Keys, livekit.Grant{RoomList: true}, map[string]any{})
 	if err == nil && status == http.StatusOK {
 		return bad("secret-differs", HostSide, append(evidence, "with those of LiveKit's own key file it answers 200")...)
 	}
@@ -185,7 +185,7 @@ func (k *looker) createInside(ctx context.Context, r *rooms) result {
 // askValidate asks LiveKit what it would say to who joins a room. The token in the
 // URL is taken out of all that is told.
 func (k *looker) askValidate(ctx context.Context, room string) asked {
-	jwt := k.Issues.Token("ecdeploy-validate", steps.Grant{Room: room, RoomJoin: true}, k.now())
+	jwt := k.Issues.Token("ecdeploy-validate", livekit.Grant{Room: room, RoomJoin: true}, k.now())
 	return k.ask(ctx, "sfu", http.MethodGet, k.Site.SFU.URL+"/rtc/validate?access_token="+jwt, nil, "", "signalling-lost")
 }
 
@@ -243,7 +243,7 @@ func (k *looker) hold(ctx context.Context, r *rooms, opened chan struct{}) resul
 // first word (livekit v1.13.5, pkg/agent/worker.go, RegisterTimeout). None is
 // registered.
 func (k *looker) silence(ctx context.Context) result {
-	jwt := k.Issues.Token("ecdeploy-silent", steps.Grant{Agent: true}, k.now())
+	jwt := k.Issues.Token("ecdeploy-silent", livekit.Grant{Agent: true}, k.now())
 	ws, err := openSocket(ctx, k.by("sfu"), k.Site.LiveKitURL()+"/agent", nil, jwt)
 	if err != nil {
 		return good("it opens", "how long a silent one stays open was not seen: "+err.Error())
@@ -295,5 +295,5 @@ func (k *looker) noWebSocket(ctx context.Context, err error, jwt string) result 
 
 // joinToken lets a participant of ours into a room of ours.
 func (k *looker) joinToken(identity, room string) string {
-	return k.Issues.Token("ecdeploy-"+identity, steps.Grant{Room: room, RoomJoin: true, CanPublish: true, CanSubscribe: true}, k.now())
+	return k.Issues.Token("ecdeploy-"+identity, livekit.Grant{Room: room, RoomJoin: true, CanPublish: true, CanSubscribe: true}, k.now())
 }
