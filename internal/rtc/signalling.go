@@ -2,7 +2,6 @@ package rtc
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -69,30 +68,27 @@ func (k *looker) root(ctx context.Context) result {
 	return good(url + " answers 200 OK")
 }
 
-// twirp calls LiveKit's room service (livekit/protocol livekit_room.proto, as JSON
-// over Twirp).
-func (k *looker) twirp(ctx context.Context, client *http.Client, base, method string, keys livekit.Pair, grant livekit.Grant, body any) (int, string, error) {
-	b, err := json.Marshal(body)
-	if err != nil {
-		return 0, "", err
-	}
-	resp, answer, err := request(ctx, client, http.MethodPost, base+"/twirp/livekit.RoomService/"+method,
-		map[string]string{"Content-Type": "application/json", "Authorization": "Bearer " + keys.Token("", grant, k.now())}, string(b))
-	if err != nil {
-		return 0, "", err
-	}
-	return resp.StatusCode, string(answer), nil
+// service is LiveKit's room service at base, asked with the hosts' time.
+func (k *looker) service(client *http.Client, base string, keys livekit.Pair) livekit.Rooms {
+	return livekit.Rooms{Client: client, URL: base, Pair: keys, Now: k.now}
 }
 
-// makeRoom makes a room that ends by itself half a minute after everybody left.
+// makeRoom makes a room that ends by itself half a minute after everybody left. Who
+// refuses it is no error but a status and what was said with it.
 func (k *looker) makeRoom(ctx context.Context, client *http.Client, base string, keys livekit.Pair, r *rooms, of string) (int, string, error) {
-	status, said, err := k.twirp(ctx, client, base, "CreateRoom", keys, livekit.Grant{RoomCreate: true}, map[string]any{"name": r.name(of), "empty_timeout": 30, "departure_timeout": 10})
-	if err == nil && status == http.StatusOK {
-		r.mu.Lock()
-		r.made = append(r.made, r.name(of))
-		r.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	err := k.service(client, base, keys).Create(ctx, livekit.NewRoom{Name: r.name(of), Empty: 30 * time.Second, Departure: 10 * time.Second})
+	if refused, ok := errors.AsType[*livekit.StatusError](err); ok {
+		return refused.Status, refused.Body, nil
 	}
-	return status, said, err
+	if err != nil {
+		return 0, "", err
+	}
+	r.mu.Lock()
+	r.made = append(r.made, r.name(of))
+	r.mu.Unlock()
+	return http.StatusOK, "", nil
 }
 
 // removeRooms takes away what was made, whatever happened.
@@ -103,7 +99,7 @@ func (k *looker) removeRooms(ctx context.Context, r *rooms) {
 	for _, name := range r.made {
 		removing.Go(func() {
 			// A room that stays ends by itself.
-			_, _, _ = k.twirp(ctx, k.client(k.onHost(k.Site.SFU.Host), nil), k.Site.SFU.LocalURL(), "DeleteRoom", k.Keys, livekit.Grant{RoomCreate: true}, map[string]any{"room": name})
+			_ = k.service(k.client(k.onHost(k.Site.SFU.Host), nil), k.Site.SFU.LocalURL(), k.Keys).Delete(ctx, name)
 		})
 	}
 	removing.Wait()
@@ -142,8 +138,9 @@ func (k *looker) refused(ctx context.Context, said string) result {
 	if k.Keys == k.Issues {
 		return bad("key-unknown", HostSide, append(evidence, "LiveKit's key file and the JWT service's files hold the same credentials")...)
 	}
-	status, _, err := k.twirp(ctx, k.client(k.onHost(k.Site.SFU.Host), nil), k.Site.SFU.LocalURL(), "ListRooms", k.Keys, livekit.Grant{RoomList: true}, map[string]any{})
-	if err == nil && status == http.StatusOK {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	if _, err := k.service(k.client(k.onHost(k.Site.SFU.Host), nil), k.Site.SFU.LocalURL(), k.Keys).List(ctx); err == nil {
 		return bad("secret-differs", HostSide, append(evidence, "with those of LiveKit's own key file it answers 200")...)
 	}
 	return bad("secret-differs", HostSide, append(evidence, "LiveKit's key file and the JWT service's files hold different credentials")...)
