@@ -20,25 +20,17 @@ const commandTimeout = 2 * time.Minute
 // Credentials choose those that a plan is made for, by what the hosts hold; a
 // zero answer means that new ones are made. Rotations answer what is found
 // where there is nothing for them to do.
-type Credentials func(found steps.Shared) (livekit.Keys, error)
+type Credentials func(found steps.KeysFound) (livekit.Keys, error)
 
 // KeepKeys takes the credentials that the plan file gives, else those on the
-// hosts. An old pair stays as long as the pair in use does, and in a rotation one
-// can go back to it without anybody noticing: LiveKit accepts both.
+// hosts.
 func (s Site) KeepKeys(ctx context.Context) (Credentials, error) {
 	given, err := s.GivenKeys(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return func(found steps.Shared) (livekit.Keys, error) {
-		keys := given
-		switch {
-		case given.IsZero(), given.Pair() == found.Keys.Pair():
-			return found.Keys, nil
-		case given.Pair() == found.Keys.Old:
-			keys.Old = found.Keys.Pair()
-		}
-		return keys, nil
+	return func(found steps.KeysFound) (livekit.Keys, error) {
+		return found.Keep(given), nil
 	}, nil
 }
 
@@ -53,9 +45,9 @@ func (s Site) RotateKeys(ctx context.Context) (Credentials, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func(shared steps.Shared) (livekit.Keys, error) {
-		found := shared.Keys
-		if err := whole(shared); err != nil {
+	return func(all steps.KeysFound) (livekit.Keys, error) {
+		found := all.Keys
+		if err := whole(all); err != nil {
 			return found, err
 		}
 		switch {
@@ -76,7 +68,7 @@ func (s Site) RotateKeys(ctx context.Context) (Credentials, error) {
 // worthless: LiveKit's key file is not understood, or the JWT service makes them
 // with others than LiveKit has first, as after a run that was cut between the
 // commits of two hosts.
-func whole(found steps.Shared) error {
+func whole(found steps.KeysFound) error {
 	switch {
 	case found.Unread != "":
 		return fmt.Errorf("what %s holds is not understood: LiveKit may accept other pairs\nhint: write it as lines `KEY: SECRET`, two at most, without quotes, the pair in use first", found.Unread)
@@ -92,9 +84,9 @@ func (s Site) DropOldKeys(ctx context.Context) (Credentials, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func(shared steps.Shared) (livekit.Keys, error) {
-		found := shared.Keys
-		if err := whole(shared); err != nil {
+	return func(all steps.KeysFound) (livekit.Keys, error) {
+		found := all.Keys
+		if err := whole(all); err != nil {
 			return found, err
 		}
 		if !found.Old.IsZero() && !given.IsZero() && given.Pair() != found.Pair() {
@@ -103,6 +95,9 @@ func (s Site) DropOldKeys(ctx context.Context) (Credentials, error) {
 		return livekit.Keys{Key: found.Key, Secret: found.Secret}, nil
 	}, nil
 }
+
+// FoundKeys are the credentials that Look found.
+func FoundKeys(shared steps.Shared) steps.KeysFound { return steps.FindKeys(shared) }
 
 // GivenKeys are the credentials that the plan file gives for a site; zero
 // where ecdeploy is to make or find them.

@@ -97,7 +97,7 @@ func TestCredentials(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := choose(steps.Shared{Keys: c.found, Issues: c.found.Pair()})
+			got, err := choose(steps.KeysFound{Keys: c.found, Issues: c.found.Pair()})
 			switch {
 			case c.refused == "" && (err != nil || got != c.want):
 				t.Errorf("%v; other credentials than wanted", err)
@@ -123,13 +123,13 @@ func TestRotationOfUnknown(t *testing.T) {
 	a, b := keyed("a", "").Pair(), keyed("b", "").Pair()
 	for _, c := range []struct {
 		name    string
-		found   steps.Shared
+		found   steps.KeysFound
 		refused string
 	}{
-		{"a rotation, cut after the SFU's host", steps.Shared{Keys: keyed("b", "a"), Issues: a}, "hint: ecdeploy apply goes forward"},
-		{"a rotation, cut after the JWT service's host", steps.Shared{Keys: keyed("a", ""), Issues: b}, "hint: ecdeploy apply goes forward"},
-		{"no JWT service", steps.Shared{Keys: keyed("b", "a")}, "hint: ecdeploy apply goes forward"},
-		{"a key file that is not understood", steps.Shared{Keys: keyed("a", ""), Issues: a, Unread: "/k.yaml"}, "what /k.yaml holds is not understood"},
+		{"a rotation, cut after the SFU's host", steps.KeysFound{Keys: keyed("b", "a"), Issues: a}, "hint: ecdeploy apply goes forward"},
+		{"a rotation, cut after the JWT service's host", steps.KeysFound{Keys: keyed("a", ""), Issues: b}, "hint: ecdeploy apply goes forward"},
+		{"no JWT service", steps.KeysFound{Keys: keyed("b", "a")}, "hint: ecdeploy apply goes forward"},
+		{"a key file that is not understood", steps.KeysFound{Keys: keyed("a", ""), Issues: a, Unread: "/k.yaml"}, "what /k.yaml holds is not understood"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, choose := range []func(Site, context.Context) (Credentials, error){Site.RotateKeys, Site.DropOldKeys} {
@@ -159,11 +159,11 @@ func TestRotateMakesOnePair(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, err := choose(steps.Shared{Keys: keyed("a", ""), Issues: keyed("a", "").Pair()})
+	first, err := choose(steps.KeysFound{Keys: keyed("a", ""), Issues: keyed("a", "").Pair()})
 	if err != nil || first.IsZero() || first.Old != keyed("a", "").Pair() || len(first.Secret.Reveal()) < 43 {
 		t.Fatalf("%v", err)
 	}
-	if second, err := choose(steps.Shared{Keys: keyed("a", ""), Issues: keyed("a", "").Pair()}); err != nil || second != first {
+	if second, err := choose(steps.KeysFound{Keys: keyed("a", ""), Issues: keyed("a", "").Pair()}); err != nil || second != first {
 		t.Errorf("a second plan has other credentials, %v", err)
 	}
 }

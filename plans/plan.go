@@ -48,6 +48,9 @@ type (
 	Pair = livekit.Pair
 )
 
+// Secrets are the site's, as its changes refer to them.
+func (s SitePlan) Secrets() steps.Secrets { return steps.KeySecrets(s.Keys) }
+
 // StepPlan is one step's decision.
 type StepPlan struct {
 	Stage    Stage           `json:"stage"`

@@ -325,7 +325,7 @@ func (s *sandbox) run(v string) {
 	if site.Keys != nil && site.Keys.Key != "" {
 		keys = livekit.Keys{Key: host.NewSecret(site.Keys.Key), Secret: host.NewSecret(site.Keys.Secret)}
 	}
-	p, err := Make(s.t.Context(), s.file, site, map[string]host.Observer{"x": s}, func(steps.Shared) (livekit.Keys, error) { return keys, nil })
+	p, err := Make(s.t.Context(), s.file, site, map[string]host.Observer{"x": s}, func(steps.KeysFound) (livekit.Keys, error) { return keys, nil })
 	if err != nil {
 		s.t.Fatalf("%.60q: %v", v, err)
 	}
@@ -353,7 +353,7 @@ func (s *sandbox) change(c steps.Change, keys livekit.Keys) {
 		s.words = append(s.words, i.Ref)
 		return
 	}
-	r, err := c.Resolve(s.t.Context(), steps.Env{Host: s, Run: "R", Keys: keys})
+	r, err := c.Resolve(s.t.Context(), steps.Env{Host: s, Run: "R", Secrets: steps.KeySecrets(keys)})
 	if err != nil {
 		s.t.Fatal(err)
 	}

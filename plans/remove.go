@@ -14,7 +14,7 @@ func MakeRemoval(ctx context.Context, f *File, site Site, hosts map[string]host.
 	if err != nil {
 		return SitePlan{}, err
 	}
-	p, err := makePlan(ctx, site, all, hosts, func(found steps.Shared) (livekit.Keys, error) { return found.Keys, nil })
+	p, err := makePlan(ctx, site, all, hosts, func(found steps.KeysFound) (livekit.Keys, error) { return found.Keys, nil })
 	p.Destroys = true
 	return p, err
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
-	"github.com/emdecloud/ecdeploy/internal/livekit"
 )
 
 // Root is where ecdeploy keeps on a host what it remembers of its runs.
@@ -30,9 +29,9 @@ type Change interface {
 
 // Env is what Resolve may use.
 type Env struct {
-	Host host.Observer
-	Run  string       // id of the run
-	Keys livekit.Keys // the site's credentials
+	Host    host.Observer
+	Run     string  // id of the run
+	Secrets Secrets // the site's
 }
 
 // Resolved is a change ready to be executed: POSIX sh for the host and, where

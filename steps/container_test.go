@@ -42,11 +42,11 @@ func TestLiveKitConfigByShape(t *testing.T) {
 			site := testSite()
 			f := sfuFacts{name: "h", arch: "amd64", image: imageFacts{Found: true}, addrs: []HostAddr{{"eth0", "198.51.100.7"}, {"docker0", "172.17.0.1"}}, route: HostAddr{"eth0", "198.51.100.7"}}
 			c.spoil(&site, &f)
-			d, err := decideSFU(site, f, Shared{Keys: testKeys()})
+			d, err := decideSFU(site, f, Shared{Secrets: KeySecrets(testKeys())})
 			if err != nil || len(d.Changes) != 1 {
 				t.Fatalf("%d changes, %v", len(d.Changes), err)
 			}
-			text, err := d.Changes[0].(*Container).Config[0].Fill(testKeys())
+			text, err := d.Changes[0].(*Container).Config[0].Fill(KeySecrets(testKeys()))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -65,7 +65,7 @@ func TestLiveKitConfigByShape(t *testing.T) {
 
 func TestContainerSpecs(t *testing.T) {
 	site := testSite()
-	d, err := decideSFU(site, sfuFacts{name: "h", route: HostAddr{"eth0", "198.51.100.7"}, image: imageFacts{Found: true}}, Shared{Keys: testKeys()})
+	d, err := decideSFU(site, sfuFacts{name: "h", route: HostAddr{"eth0", "198.51.100.7"}, image: imageFacts{Found: true}}, Shared{Secrets: KeySecrets(testKeys())})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func TestJWTServiceFindings(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d, err := facts.Diff(Shared{Keys: testKeys()})
+			d, err := facts.Diff(Shared{Secrets: KeySecrets(testKeys())})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -165,7 +165,7 @@ func TestScriptsQuote(t *testing.T) {
 	const evil = "/x/a'b \"c\" $(touch pwned) `touch pwned`; touch pwned\nnext"
 	edits := []FileEdit{{Path: evil, Text: Lit("x")}, {Path: evil, Remove: true}}
 	spec := host.ContainerSpec{Name: evil, Image: evil, User: evil}
-	container, err := Container{Spec: spec, Replaces: evil}.Resolve(t.Context(), Env{Host: fakeObserver{}, Keys: testKeys()})
+	container, err := Container{Spec: spec, Replaces: evil}.Resolve(t.Context(), Env{Host: fakeObserver{}, Secrets: KeySecrets(testKeys())})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -152,11 +152,13 @@ func decideHostile(t *testing.T, step Step, o host.Observer) {
 	if src := shared.Sources["h"]; src != "" && strings.Trim(src, "0123456789abcdef.:") != "" || src == "0.0.0.0" || src == "::" {
 		t.Errorf("shares the source %q", src)
 	}
-	if k := shared.Keys; !k.IsZero() && (!livekit.PlainKey.MatchString(k.Key.Reveal()) || !livekit.PlainKey.MatchString(k.Secret.Reveal())) {
-		t.Error("shares credentials that are none")
+	for _, offer := range shared.Offers {
+		if offer.Host != "h" || !livekit.PlainKey.MatchString(offer.Value.Reveal()) {
+			t.Errorf("offers as %s what is no credential", offer.Ref)
+		}
 	}
 	for _, keys := range []livekit.Keys{{}, testKeys()} {
-		shared.Keys = keys
+		shared.Secrets = KeySecrets(keys)
 		d, err := found.Diff(shared)
 		if err != nil {
 			continue
@@ -170,7 +172,7 @@ func decideHostile(t *testing.T, step Step, o host.Observer) {
 				t.Fatal(err)
 			}
 			c.Summary()
-			_, _ = c.Resolve(t.Context(), Env{Host: o, Run: "R", Keys: testKeys()})
+			_, _ = c.Resolve(t.Context(), Env{Host: o, Run: "R", Secrets: KeySecrets(testKeys())})
 		}
 	}
 }

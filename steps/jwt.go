@@ -13,6 +13,7 @@ import (
 )
 
 type authFacts struct {
+	name      string
 	files     map[string]host.File
 	image     imageFacts
 	container containerFacts
@@ -30,7 +31,7 @@ func JWTService(site Site) Step {
 		if err != nil {
 			return authFacts{}, err
 		}
-		f := authFacts{files: files, arch: parseArch(res[2])}
+		f := authFacts{name: o.Name(), files: files, arch: parseArch(res[2])}
 		if f.image, err = parseImage(res[0]); err != nil {
 			return f, err
 		}
@@ -38,9 +39,9 @@ func JWTService(site Site) Step {
 		return f, err
 	}
 	share := func(f authFacts, s *Shared) {
-		k := authKeys(f.files[key], f.files[secret])
-		if s.Issues = k.Pair(); s.Keys.IsZero() {
-			s.Keys = k
+		s.Offers = append(s.Offers, authOffers(f.name, f.files[key], f.files[secret])...)
+		if p := authPair(f.files[key], f.files[secret]); !p.IsZero() {
+			Put(s, keysIssued, f.name, p)
 		}
 	}
 	diff := func(f authFacts, s Shared) (Decision, error) {
@@ -59,11 +60,12 @@ func JWTService(site Site) Step {
 		change := Container{Site: site.Name, Spec: authSpec(site, dir), Config: texts, Replaces: f.container.ID,
 			Dirs: missingDirs(siteDirs(site, "auth", c.UID), f.files)}
 		for i, p := range []string{key, secret} {
-			if e, needed := ownFile(p, f.files[p], texts[i], 0o640, c.UID, s.Keys); needed {
+			if e, needed := ownFile(p, f.files[p], texts[i], 0o640, c.UID, s.Secrets); needed {
 				change.Edits = append(change.Edits, e)
 			}
 		}
-		change.planReplace(f.container, f.image, images, authKeys(f.files[key], f.files[secret]), s.Keys)
+		held := authPair(f.files[key], f.files[secret])
+		change.planReplace(f.container, f.image, images, whyKeys(livekit.Keys{Key: held.Key, Secret: held.Secret}, livekit.KeysByRef(s.Secrets.Values)), s.Secrets)
 		if f.container.Running {
 			change.Interrupt = "the JWT service restarts: joins fail for about a second"
 		}

@@ -17,10 +17,9 @@ func keyFile(keys livekit.Keys) Text {
 	return t
 }
 
-// authKeys are the credentials in the JWT service's two files.
-func authKeys(key, secret host.File) livekit.Keys {
-	p := livekit.PlainPair(strings.TrimSpace(string(key.Data)), strings.TrimSpace(string(secret.Data)))
-	return livekit.Keys{Key: p.Key, Secret: p.Secret}
+// authPair is the pair in the JWT service's two files.
+func authPair(key, secret host.File) livekit.Pair {
+	return livekit.PlainPair(strings.TrimSpace(string(key.Data)), strings.TrimSpace(string(secret.Data)))
 }
 
 // whyKeys says what becomes of the credentials that a component holds; nothing

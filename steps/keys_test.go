@@ -22,10 +22,49 @@ func keyed(key, old string) livekit.Keys {
 // A key file that we write is one that we read.
 func TestKeyFile(t *testing.T) {
 	for _, keys := range []livekit.Keys{keyed("a", ""), keyed("a", "b")} {
-		data, err := keyFile(keys).Fill(keys)
+		data, err := keyFile(keys).Fill(KeySecrets(keys))
 		if err != nil || livekit.ParseKeyFile(data) != keys {
 			t.Errorf("a file that we wrote is not read: %v\n%s", err, data)
 		}
+	}
+}
+
+// Which credentials a plan keeps by what the plan file gives: an old pair only
+// where LiveKit accepts it today.
+func TestKeepKeys(t *testing.T) {
+	for _, c := range []struct {
+		name              string
+		sfu, given        livekit.Keys
+		auth              livekit.Pair
+		want, wantedFound livekit.Keys
+	}{
+		{name: "a first deploy"},
+		{name: "given, a first deploy", given: keyed("a", ""), want: keyed("a", "")},
+		{name: "a key file that went", auth: keyed("a", "").Pair(), want: keyed("a", ""), wantedFound: keyed("a", "")},
+		{name: "in a rotation that was interrupted", sfu: keyed("b", "a"), auth: keyed("a", "").Pair(), want: keyed("b", "a"), wantedFound: keyed("b", "a")},
+		{name: "given as in use, in a rotation", sfu: keyed("b", "a"), given: keyed("b", ""), want: keyed("b", "a"), wantedFound: keyed("b", "a")},
+		{name: "the old ones given", sfu: keyed("b", "a"), given: keyed("a", ""), want: keyed("a", "b"), wantedFound: keyed("b", "a")},
+		{name: "others given", sfu: keyed("b", "a"), given: keyed("c", ""), want: keyed("c", ""), wantedFound: keyed("b", "a")},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			file := func(text string) host.File { return host.File{Exists: true, Data: []byte(text)} }
+			var keys host.File
+			if !c.sfu.IsZero() {
+				data, err := keyFile(c.sfu).Fill(KeySecrets(c.sfu))
+				if err != nil {
+					t.Fatal(err)
+				}
+				keys = file(string(data))
+			}
+			s := Shared{Offers: authOffers("x", file(c.auth.Key.Reveal()+"\n"), file(c.auth.Secret.Reveal()+"\n"))}
+			s.Offers = append(s.Offers, sfuOffers("y", keys)...)
+			if got := FindKeys(s).Keep(c.given); got != c.want {
+				t.Error("other credentials than wanted")
+			}
+			if got := FindKeys(s); got != (KeysFound{Keys: c.wantedFound}) { // no step shared what the JWT service issues
+				t.Error("other credentials are found")
+			}
+		})
 	}
 }
 
@@ -39,13 +78,13 @@ func authFound(t *testing.T, site Site, keys livekit.Keys) authFacts {
 		f.files[d.Path] = host.File{Path: d.Path, Exists: true}
 	}
 	for _, e := range c.Edits {
-		data, err := e.Text.Fill(keys)
+		data, err := e.Text.Fill(KeySecrets(keys))
 		if err != nil {
 			t.Fatal(err)
 		}
 		f.files[e.Path] = host.File{Path: e.Path, Real: e.Path, Exists: true, Mode: e.Mode, GID: e.GID, Data: data}
 	}
-	sum, err := specDigest(c.Spec, c.Config, keys)
+	sum, err := specDigest(c.Spec, c.Config, KeySecrets(keys))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +94,7 @@ func authFound(t *testing.T, site Site, keys livekit.Keys) authFacts {
 
 func decideAuth(t *testing.T, site Site, f authFacts, keys livekit.Keys) []Change {
 	t.Helper()
-	d, err := JWTService(site).(step[authFacts]).diff(f, Shared{Keys: keys})
+	d, err := JWTService(site).(step[authFacts]).diff(f, Shared{Secrets: KeySecrets(keys)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,10 +134,10 @@ func TestRotation(t *testing.T) {
 			var shared Shared
 			(facts[sfuFacts]{LiveKit(site).(step[sfuFacts]), sfu}).Share(&shared)
 			(facts[authFacts]{JWTService(site).(step[authFacts]), auth}).Share(&shared)
-			if shared.Keys != c.held || shared.Issues != c.held.Pair() || shared.Unread != "" {
+			if (FindKeys(shared) != KeysFound{Keys: c.held, Issues: c.held.Pair()}) {
 				t.Error("the credentials on the host were not found")
 			}
-			d, err := decideSFU(site, sfu, Shared{Keys: c.keys})
+			d, err := decideSFU(site, sfu, Shared{Secrets: KeySecrets(c.keys)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -134,13 +173,13 @@ func TestUnreadKeyFile(t *testing.T) {
 		f.files[path] = file
 		var shared Shared
 		(facts[sfuFacts]{LiveKit(site).(step[sfuFacts]), f}).Share(&shared)
-		d, err := decideSFU(site, f, Shared{Keys: keyed("a", "")})
+		d, err := decideSFU(site, f, Shared{Secrets: KeySecrets(keyed("a", ""))})
 		if err != nil {
 			t.Fatal(err)
 		}
 		says := strings.Contains(summaries(d.Findings), "warning: what "+path+" holds is not understood: LiveKit may accept other pairs")
-		if (shared.Unread == path) != want || says != want {
-			t.Errorf("%q: not understood: %q; %q", text, shared.Unread, summaries(d.Findings))
+		if unread := FindKeys(shared).Unread; (unread == path) != want || says != want {
+			t.Errorf("%q: not understood: %q; %q", text, unread, summaries(d.Findings))
 		}
 	}
 }
@@ -157,7 +196,7 @@ func checkChange(t *testing.T, c *Container, files map[string]host.File, held, k
 			t.Errorf("%s, with secrets in it, is known by %s", e.Path, e.Before)
 		}
 	}
-	r, err := c.Resolve(t.Context(), Env{Host: onFiles(files), Run: "r", Keys: keys})
+	r, err := c.Resolve(t.Context(), Env{Host: onFiles(files), Run: "r", Secrets: KeySecrets(keys)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +219,7 @@ func checkChange(t *testing.T, c *Container, files map[string]host.File, held, k
 		f.Data = append([]byte("# "+held.Secret.Reveal()+"\n"), f.Data...)
 		spoiled[p] = f
 	}
-	_, drift := c.Resolve(t.Context(), Env{Host: onFiles(spoiled), Run: "r", Keys: keys})
+	_, drift := c.Resolve(t.Context(), Env{Host: onFiles(spoiled), Run: "r", Secrets: KeySecrets(keys)})
 	if !errors.Is(drift, ErrDrift) {
 		t.Fatalf("on other files: %v", drift)
 	}

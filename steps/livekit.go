@@ -45,11 +45,9 @@ func LiveKit(site Site) Step {
 		return f, err
 	}
 	share := func(f sfuFacts, s *Shared) {
-		if k := livekit.ParseKeyFile(f.files[keys].Data); !k.IsZero() {
-			s.Keys = k
-		}
+		s.Offers = append(s.Offers, sfuOffers(f.name, f.files[keys])...)
 		if livekit.Unread(f.files[keys].Data) {
-			s.Unread = keys
+			Put(s, keysUnread, f.name, keys)
 		}
 	}
 	diff := func(f sfuFacts, s Shared) (Decision, error) { return decideSFU(site, f, s) }
@@ -66,16 +64,16 @@ func decideSFU(site Site, f sfuFacts, s Shared) (Decision, error) {
 	dir := site.Dir() + "/sfu"
 	config, keys := sfuFiles(site)
 	var d Decision
-	held := livekit.ParseKeyFile(f.files[keys].Data)
+	held, wanted := livekit.ParseKeyFile(f.files[keys].Data), livekit.KeysByRef(s.Secrets.Values)
 	nodeIP, dev, findings := media(c, f)
-	d.Findings = slices.Concat(findings, f.container.foreign(site, c.Container), keyFindings(held, s.Keys))
+	d.Findings = slices.Concat(findings, f.container.foreign(site, c.Container), keyFindings(held, wanted))
 	if livekit.Unread(f.files[keys].Data) {
 		d.Findings = append(d.Findings, Finding{Warning, "what " + keys + " holds is not understood: LiveKit may accept other pairs, which this run takes away", "look into it first; ecdeploy reads lines `KEY: SECRET`, two at most, without quotes"})
 	}
 	changes, more := planImage(c.Image, site.SFUFile, f.arch, f.image)
 	d.Changes, d.Findings = changes, append(d.Findings, more...)
 
-	texts := []Text{liveKitConfig(site, nodeIP, dev), keyFile(s.Keys)}
+	texts := []Text{liveKitConfig(site, nodeIP, dev), keyFile(wanted)}
 	spec := host.ContainerSpec{
 		Name: c.Container, Image: c.Image, Args: []string{"--config", "/config/livekit-config.yaml"},
 		User: fmt.Sprintf("%d:%d", c.UID, c.UID), Restart: "always", StopTimeout: sfuGrace,
@@ -85,13 +83,13 @@ func decideSFU(site Site, f sfuFacts, s Shared) (Decision, error) {
 		Dirs: missingDirs(siteDirs(site, "sfu", c.UID), f.files)}
 	lint := []lintFile{{"/config/livekit-config.yaml", config, -1}, {"/config/keys.yaml", keys, -1}}
 	for i, p := range []string{config, keys} {
-		if e, needed := ownFile(p, f.files[p], texts[i], 0o640, c.UID, s.Keys); needed {
+		if e, needed := ownFile(p, f.files[p], texts[i], 0o640, c.UID, s.Secrets); needed {
 			lint[i].K = len(change.Edits)
 			change.Edits = append(change.Edits, e)
 		}
 	}
 	change.Check = dockerLint(spec, c.UID, lint, strings.ReplaceAll(c.Ports.UDP, " ", "")+" - ICE/UDP range", "--config", "/config/livekit-config.yaml", "ports")
-	change.planReplace(f.container, f.image, changes, held, s.Keys)
+	change.planReplace(f.container, f.image, changes, whyKeys(held, wanted), s.Secrets)
 	if f.container.Running {
 		change.Interrupt = fmt.Sprintf("LiveKit restarts, within %s: calls on it are cut", sfuGrace)
 	}
@@ -100,23 +98,6 @@ func decideSFU(site Site, f sfuFacts, s Shared) (Decision, error) {
 	}
 	d.Checks = sfuChecks(c)
 	return d, nil
-}
-
-// planReplace says why the container must be made anew, or nothing. Its files
-// hold the credentials held.
-func (c *Container) planReplace(f containerFacts, image imageFacts, images []Change, held, keys livekit.Keys) {
-	c.Why = append(c.Why, whyKeys(held, keys)...)
-	sum := ""
-	if s, err := specDigest(c.Spec, c.Config, keys); err == nil {
-		sum = s
-	}
-	c.Why = append(c.Why, f.whyReplace(c.Spec, sum, image.ID)...)
-	if len(images) > 0 && f.Found {
-		c.Why = append(c.Why, "a new image comes")
-	}
-	if len(c.Edits) > 0 && len(c.Why) == 0 {
-		c.Why = append(c.Why, "its files differ")
-	}
 }
 
 // media decides which address LiveKit tells clients and on which interface it

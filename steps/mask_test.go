@@ -45,7 +45,7 @@ func TestOwnDiffsShowNoSecrets(t *testing.T) {
 	text := Text{{Lit: "port: 7999\nwebhook:\n  api_key: \""}, {Ref: livekit.RefKey}, {Lit: "\"\n"}}
 	file := host.File{Path: "/f", Real: "/f", Exists: true, Mode: 0o640, GID: 7, Data: []byte(old)}
 	for name, keys := range map[string]livekit.Keys{"known keys": testKeys(), "no keys yet": {}} {
-		e, needed := ownFile("/f", file, text, 0o640, 7, keys)
+		e, needed := ownFile("/f", file, text, 0o640, 7, KeySecrets(keys))
 		if !needed {
 			t.Fatalf("%s: no change", name)
 		}
@@ -59,7 +59,7 @@ func TestOwnDiffsShowNoSecrets(t *testing.T) {
 		}
 	}
 	// Old and new key files look alike: neither shows.
-	e, _ := ownFile("/k", host.File{Exists: true, Data: []byte("APIold: supersecret\n")}, keyFile(testKeys()), 0o640, 7, testKeys())
+	e, _ := ownFile("/k", host.File{Exists: true, Data: []byte("APIold: supersecret\n")}, keyFile(testKeys()), 0o640, 7, KeySecrets(testKeys()))
 	if strings.Contains(e.Diff, "APIold") || strings.Contains(e.Diff, "supersecret") {
 		t.Errorf("got %s", e.Diff)
 	}

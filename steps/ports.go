@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
-	"github.com/emdecloud/ecdeploy/internal/livekit"
 )
 
 // The kernel hands out ports of this range to outgoing connections, and leaves
@@ -113,7 +112,7 @@ func (f portsFacts) decide(site Site) Decision {
 	}
 	text := reservedText(kept, before)
 	live := slices.Equal(want, mergeRanges(f.reserved))
-	edit, needed := ownFile(sysctlFile, f.file, text, 0o644, 0, livekit.Keys{})
+	edit, needed := ownFile(sysctlFile, f.file, text, 0o644, 0, Secrets{})
 	if live && (!f.file.Exists || !needed) {
 		return d // reserved by ours or by somebody else
 	}

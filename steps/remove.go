@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
-	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/internal/splice"
 )
 
@@ -22,6 +21,7 @@ type removal struct {
 	container string
 	files     []string // in that folder
 	interrupt string
+	offers    func(name string, files []host.File) []Secret // the candidates in files, on the host name
 }
 
 type removalFacts struct {
@@ -35,12 +35,14 @@ type removalFacts struct {
 
 // RemoveSFU takes away a site's LiveKit.
 func RemoveSFU(site Site) Step {
-	return removeComponent(site, removal{"sfu", site.SFU.Container, []string{"livekit-config.yaml", "keys.yaml"}, "LiveKit ends: calls on it are cut"})
+	return removeComponent(site, removal{"sfu", site.SFU.Container, []string{"livekit-config.yaml", "keys.yaml"}, "LiveKit ends: calls on it are cut",
+		func(name string, files []host.File) []Secret { return sfuOffers(name, files[1]) }})
 }
 
 // RemoveAuth takes away a site's JWT service.
 func RemoveAuth(site Site) Step {
-	return removeComponent(site, removal{"auth", site.Auth.Container, []string{"key", "secret"}, "the JWT service ends: nobody can join a call any more"})
+	return removeComponent(site, removal{"auth", site.Auth.Container, []string{"key", "secret"}, "the JWT service ends: nobody can join a call any more",
+		func(name string, files []host.File) []Secret { return authOffers(name, files[0], files[1]) }})
 }
 
 func removeComponent(site Site, r removal) Step {
@@ -60,13 +62,11 @@ func removeComponent(site Site, r removal) Step {
 		return f, err
 	}
 	share := func(f removalFacts, s *Shared) {
-		k := livekit.ParseKeyFile(f.files[dir+"/keys.yaml"].Data)
-		if k.IsZero() {
-			k = authKeys(f.files[dir+"/key"], f.files[dir+"/secret"])
+		var files []host.File
+		for _, name := range r.files {
+			files = append(files, f.files[dir+"/"+name])
 		}
-		if s.Keys.IsZero() {
-			s.Keys = k
-		}
+		s.Offers = append(s.Offers, r.offers(f.name, files)...)
 	}
 	return Define("remove-"+r.component, probe, share, func(f removalFacts, s Shared) (Decision, error) { return f.decide(site, s), nil })
 }
@@ -91,7 +91,7 @@ func (f removalFacts) decide(site Site, s Shared) Decision {
 	for _, name := range f.removal.files {
 		p := dir + "/" + name
 		if file := f.files[p]; file.Exists {
-			edits = append(edits, FileEdit{Path: p, Before: secretDigest(p, file.Data, s.Keys), Remove: true})
+			edits = append(edits, FileEdit{Path: p, Before: secretDigest(p, file.Data, s.Secrets), Remove: true})
 		}
 	}
 	var dirs []string
@@ -335,10 +335,10 @@ func (f portsFacts) giveBack(site Site) Decision {
 	}
 	others = append(others, reservedBefore(string(f.file.Data))...)
 	live := mergeRanges(slices.Concat(subtractRanges(f.reserved, drop), others))
-	edit := FileEdit{Path: sysctlFile, Before: digest(f.file.Data, host.Secret{}), Remove: true}
+	edit := FileEdit{Path: sysctlFile, Before: digest(f.file.Data, Secrets{}), Remove: true}
 	if left := mergeRanges(subtractRanges(ours, drop)); len(subtractRanges(left, others)) > 0 {
 		var needed bool
-		if edit, needed = ownFile(sysctlFile, f.file, reservedText(left, reservedBefore(string(f.file.Data))), 0o644, 0, livekit.Keys{}); !needed {
+		if edit, needed = ownFile(sysctlFile, f.file, reservedText(left, reservedBefore(string(f.file.Data))), 0o644, 0, Secrets{}); !needed {
 			return Decision{}
 		}
 	}

@@ -151,7 +151,7 @@ func TestRemoveComponent(t *testing.T) {
 				if err != nil || strings.Contains(string(b), secret) {
 					t.Errorf("%s, %v", b, err)
 				}
-				if _, err := change.Resolve(t.Context(), Env{Host: o, Run: "R", Keys: livekit.Keys{Key: host.NewSecret("TheKeyOfTheTest"), Secret: host.NewSecret(secret)}}); err != nil {
+				if _, err := change.Resolve(t.Context(), Env{Host: o, Run: "R", Secrets: KeySecrets(livekit.Keys{Key: host.NewSecret("TheKeyOfTheTest"), Secret: host.NewSecret(secret)})}); err != nil {
 					t.Error(err)
 				}
 			}

@@ -46,7 +46,7 @@ func sfuWith(t *testing.T, site Site, keys livekit.Keys) sfuFacts {
 		addrs: []HostAddr{{"lo", "127.0.0.1"}, {"eth0", "198.51.100.7"}, {"docker0", "172.17.0.1"}},
 		route: HostAddr{"eth0", "198.51.100.7"}, files: map[string]host.File{},
 	}
-	first, err := decideSFU(site, f, Shared{Keys: keys})
+	first, err := decideSFU(site, f, Shared{Secrets: KeySecrets(keys)})
 	if err != nil || len(first.Changes) != 1 {
 		t.Fatalf("first decision: %d changes, %v", len(first.Changes), err)
 	}
@@ -55,13 +55,13 @@ func sfuWith(t *testing.T, site Site, keys livekit.Keys) sfuFacts {
 		f.files[d.Path] = host.File{Path: d.Path, Exists: true}
 	}
 	for _, e := range c.Edits {
-		data, err := e.Text.Fill(keys)
+		data, err := e.Text.Fill(KeySecrets(keys))
 		if err != nil {
 			t.Fatal(err)
 		}
 		f.files[e.Path] = host.File{Path: e.Path, Real: e.Path, Exists: true, Mode: e.Mode, GID: e.GID, Data: data}
 	}
-	sum, err := specDigest(c.Spec, c.Config, keys)
+	sum, err := specDigest(c.Spec, c.Config, KeySecrets(keys))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func sfuWith(t *testing.T, site Site, keys livekit.Keys) sfuFacts {
 
 func TestLiveKitSecondApplyPlansNothing(t *testing.T) {
 	site := testSite()
-	d, err := decideSFU(site, sfuFound(t, site), Shared{Keys: testKeys()})
+	d, err := decideSFU(site, sfuFound(t, site), Shared{Secrets: KeySecrets(testKeys())})
 	if err != nil || len(d.Changes) != 0 {
 		t.Fatalf("got %d changes, %v; want none", len(d.Changes), err)
 	}
@@ -100,7 +100,7 @@ func TestLiveKitChangesOnlyForACause(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f, s := sfuFound(t, site), site
 			spoil(&f, &s)
-			d, err := decideSFU(s, f, Shared{Keys: testKeys()})
+			d, err := decideSFU(s, f, Shared{Secrets: KeySecrets(testKeys())})
 			if err != nil || len(d.Changes) != 1 {
 				t.Fatalf("got %d changes, %v; want 1", len(d.Changes), err)
 			}
@@ -127,7 +127,7 @@ func TestSecretsStayOutOfChanges(t *testing.T) {
 		file.Data = append(file.Data, '\n')
 		f.files[p] = file
 	}
-	d, err := decideSFU(site, f, Shared{Keys: testKeys()})
+	d, err := decideSFU(site, f, Shared{Secrets: KeySecrets(testKeys())})
 	if err != nil {
 		t.Fatal(err)
 	}

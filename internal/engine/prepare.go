@@ -105,7 +105,7 @@ func (s *siteRun) resolve(ctx context.Context, on *hostRun) error {
 			}
 		}
 	}
-	env := steps.Env{Host: on, Run: s.ID, Keys: s.plan.Keys}
+	env := steps.Env{Host: on, Run: s.ID, Secrets: s.plan.Secrets()}
 	g, ctx := errgroup.WithContext(ctx)
 	for i := range acts {
 		g.Go(func() (err error) {
