@@ -3,6 +3,7 @@ package plans
 import (
 	"fmt"
 
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
@@ -45,7 +46,7 @@ func wrongKey(key string) (wrong, mend string) {
 		return "devkey is the key of LiveKit's development mode, which everybody knows", "remove livekit_keys {}: ecdeploy then makes good credentials"
 	case key == "":
 		return "key is empty", "write letters and digits"
-	case !steps.PlainKey.MatchString(key):
+	case !livekit.PlainKey.MatchString(key):
 		return "key " + notPlain, "use letters and digits"
 	}
 	return "", ""
@@ -56,7 +57,7 @@ func wrongSecret(secret string) (wrong, mend string) {
 	switch {
 	case len(secret) < least:
 		return fmt.Sprintf("secret is shorter than %d characters", least), "remove livekit_keys {}: ecdeploy then makes good credentials; or `openssl rand -hex 32`"
-	case !steps.PlainKey.MatchString(secret):
+	case !livekit.PlainKey.MatchString(secret):
 		return "secret " + notPlain, "use letters and digits, like `openssl rand -hex 32` prints them"
 	}
 	return "", ""

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
@@ -30,8 +31,8 @@ func wholePlan() SitePlan {
 	}}}}
 }
 
-func testKeys(secret string) steps.Keys {
-	return steps.Keys{Key: host.NewSecret("key"), Secret: host.NewSecret(strings.Repeat(secret, 40))}
+func testKeys(secret string) livekit.Keys {
+	return livekit.Keys{Key: host.NewSecret("key"), Secret: host.NewSecret(strings.Repeat(secret, 40))}
 }
 
 // Each thing that moves is named, with its host and step.
@@ -103,7 +104,7 @@ func TestDrift(t *testing.T) {
 		}, []string{"x.test: i: firewall: needed now, too: + r"}},
 		{"other credentials", func(s *SitePlan) { s.Keys = testKeys("t"); container(s).Edits[0].Before = "hmac:2" }, []string{site + "there are other credentials (LIVEKIT_KEY and LIVEKIT_SECRET) now", sfu + "container livekit-sfu would be done in another way"}},
 		{"only the key is another", func(s *SitePlan) { s.Keys.Key = host.NewSecret("other") }, []string{site + "there are other credentials (LIVEKIT_KEY and LIVEKIT_SECRET) now"}},
-		{"credentials went", func(s *SitePlan) { s.Keys = steps.Keys{} }, []string{site + "the credentials (LIVEKIT_KEY and LIVEKIT_SECRET) are gone: new ones would be made"}},
+		{"credentials went", func(s *SitePlan) { s.Keys = livekit.Keys{} }, []string{site + "the credentials (LIVEKIT_KEY and LIVEKIT_SECRET) are gone: new ones would be made"}},
 		{"another site", func(s *SitePlan) { s.Site = "y.test" }, []string{site + "the plan file has no such site any more", "y.test: the saved plan does not have this site"}},
 		{"several", func(s *SitePlan) {
 			files(s).Edits[0].Before = "b2"
@@ -143,7 +144,7 @@ func TestDrift(t *testing.T) {
 // Credentials that come between are none that the plan was made for.
 func TestDriftOfNewCredentials(t *testing.T) {
 	p := wholePlan()
-	p.Keys = steps.Keys{}
+	p.Keys = livekit.Keys{}
 	f := &File{Path: "/d/hosts.hcl", Sum: "5a"}
 	s, err := NewSaved(f, Plan{Sites: []SitePlan{p}})
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
@@ -19,25 +20,17 @@ const commandTimeout = 2 * time.Minute
 // Credentials choose those that a plan is made for, by what the hosts hold; a
 // zero answer means that new ones are made. Rotations answer what is found
 // where there is nothing for them to do.
-type Credentials func(found steps.Shared) (steps.Keys, error)
+type Credentials func(found steps.KeysFound) (livekit.Keys, error)
 
 // KeepKeys takes the credentials that the plan file gives, else those on the
-// hosts. An old pair stays as long as the pair in use does, and in a rotation one
-// can go back to it without anybody noticing: LiveKit accepts both.
+// hosts.
 func (s Site) KeepKeys(ctx context.Context) (Credentials, error) {
 	given, err := s.GivenKeys(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return func(found steps.Shared) (steps.Keys, error) {
-		keys := given
-		switch {
-		case given.IsZero(), given.Pair() == found.Keys.Pair():
-			return found.Keys, nil
-		case given.Pair() == found.Keys.Old:
-			keys.Old = found.Keys.Pair()
-		}
-		return keys, nil
+	return func(found steps.KeysFound) (livekit.Keys, error) {
+		return found.Keep(given), nil
 	}, nil
 }
 
@@ -47,14 +40,14 @@ func (s Site) KeepKeys(ctx context.Context) (Credentials, error) {
 func (s Site) RotateKeys(ctx context.Context) (Credentials, error) {
 	fresh, err := s.GivenKeys(ctx)
 	if err == nil && fresh.IsZero() {
-		fresh, err = steps.NewKeys()
+		fresh, err = livekit.NewKeys()
 	}
 	if err != nil {
 		return nil, err
 	}
-	return func(shared steps.Shared) (steps.Keys, error) {
-		found := shared.Keys
-		if err := whole(shared); err != nil {
+	return func(all steps.KeysFound) (livekit.Keys, error) {
+		found := all.Keys
+		if err := whole(all); err != nil {
 			return found, err
 		}
 		switch {
@@ -67,7 +60,7 @@ func (s Site) RotateKeys(ctx context.Context) (Credentials, error) {
 		case fresh.Key == found.Key:
 			return found, errors.New("the plan file gives another LIVEKIT_SECRET for the LIVEKIT_KEY in use, and LiveKit accepts one secret for a key\nhint: change the key, too; or ecdeploy apply, which changes the secret at once, without overlap")
 		}
-		return steps.Keys{Key: fresh.Key, Secret: fresh.Secret, Old: found.Pair()}, nil
+		return livekit.Keys{Key: fresh.Key, Secret: fresh.Secret, Old: found.Pair()}, nil
 	}, nil
 }
 
@@ -75,7 +68,7 @@ func (s Site) RotateKeys(ctx context.Context) (Credentials, error) {
 // worthless: LiveKit's key file is not understood, or the JWT service makes them
 // with others than LiveKit has first, as after a run that was cut between the
 // commits of two hosts.
-func whole(found steps.Shared) error {
+func whole(found steps.KeysFound) error {
 	switch {
 	case found.Unread != "":
 		return fmt.Errorf("what %s holds is not understood: LiveKit may accept other pairs\nhint: write it as lines `KEY: SECRET`, two at most, without quotes, the pair in use first", found.Unread)
@@ -91,34 +84,37 @@ func (s Site) DropOldKeys(ctx context.Context) (Credentials, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func(shared steps.Shared) (steps.Keys, error) {
-		found := shared.Keys
-		if err := whole(shared); err != nil {
+	return func(all steps.KeysFound) (livekit.Keys, error) {
+		found := all.Keys
+		if err := whole(all); err != nil {
 			return found, err
 		}
 		if !found.Old.IsZero() && !given.IsZero() && given.Pair() != found.Pair() {
 			return found, errors.New("the plan file gives other credentials than those in use\nhint: give those in use to end the rotation; or ecdeploy apply, which changes to the new ones at once and ends it, too")
 		}
-		return steps.Keys{Key: found.Key, Secret: found.Secret}, nil
+		return livekit.Keys{Key: found.Key, Secret: found.Secret}, nil
 	}, nil
 }
 
+// FoundKeys are the credentials that Look found.
+func FoundKeys(shared steps.Shared) steps.KeysFound { return steps.FindKeys(shared) }
+
 // GivenKeys are the credentials that the plan file gives for a site; zero
 // where ecdeploy is to make or find them.
-func (s Site) GivenKeys(ctx context.Context) (steps.Keys, error) {
+func (s Site) GivenKeys(ctx context.Context) (livekit.Keys, error) {
 	if s.Keys == nil {
-		return steps.Keys{}, nil
+		return livekit.Keys{}, nil
 	}
 	if len(s.Keys.Command) == 0 {
-		return steps.Keys{Key: host.NewSecret(s.Keys.Key), Secret: host.NewSecret(s.Keys.Secret)}, nil
+		return livekit.Keys{Key: host.NewSecret(s.Keys.Key), Secret: host.NewSecret(s.Keys.Secret)}, nil
 	}
 	out, err := Command(ctx, s.Keys.Command)
 	if err != nil {
-		return steps.Keys{}, err
+		return livekit.Keys{}, err
 	}
 	k, v, ok := strings.Cut(out.Reveal(), ": ")
 	if !ok || strings.Contains(k+v, "\n") {
-		return steps.Keys{}, errors.New("livekit_keys.command printed something else than one line `KEY: SECRET`")
+		return livekit.Keys{}, errors.New("livekit_keys.command printed something else than one line `KEY: SECRET`")
 	}
 	k, v = strings.TrimSpace(k), strings.TrimSpace(v)
 	for _, c := range []struct {
@@ -126,10 +122,10 @@ func (s Site) GivenKeys(ctx context.Context) (steps.Keys, error) {
 		check func(string) (wrong, mend string)
 	}{{k, wrongKey}, {v, wrongSecret}} {
 		if wrong, mend := c.check(c.value); wrong != "" {
-			return steps.Keys{}, fmt.Errorf("livekit_keys.command printed `KEY: SECRET`, and its %s: %s", wrong, mend)
+			return livekit.Keys{}, fmt.Errorf("livekit_keys.command printed `KEY: SECRET`, and its %s: %s", wrong, mend)
 		}
 	}
-	return steps.Keys{Key: host.NewSecret(k), Secret: host.NewSecret(v)}, nil
+	return livekit.Keys{Key: host.NewSecret(k), Secret: host.NewSecret(v)}, nil
 }
 
 // Command runs a command of the plan file on the laptop and returns what it

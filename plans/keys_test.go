@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
@@ -42,11 +43,11 @@ func TestKeysOfCommand(t *testing.T) {
 }
 
 // keyed are credentials whose values are told apart by what begins them.
-func keyed(key, old string) steps.Keys {
+func keyed(key, old string) livekit.Keys {
 	value := func(s, end string) host.Secret { return host.NewSecret(s + strings.Repeat(end, 40)) }
-	k := steps.Keys{Key: value(key, "K"), Secret: value(key, "S")}
+	k := livekit.Keys{Key: value(key, "K"), Secret: value(key, "S")}
 	if old != "" {
-		k.Old = steps.Pair{Key: value(old, "K"), Secret: value(old, "S")}
+		k.Old = livekit.Pair{Key: value(old, "K"), Secret: value(old, "S")}
 	}
 	return k
 }
@@ -54,18 +55,18 @@ func keyed(key, old string) steps.Keys {
 // Which credentials a plan is made for, by what the plan file gives and what
 // the hosts hold. No refusal holds one of them.
 func TestCredentials(t *testing.T) {
-	giving := func(k steps.Keys) Site {
+	giving := func(k livekit.Keys) Site {
 		return Site{ServerName: "x.test", Keys: &steps.LiveKitKeys{Key: k.Key.Reveal(), Secret: k.Secret.Reveal()}}
 	}
-	none, made := steps.Keys{}, Site{ServerName: "x.test"}
+	none, made := livekit.Keys{}, Site{ServerName: "x.test"}
 	sameKey := keyed("a", "")
 	sameKey.Secret = keyed("b", "").Secret
 	for _, c := range []struct {
 		name    string
 		choose  func(Site, context.Context) (Credentials, error)
 		site    Site
-		found   steps.Keys
-		want    steps.Keys
+		found   livekit.Keys
+		want    livekit.Keys
 		refused string
 	}{
 		{"keep: a first deploy", Site.KeepKeys, made, none, none, ""},
@@ -96,7 +97,7 @@ func TestCredentials(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := choose(steps.Shared{Keys: c.found, Issues: c.found.Pair()})
+			got, err := choose(steps.KeysFound{Keys: c.found, Issues: c.found.Pair()})
 			switch {
 			case c.refused == "" && (err != nil || got != c.want):
 				t.Errorf("%v; other credentials than wanted", err)
@@ -122,13 +123,13 @@ func TestRotationOfUnknown(t *testing.T) {
 	a, b := keyed("a", "").Pair(), keyed("b", "").Pair()
 	for _, c := range []struct {
 		name    string
-		found   steps.Shared
+		found   steps.KeysFound
 		refused string
 	}{
-		{"a rotation, cut after the SFU's host", steps.Shared{Keys: keyed("b", "a"), Issues: a}, "hint: ecdeploy apply goes forward"},
-		{"a rotation, cut after the JWT service's host", steps.Shared{Keys: keyed("a", ""), Issues: b}, "hint: ecdeploy apply goes forward"},
-		{"no JWT service", steps.Shared{Keys: keyed("b", "a")}, "hint: ecdeploy apply goes forward"},
-		{"a key file that is not understood", steps.Shared{Keys: keyed("a", ""), Issues: a, Unread: "/k.yaml"}, "what /k.yaml holds is not understood"},
+		{"a rotation, cut after the SFU's host", steps.KeysFound{Keys: keyed("b", "a"), Issues: a}, "hint: ecdeploy apply goes forward"},
+		{"a rotation, cut after the JWT service's host", steps.KeysFound{Keys: keyed("a", ""), Issues: b}, "hint: ecdeploy apply goes forward"},
+		{"no JWT service", steps.KeysFound{Keys: keyed("b", "a")}, "hint: ecdeploy apply goes forward"},
+		{"a key file that is not understood", steps.KeysFound{Keys: keyed("a", ""), Issues: a, Unread: "/k.yaml"}, "what /k.yaml holds is not understood"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, choose := range []func(Site, context.Context) (Credentials, error){Site.RotateKeys, Site.DropOldKeys} {
@@ -158,11 +159,11 @@ func TestRotateMakesOnePair(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, err := choose(steps.Shared{Keys: keyed("a", ""), Issues: keyed("a", "").Pair()})
+	first, err := choose(steps.KeysFound{Keys: keyed("a", ""), Issues: keyed("a", "").Pair()})
 	if err != nil || first.IsZero() || first.Old != keyed("a", "").Pair() || len(first.Secret.Reveal()) < 43 {
 		t.Fatalf("%v", err)
 	}
-	if second, err := choose(steps.Shared{Keys: keyed("a", ""), Issues: keyed("a", "").Pair()}); err != nil || second != first {
+	if second, err := choose(steps.KeysFound{Keys: keyed("a", ""), Issues: keyed("a", "").Pair()}); err != nil || second != first {
 		t.Errorf("a second plan has other credentials, %v", err)
 	}
 }
@@ -175,9 +176,9 @@ func TestCutRotation(t *testing.T) {
 		t.Fatalf("%+v", m)
 	}
 	site := f.Sites[0]
-	line := func(k steps.Pair) string { return k.Key.Reveal() + ": " + k.Secret.Reveal() + "\n" }
+	line := func(k livekit.Pair) string { return k.Key.Reveal() + ": " + k.Secret.Reveal() + "\n" }
 	rotated, old := keyed("b", "a"), keyed("a", "").Pair()
-	on := func(issues steps.Pair) map[string]host.Observer {
+	on := func(issues livekit.Pair) map[string]host.Observer {
 		sfu, auth := secretive(), secretive()
 		sfu.files = map[string]string{"/etc/ecdeploy/x.test/sfu/keys.yaml": line(rotated.Pair()) + line(old)}
 		auth.files["/etc/ecdeploy/x.test/auth/key"] = issues.Key.Reveal() + "\n"

@@ -68,12 +68,14 @@ func makePlan(ctx context.Context, site Site, all []placed, hosts map[string]hos
 	if err != nil {
 		return SitePlan{}, err
 	}
-	found := shared.Keys
-	if shared.Keys, err = choose(shared); err != nil {
+	found := steps.FindKeys(shared)
+	keys, err := choose(found)
+	if err != nil {
 		return SitePlan{}, fmt.Errorf("%s: %w", site.ServerName, err)
 	}
+	shared.Secrets = steps.KeySecrets(keys)
 	p, err := decide(site, all, shared)
-	p.Found, p.HTTPS = found, shared.HTTPS
+	p.Keys, p.Found, p.HTTPS = keys, found.Keys, shared.HTTPS
 	return p, err
 }
 
@@ -86,7 +88,7 @@ func decide(site Site, all []placed, shared steps.Shared) (SitePlan, error) {
 		}
 		byHost[p.host] = append(byHost[p.host], StepPlan{Stage: p.stage, Step: p.step.Name(), Changes: d.Changes, Checks: checks(site, d.Checks), Findings: d.Findings})
 	}
-	out := SitePlan{Site: site.ServerName, Keys: shared.Keys}
+	out := SitePlan{Site: site.ServerName}
 	for _, name := range sortedKeys(byHost) {
 		out.Hosts = append(out.Hosts, HostPlan{Host: name, Steps: byHost[name]})
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
@@ -25,9 +26,9 @@ type SitePlan struct {
 	Destroys bool `json:"destroys,omitempty"`
 	// Keys are the site's credentials as they were found or given; zero when
 	// they are to be made. They are never written anywhere.
-	Keys steps.Keys `json:"-"`
+	Keys livekit.Keys `json:"-"`
 	// Found are those that the hosts hold now; zero for none.
-	Found steps.Keys `json:"-"`
+	Found livekit.Keys `json:"-"`
 	// HTTPS is where proxies listen, as in steps.Shared.
 	HTTPS map[string]string `json:"-"`
 }
@@ -43,9 +44,12 @@ type Finding = steps.Finding
 
 // Keys are a site's credentials, and Pair those in use.
 type (
-	Keys = steps.Keys
-	Pair = steps.Pair
+	Keys = livekit.Keys
+	Pair = livekit.Pair
 )
+
+// Secrets are the site's, as its changes refer to them.
+func (s SitePlan) Secrets() steps.Secrets { return steps.KeySecrets(s.Keys) }
 
 // StepPlan is one step's decision.
 type StepPlan struct {

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
@@ -18,7 +19,7 @@ func somePlan() SitePlan {
 	return SitePlan{Site: "x.test", Hosts: []HostPlan{{Host: "h", Steps: []StepPlan{
 		{Stage: steps.StageSFU, Step: "livekit", Changes: Changes{&steps.Container{
 			Site: "x.test", Spec: host.ContainerSpec{Name: "livekit-sfu", Image: "livekit:1"}, Why: []string{"not there yet"},
-			Edits: []steps.FileEdit{{Path: "/etc/ecdeploy/x.test/sfu/keys.yaml", Text: steps.Text{{Ref: steps.RefKey}, {Lit: ": "}, {Ref: steps.RefSecret}}, Own: true, Mode: 0o640}},
+			Edits: []steps.FileEdit{{Path: "/etc/ecdeploy/x.test/sfu/keys.yaml", Text: steps.Text{{Ref: livekit.RefKey}, {Lit: ": "}, {Ref: livekit.RefSecret}}, Own: true, Mode: 0o640}},
 		}}},
 		{Stage: steps.StageProxy, Step: "nginx", Changes: Changes{&steps.Files{
 			Title: "nginx", Edits: []steps.FileEdit{{Path: "/etc/nginx/site", Before: "b", After: "a", Diff: "-\xfcber <uns> \\ufffd\n"}},
@@ -50,7 +51,7 @@ func TestHash(t *testing.T) {
 	}
 
 	other := somePlan()
-	other.Keys = steps.Keys{Key: host.NewSecret("k"), Secret: host.NewSecret("s")}
+	other.Keys = livekit.Keys{Key: host.NewSecret("k"), Secret: host.NewSecret("s")}
 	other.Hosts[0].Steps[1].Findings = []Finding{{Severity: steps.Note, Summary: "n"}}
 	other.Hosts[0].Steps[1].Checks = []steps.Check{{Name: "c"}}
 	if hash(other) != want {

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
@@ -325,11 +326,11 @@ func (s *sandbox) Query(_ context.Context, cmds ...host.Cmd) ([]host.Result, err
 func (s *sandbox) run(v string) {
 	s.t.Helper()
 	site := s.file.Sites[0]
-	keys := steps.Keys{Key: host.NewSecret("TheKey"), Secret: host.NewSecret(strings.Repeat("s", 40))}
+	keys := livekit.Keys{Key: host.NewSecret("TheKey"), Secret: host.NewSecret(strings.Repeat("s", 40))}
 	if site.Keys != nil && site.Keys.Key != "" {
-		keys = steps.Keys{Key: host.NewSecret(site.Keys.Key), Secret: host.NewSecret(site.Keys.Secret)}
+		keys = livekit.Keys{Key: host.NewSecret(site.Keys.Key), Secret: host.NewSecret(site.Keys.Secret)}
 	}
-	p, err := Make(s.t.Context(), s.file, site, map[string]host.Observer{"x": s}, func(steps.Shared) (steps.Keys, error) { return keys, nil })
+	p, err := Make(s.t.Context(), s.file, site, map[string]host.Observer{"x": s}, func(steps.KeysFound) (livekit.Keys, error) { return keys, nil })
 	if err != nil {
 		s.t.Fatalf("%.60q: %v", v, err)
 	}
@@ -346,7 +347,7 @@ func (s *sandbox) run(v string) {
 	s.execute(v)
 }
 
-func (s *sandbox) change(c steps.Change, keys steps.Keys) {
+func (s *sandbox) change(c steps.Change, keys livekit.Keys) {
 	s.t.Helper()
 	b, err := steps.MarshalChange(c)
 	if err != nil {
@@ -357,7 +358,7 @@ func (s *sandbox) change(c steps.Change, keys steps.Keys) {
 		s.words = append(s.words, i.Ref)
 		return
 	}
-	r, err := c.Resolve(s.t.Context(), steps.Env{Host: s, Run: "R", Keys: keys})
+	r, err := c.Resolve(s.t.Context(), steps.Env{Host: s, Run: "R", Secrets: steps.KeySecrets(keys)})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
-	"github.com/emdecloud/ecdeploy/steps"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 )
 
 // recordedHost is a host of recorded answers: files by path, and what programs
@@ -157,7 +157,7 @@ func TestSavedHoldsNoSecret(t *testing.T) {
 				mark = `"scrypt:`
 			}
 			// There was something to find: each of these edits a file of canaries.
-			for _, want := range []string{steps.RefKey, steps.RefSecret, mark, "/etc/matrix-synapse/homeserver.yaml", "/etc/nginx/nginx.conf", "/var/www/x.test/client", "/sfu/livekit-config.yaml", "my_token: ***"} {
+			for _, want := range []string{livekit.RefKey, livekit.RefSecret, mark, "/etc/matrix-synapse/homeserver.yaml", "/etc/nginx/nginx.conf", "/var/www/x.test/client", "/sfu/livekit-config.yaml", "my_token: ***"} {
 				if !strings.Contains(string(b), want) {
 					t.Errorf("it has no %s:\n%s", want, b)
 				}

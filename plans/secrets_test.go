@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
@@ -46,7 +47,7 @@ func TestHostsGetTheirOwnSecretsAlone(t *testing.T) {
 	if f == nil {
 		t.Fatalf("%+v", m)
 	}
-	keys := steps.Keys{Key: host.NewSecret("TheKeyOfThisSite"), Secret: host.NewSecret(strings.Repeat("s", 48))}
+	keys := livekit.Keys{Key: host.NewSecret("TheKeyOfThisSite"), Secret: host.NewSecret(strings.Repeat("s", 48))}
 	holds := func(text string) bool {
 		return strings.Contains(text, keys.Key.Reveal()) || strings.Contains(text, keys.Secret.Reveal())
 	}
@@ -54,7 +55,7 @@ func TestHostsGetTheirOwnSecretsAlone(t *testing.T) {
 	for _, name := range []string{"sfu", "auth", "web"} {
 		observers[name] = &sandbox{t: t, file: f, name: name}
 	}
-	p, err := Make(t.Context(), f, f.Sites[0], observers, func(steps.Shared) (steps.Keys, error) { return keys, nil })
+	p, err := Make(t.Context(), f, f.Sites[0], observers, func(steps.KeysFound) (livekit.Keys, error) { return keys, nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +66,7 @@ func TestHostsGetTheirOwnSecretsAlone(t *testing.T) {
 	for _, h := range p.Hosts {
 		for _, st := range h.Steps {
 			for _, c := range st.Changes {
-				r, err := c.Resolve(t.Context(), steps.Env{Host: observers[h.Host], Run: "R", Keys: keys})
+				r, err := c.Resolve(t.Context(), steps.Env{Host: observers[h.Host], Run: "R", Secrets: steps.KeySecrets(keys)})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -127,7 +128,7 @@ func TestHostsTellEachOtherNoMore(t *testing.T) {
 		if evil == "any" {
 			liar.files["/etc/ecdeploy/x.test/auth/key"] = "\n"
 		}
-		p, err := Make(t.Context(), f, f.Sites[0], map[string]host.Observer{"sfu": &sandbox{t: t, file: f, name: "sfu"}, "auth": liar, "web": &sandbox{t: t, file: f, name: "web"}}, func(s steps.Shared) (steps.Keys, error) { return s.Keys, nil })
+		p, err := Make(t.Context(), f, f.Sites[0], map[string]host.Observer{"sfu": &sandbox{t: t, file: f, name: "sfu"}, "auth": liar, "web": &sandbox{t: t, file: f, name: "web"}}, func(s steps.KeysFound) (livekit.Keys, error) { return s.Keys, nil })
 		if err != nil {
 			t.Fatal(err)
 		}

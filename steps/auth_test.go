@@ -70,7 +70,7 @@ func TestJWTServiceFindings(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d, err := facts.Diff(Shared{Keys: TestKeys()})
+			d, err := facts.Diff(Shared{Secrets: KeySecrets(TestKeys())})
 			if err != nil {
 				t.Fatal(err)
 			}

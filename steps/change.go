@@ -29,9 +29,9 @@ type Change interface {
 
 // Env is what Resolve may use.
 type Env struct {
-	Host host.Observer
-	Run  string // id of the run
-	Keys Keys   // the site's credentials
+	Host    host.Observer
+	Run     string  // id of the run
+	Secrets Secrets // the site's
 }
 
 // Resolved is a change ready to be executed: POSIX sh for the host and, where

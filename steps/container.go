@@ -67,7 +67,7 @@ func (c Container) Resolve(ctx context.Context, env Env) (Resolved, error) {
 	if c.Gone {
 		return c.resolveGone(env, r, sums), nil
 	}
-	sum, err := specDigest(c.Spec, c.Config, env.Keys)
+	sum, err := specDigest(c.Spec, c.Config, env.Secrets)
 	if err != nil {
 		return Resolved{}, err
 	}
@@ -108,20 +108,20 @@ func AsideName(name, run string) string { return name + ".ecdeploy-" + run }
 
 // specDigest is a digest of everything that a container is made from: the same
 // digest means that nothing would change if it were made again.
-func specDigest(spec host.ContainerSpec, config []Text, keys Keys) (string, error) {
+func specDigest(spec host.ContainerSpec, config []Text, secrets Secrets) (string, error) {
 	spec.Labels = nil
 	all := struct {
 		Spec  host.ContainerSpec
 		Files []string
 	}{Spec: spec}
-	secret := host.Secret{}
+	sealed := Secrets{}
 	for _, t := range config {
-		data, err := t.Fill(keys)
+		data, err := t.Fill(secrets)
 		if err != nil {
 			return "", err
 		}
 		if t.HasSecret() {
-			secret = keys.Secret
+			sealed = secrets
 		}
 		all.Files = append(all.Files, string(data))
 	}
@@ -129,7 +129,7 @@ func specDigest(spec host.ContainerSpec, config []Text, keys Keys) (string, erro
 	if err != nil {
 		return "", fmt.Errorf("encode container %s: %w", spec.Name, err)
 	}
-	return digest(b, secret), nil
+	return digest(b, sealed), nil
 }
 
 // containerFacts are what `docker container inspect` says of a name.
@@ -188,6 +188,23 @@ func (f containerFacts) whyReplace(spec host.ContainerSpec, sum, imageID string)
 		why = append(why, "it does not run")
 	}
 	return why
+}
+
+// planReplace says why the container must be made again, or nothing. secrets are
+// those of its files, and whySecrets says what becomes of those that they hold now.
+func (c *Container) planReplace(f containerFacts, image imageFacts, images []Change, whySecrets []string, secrets Secrets) {
+	c.Why = append(c.Why, whySecrets...)
+	sum := ""
+	if s, err := specDigest(c.Spec, c.Config, secrets); err == nil {
+		sum = s
+	}
+	c.Why = append(c.Why, f.whyReplace(c.Spec, sum, image.ID)...)
+	if len(images) > 0 && f.Found {
+		c.Why = append(c.Why, "a new image comes")
+	}
+	if len(c.Edits) > 0 && len(c.Why) == 0 {
+		c.Why = append(c.Why, "its files differ")
+	}
 }
 
 // foreign is the finding for a container that another site's plan made.

@@ -45,7 +45,7 @@ func TestScriptsQuote(t *testing.T) {
 	const evil = Evil
 	edits := []FileEdit{{Path: evil, Text: Lit("x")}, {Path: evil, Remove: true}}
 	spec := host.ContainerSpec{Name: evil, Image: evil, User: evil}
-	container, err := Container{Spec: spec, Replaces: evil}.Resolve(t.Context(), Env{Host: Fake{}, Keys: TestKeys()})
+	container, err := Container{Spec: spec, Replaces: evil}.Resolve(t.Context(), Env{Host: Fake{}, Secrets: KeySecrets(TestKeys())})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -169,13 +169,13 @@ func stageEdits(ctx context.Context, env Env, edits []FileEdit) (staged []Staged
 		return nil, nil, err
 	}
 	for i, e := range edits {
-		data, err := e.result(files[i], env.Keys)
+		data, err := e.result(files[i], env.Secrets)
 		if err != nil {
 			return nil, nil, err
 		}
 		sum := ""
 		if files[i].Exists {
-			sum = digest(files[i].Data, host.Secret{})
+			sum = digest(files[i].Data, Secrets{})
 		}
 		sums = append(sums, sum)
 		if !e.Remove {
@@ -186,39 +186,39 @@ func stageEdits(ctx context.Context, env Env, edits []FileEdit) (staged []Staged
 }
 
 // result applies e to the file f that stands on the host now.
-func (e FileEdit) result(f host.File, keys Keys) ([]byte, error) {
+func (e FileEdit) result(f host.File, secrets Secrets) ([]byte, error) {
 	if f.Err != "" {
 		return nil, fmt.Errorf("read %s: %s", e.Path, f.Err)
 	}
 	switch {
 	case e.Before == "" && !f.Exists && f.Real != e.Path:
 		return nil, fmt.Errorf("%s is reached through a symlink and would be %s\nhint: ecdeploy writes its own files through no symlink; make the folder a real one, or a bind mount", e.Path, f.Real)
-	case f.Exists != (e.Before != ""), f.Exists && f.Real != e.Path, f.Exists && !e.is(f.Data, keys):
+	case f.Exists != (e.Before != ""), f.Exists && f.Real != e.Path, f.Exists && !e.is(f.Data, secrets):
 		return nil, fmt.Errorf("%s: %w", e.Path, ErrDrift)
 	case e.Remove:
 		return nil, nil
 	case e.Edits == nil:
-		return e.Text.Fill(keys)
+		return e.Text.Fill(secrets)
 	}
 	data, err := splice.Apply(f.Data, e.Edits)
 	if err != nil {
 		return nil, fmt.Errorf("edit %s: %w", e.Path, err)
 	}
-	if digest(data, host.Secret{}) != e.After {
+	if digest(data, Secrets{}) != e.After {
 		return nil, fmt.Errorf("%s: %w", e.Path, ErrDrift)
 	}
 	return data, nil
 }
 
 // is reports whether data is what the edit was planned on.
-func (e FileEdit) is(data []byte, keys Keys) bool {
+func (e FileEdit) is(data []byte, secrets Secrets) bool {
 	switch {
-	case strings.HasPrefix(e.Before, "hmac:"):
-		return digest(data, keys.Secret) == e.Before
+	case strings.HasPrefix(e.Before, sealMark):
+		return digest(data, secrets) == e.Before
 	case strings.HasPrefix(e.Before, slowMark):
-		return secretDigest(e.Path, data, Keys{}) == e.Before
+		return slowMark+SlowSum(data, e.Path) == e.Before
 	}
-	return digest(data, host.Secret{}) == e.Before
+	return digest(data, Secrets{}) == e.Before
 }
 
 // saveEdits keeps the before-images of all edits, which must be what they were

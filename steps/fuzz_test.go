@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 )
 
 // hostileObserver is a host that answers whatever it likes, in the shapes that
@@ -151,11 +152,13 @@ func decideHostile(t *testing.T, step Step, o host.Observer) {
 	if src := shared.Sources["h"]; src != "" && strings.Trim(src, "0123456789abcdef.:") != "" || src == "0.0.0.0" || src == "::" {
 		t.Errorf("shares the source %q", src)
 	}
-	if k := shared.Keys; !k.IsZero() && (!PlainKey.MatchString(k.Key.Reveal()) || !PlainKey.MatchString(k.Secret.Reveal())) {
-		t.Error("shares credentials that are none")
+	for _, offer := range shared.Offers {
+		if offer.Host != "h" || !livekit.PlainKey.MatchString(offer.Value.Reveal()) {
+			t.Errorf("offers as %s what is no credential", offer.Ref)
+		}
 	}
-	for _, keys := range []Keys{{}, TestKeys()} {
-		shared.Keys = keys
+	for _, keys := range []livekit.Keys{{}, TestKeys()} {
+		shared.Secrets = KeySecrets(keys)
 		d, err := found.Diff(shared)
 		if err != nil {
 			continue
@@ -169,7 +172,7 @@ func decideHostile(t *testing.T, step Step, o host.Observer) {
 				t.Fatal(err)
 			}
 			c.Summary()
-			_, _ = c.Resolve(t.Context(), Env{Host: o, Run: "R", Keys: TestKeys()})
+			_, _ = c.Resolve(t.Context(), Env{Host: o, Run: "R", Secrets: KeySecrets(TestKeys())})
 		}
 	}
 }

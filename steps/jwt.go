@@ -11,6 +11,7 @@ import (
 	"golang.org/x/mod/semver"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 )
 
 // DefaultAuthImage is of the same shipment as DefaultSFUImage. 0.8.0 is the first
@@ -130,6 +131,7 @@ func (c *Auth) checkFullAccess(b Block) {
 }
 
 type authFacts struct {
+	name      string
 	files     map[string]host.File
 	image     imageFacts
 	container containerFacts
@@ -146,7 +148,8 @@ func (c *Auth) Steps(d Decl, s *Site) []Placed {
 
 // Removal implements Config.
 func (c *Auth) Removal(d Decl, s *Site) []Placed {
-	return []Placed{{Stage: StageAuth, Host: d.Host, Step: removeComponent(s, removal{"auth", c.Container, []string{"key", "secret"}, "the JWT service ends: nobody can join a call any more"})}}
+	return []Placed{{Stage: StageAuth, Host: d.Host, Step: removeComponent(s, removal{"auth", c.Container, []string{"key", "secret"}, "the JWT service ends: nobody can join a call any more",
+		func(name string, files []host.File) []Secret { return authOffers(name, files[0], files[1]) }})}}
 }
 
 // container runs the service.
@@ -159,7 +162,7 @@ func (c *Auth) container(d Decl, site *Site) Step {
 		if err != nil {
 			return authFacts{}, err
 		}
-		f := authFacts{files: files, arch: parseArch(res[2])}
+		f := authFacts{name: o.Name(), files: files, arch: parseArch(res[2])}
 		if f.image, err = parseImage(res[0]); err != nil {
 			return f, err
 		}
@@ -167,9 +170,9 @@ func (c *Auth) container(d Decl, site *Site) Step {
 		return f, err
 	}
 	share := func(f authFacts, s *Shared) {
-		k := authKeys(f.files[key], f.files[secret])
-		if s.Issues = k.Pair(); s.Keys.IsZero() {
-			s.Keys = k
+		s.Offers = append(s.Offers, authOffers(f.name, f.files[key], f.files[secret])...)
+		if p := authPair(f.files[key], f.files[secret]); !p.IsZero() {
+			Put(s, keysIssued, f.name, p)
 		}
 	}
 	diff := func(f authFacts, s Shared) (Decision, error) {
@@ -184,15 +187,16 @@ func (c *Auth) container(d Decl, site *Site) Step {
 		images, more := planImage(c.Image, d.Parts[0].Run.File, f.arch, f.image)
 		out.Changes, out.Findings = images, append(out.Findings, more...)
 
-		texts := []Text{{{Ref: RefKey}, {Lit: "\n"}}, {{Ref: RefSecret}, {Lit: "\n"}}}
+		texts := []Text{{{Ref: livekit.RefKey}, {Lit: "\n"}}, {{Ref: livekit.RefSecret}, {Lit: "\n"}}}
 		change := Container{Site: site.Name, Spec: c.spec(site, dir), Config: texts, Replaces: f.container.ID,
 			Dirs: missingDirs(siteDirs(site, "auth", c.UID), f.files)}
 		for i, p := range []string{key, secret} {
-			if e, needed := ownFile(p, f.files[p], texts[i], 0o640, c.UID, s.Keys); needed {
+			if e, needed := ownFile(p, f.files[p], texts[i], 0o640, c.UID, s.Secrets); needed {
 				change.Edits = append(change.Edits, e)
 			}
 		}
-		change.planReplace(f.container, f.image, images, authKeys(f.files[key], f.files[secret]), s.Keys)
+		held := authPair(f.files[key], f.files[secret])
+		change.planReplace(f.container, f.image, images, whyKeys(livekit.Keys{Key: held.Key, Secret: held.Secret}, livekit.KeysByRef(s.Secrets.Values)), s.Secrets)
 		if f.container.Running {
 			change.Interrupt = "the JWT service restarts: joins fail for about a second"
 		}

@@ -7,63 +7,70 @@ import (
 	"testing"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 )
 
 // keyed are credentials whose values are told apart by what begins them.
-func keyed(key, old string) Keys {
-	k := Keys{Key: host.NewSecret(key + strings.Repeat("K", 47)), Secret: host.NewSecret(key + strings.Repeat("S", 47))}
+func keyed(key, old string) livekit.Keys {
+	k := livekit.Keys{Key: host.NewSecret(key + strings.Repeat("K", 47)), Secret: host.NewSecret(key + strings.Repeat("S", 47))}
 	if old != "" {
 		k.Old = keyed(old, "").Pair()
 	}
 	return k
 }
 
-func TestParseKeyFile(t *testing.T) {
-	one, two := Keys{Key: host.NewSecret("API1"), Secret: host.NewSecret("s/1+=")}, Keys{Key: host.NewSecret("API1"), Secret: host.NewSecret("s/1+=")}
-	two.Old = Pair{host.NewSecret("API2"), host.NewSecret("s2")}
-	for text, want := range map[string]Keys{
-		"API1: s/1+=\n":                            one,
-		"API1: s/1+=":                              one,
-		"API1: s/1+=\r\n":                          one,
-		"# by hand: x\n\nAPI1: s/1+=\n":            one,
-		"API1: s/1+=\nAPI2: s2\n":                  two,
-		"API1: s/1+=\r\n\r\n# old\r\nAPI2: s2\r\n": two,
-		"":                               {},
-		"# nothing\n":                    {},
-		"API1\n":                         {},
-		"API1:s1\n":                      {},
-		"API1: \n":                       {},
-		": s1\n":                         {},
-		"API1: s1 # mine\n":              {},
-		"API1: \"s1\"\n":                 {},
-		"'API1': s1\n":                   {},
-		"API1: s1: x\n":                  {},
-		"API1: s\t1\n":                   {},
-		"{API1: s1, API2: s2}\n":         {},
-		"keys:\n  API1: s1\n":            {},
-		"API1: s1\nAPI1: s2\n":           {}, // LiveKit holds one secret for a key
-		"API1: s1\nAPI2: s2\nAPI3: s3\n": {},
-		"API1: s1\nAPI2: s2\nx\n":        {},
-		"API1: s1\n---\nAPI2: s2\n":      {},
-		"API1: s1\rAPI2: s2\n":           {},
-		"\x00: \xff\xfe s\n":             {},
-		strings.Repeat("a", 1<<20) + ":" + strings.Repeat("b", 1<<20): {},
-	} {
-		if got := parseKeyFile(host.File{Exists: true, Data: []byte(text)}); got != want {
-			t.Errorf("%.40q: the keys %q, %q and %q, %q", text, got.Key.Reveal(), got.Secret.Reveal(), got.Old.Key.Reveal(), got.Old.Secret.Reveal())
-		}
-	}
-	for _, keys := range []Keys{keyed("a", ""), keyed("a", "b")} {
-		data, err := keyFile(keys).Fill(keys)
-		if err != nil || parseKeyFile(host.File{Data: data}) != keys {
+// A key file that we write is one that we read.
+func TestKeyFile(t *testing.T) {
+	for _, keys := range []livekit.Keys{keyed("a", ""), keyed("a", "b")} {
+		data, err := keyFile(keys).Fill(KeySecrets(keys))
+		if err != nil || livekit.ParseKeyFile(data) != keys {
 			t.Errorf("a file that we wrote is not read: %v\n%s", err, data)
 		}
 	}
 }
 
+// Which credentials a plan keeps by what the plan file gives: an old pair only
+// where LiveKit accepts it today.
+func TestKeepKeys(t *testing.T) {
+	for _, c := range []struct {
+		name              string
+		sfu, given        livekit.Keys
+		auth              livekit.Pair
+		want, wantedFound livekit.Keys
+	}{
+		{name: "a first deploy"},
+		{name: "given, a first deploy", given: keyed("a", ""), want: keyed("a", "")},
+		{name: "a key file that went", auth: keyed("a", "").Pair(), want: keyed("a", ""), wantedFound: keyed("a", "")},
+		{name: "in a rotation that was interrupted", sfu: keyed("b", "a"), auth: keyed("a", "").Pair(), want: keyed("b", "a"), wantedFound: keyed("b", "a")},
+		{name: "given as in use, in a rotation", sfu: keyed("b", "a"), given: keyed("b", ""), want: keyed("b", "a"), wantedFound: keyed("b", "a")},
+		{name: "the old ones given", sfu: keyed("b", "a"), given: keyed("a", ""), want: keyed("a", "b"), wantedFound: keyed("b", "a")},
+		{name: "others given", sfu: keyed("b", "a"), given: keyed("c", ""), want: keyed("c", ""), wantedFound: keyed("b", "a")},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			file := func(text string) host.File { return host.File{Exists: true, Data: []byte(text)} }
+			var keys host.File
+			if !c.sfu.IsZero() {
+				data, err := keyFile(c.sfu).Fill(KeySecrets(c.sfu))
+				if err != nil {
+					t.Fatal(err)
+				}
+				keys = file(string(data))
+			}
+			s := Shared{Offers: authOffers("x", file(c.auth.Key.Reveal()+"\n"), file(c.auth.Secret.Reveal()+"\n"))}
+			s.Offers = append(s.Offers, sfuOffers("y", keys)...)
+			if got := FindKeys(s).Keep(c.given); got != c.want {
+				t.Error("other credentials than wanted")
+			}
+			if got := FindKeys(s); got != (KeysFound{Keys: c.wantedFound}) { // no step shared what the JWT service issues
+				t.Error("other credentials are found")
+			}
+		})
+	}
+}
+
 // authFound are the facts of a host on which the JWT service is as it should be
 // with these credentials.
-func authFound(t *testing.T, keys Keys) authFacts {
+func authFound(t *testing.T, keys livekit.Keys) authFacts {
 	t.Helper()
 	f := authFacts{arch: "amd64", image: imageFacts{Found: true, ID: "sha256:i"}, files: map[string]host.File{}}
 	c := Only(t, decideAuth(t, f, keys)).(*Container)
@@ -71,13 +78,13 @@ func authFound(t *testing.T, keys Keys) authFacts {
 		f.files[d.Path] = host.File{Path: d.Path, Exists: true}
 	}
 	for _, e := range c.Edits {
-		data, err := e.Text.Fill(keys)
+		data, err := e.Text.Fill(KeySecrets(keys))
 		if err != nil {
 			t.Fatal(err)
 		}
 		f.files[e.Path] = host.File{Path: e.Path, Real: e.Path, Exists: true, Mode: e.Mode, GID: e.GID, Data: data}
 	}
-	sum, err := specDigest(c.Spec, c.Config, keys)
+	sum, err := specDigest(c.Spec, c.Config, KeySecrets(keys))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,9 +92,9 @@ func authFound(t *testing.T, keys Keys) authFacts {
 	return f
 }
 
-func decideAuth(t *testing.T, f authFacts, keys Keys) []Change {
+func decideAuth(t *testing.T, f authFacts, keys livekit.Keys) []Change {
 	t.Helper()
-	d, err := authStep().diff(f, Shared{Keys: keys})
+	d, err := authStep().diff(f, Shared{Secrets: KeySecrets(keys)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +115,7 @@ func sfuStep() step[sfuFacts] {
 func TestRotation(t *testing.T) {
 	for _, c := range []struct {
 		name       string
-		held, keys Keys
+		held, keys livekit.Keys
 		sfu, auth  bool // whether they restart
 		why, says  string
 	}{
@@ -126,10 +133,10 @@ func TestRotation(t *testing.T) {
 			var shared Shared
 			(facts[sfuFacts]{sfuStep(), sfu}).Share(&shared)
 			(facts[authFacts]{authStep(), auth}).Share(&shared)
-			if shared.Keys != c.held || shared.Issues != c.held.Pair() || shared.Unread != "" {
+			if (FindKeys(shared) != KeysFound{Keys: c.held, Issues: c.held.Pair()}) {
 				t.Error("the credentials on the host were not found")
 			}
-			d, err := decideSFU(testSFU(), testAuth(), sfu, Shared{Keys: c.keys})
+			d, err := decideSFU(testSFU(), testAuth(), sfu, Shared{Secrets: KeySecrets(c.keys)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -164,23 +171,20 @@ func TestUnreadKeyFile(t *testing.T) {
 		f.files[path] = file
 		var shared Shared
 		(facts[sfuFacts]{sfuStep(), f}).Share(&shared)
-		d, err := decideSFU(testSFU(), testAuth(), f, Shared{Keys: keyed("a", "")})
+		d, err := decideSFU(testSFU(), testAuth(), f, Shared{Secrets: KeySecrets(keyed("a", ""))})
 		if err != nil {
 			t.Fatal(err)
 		}
 		says := strings.Contains(Summaries(d.Findings), "warning: what "+path+" holds is not understood: LiveKit may accept other pairs")
-		if (shared.Unread == path) != want || says != want {
-			t.Errorf("%q: not understood: %q; %q", text, shared.Unread, Summaries(d.Findings))
+		if unread := FindKeys(shared).Unread; (unread == path) != want || says != want {
+			t.Errorf("%q: not understood: %q; %q", text, unread, Summaries(d.Findings))
 		}
-	}
-	if unreadKeys(host.File{}) {
-		t.Error("a file that is not there is not understood")
 	}
 }
 
 // checkChange wants that c resolves on the host that it was made on, makes files
 // of these credentials and shows none of them.
-func checkChange(t *testing.T, c *Container, files map[string]host.File, held, keys Keys, why string) {
+func checkChange(t *testing.T, c *Container, files map[string]host.File, held, keys livekit.Keys, why string) {
 	t.Helper()
 	if !strings.Contains(strings.Join(c.Why, "\n"), why) {
 		t.Errorf("%s changes because of %q", c.Spec.Name, c.Why)
@@ -190,7 +194,7 @@ func checkChange(t *testing.T, c *Container, files map[string]host.File, held, k
 			t.Errorf("%s, with secrets in it, is known by %s", e.Path, e.Before)
 		}
 	}
-	r, err := c.Resolve(t.Context(), Env{Host: onFiles(files), Run: "r", Keys: keys})
+	r, err := c.Resolve(t.Context(), Env{Host: onFiles(files), Run: "r", Secrets: KeySecrets(keys)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,7 +217,7 @@ func checkChange(t *testing.T, c *Container, files map[string]host.File, held, k
 		f.Data = append([]byte("# "+held.Secret.Reveal()+"\n"), f.Data...)
 		spoiled[p] = f
 	}
-	_, drift := c.Resolve(t.Context(), Env{Host: onFiles(spoiled), Run: "r", Keys: keys})
+	_, drift := c.Resolve(t.Context(), Env{Host: onFiles(spoiled), Run: "r", Secrets: KeySecrets(keys)})
 	if !errors.Is(drift, ErrDrift) {
 		t.Fatalf("on other files: %v", drift)
 	}
@@ -222,8 +226,8 @@ func checkChange(t *testing.T, c *Container, files map[string]host.File, held, k
 		t.Fatal(err)
 	}
 	shown := fmt.Sprintf("%s\n%+v\n%v\n%+v", b, c.Summary(), drift, keys)
-	for _, k := range []Keys{held, keys} {
-		for ref, v := range k.values() {
+	for _, k := range []livekit.Keys{held, keys} {
+		for ref, v := range k.ByRef() {
 			if !v.IsZero() && strings.Contains(shown, v.Reveal()) {
 				t.Errorf("%s shows in\n%s", ref, shown)
 			}

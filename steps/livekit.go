@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 )
 
 // sfuGrace is how long LiveKit may drain calls before it is killed.
@@ -32,7 +33,8 @@ func (c *SFU) Steps(d Decl, s *Site) []Placed {
 
 // Removal implements Config.
 func (c *SFU) Removal(d Decl, s *Site) []Placed {
-	return []Placed{{Stage: StageSFU, Host: d.Host, Step: removeComponent(s, removal{"sfu", c.Container, []string{"livekit-config.yaml", "keys.yaml"}, "LiveKit ends: calls on it are cut"})}}
+	return []Placed{{Stage: StageSFU, Host: d.Host, Step: removeComponent(s, removal{"sfu", c.Container, []string{"livekit-config.yaml", "keys.yaml"}, "LiveKit ends: calls on it are cut",
+		func(name string, files []host.File) []Secret { return sfuOffers(name, files[1]) }})}}
 }
 
 // container runs LiveKit with its configuration.
@@ -53,11 +55,9 @@ func (c *SFU) container(d Decl, site *Site) Step {
 		return f, err
 	}
 	share := func(f sfuFacts, s *Shared) {
-		if k := parseKeyFile(f.files[keys]); !k.IsZero() {
-			s.Keys = k
-		}
-		if unreadKeys(f.files[keys]) {
-			s.Unread = keys
+		s.Offers = append(s.Offers, sfuOffers(f.name, f.files[keys])...)
+		if livekit.Unread(f.files[keys].Data) {
+			Put(s, keysUnread, f.name, keys)
 		}
 	}
 	diff := func(f sfuFacts, s Shared) (Decision, error) { return c.decide(d.Parts[0].Run.File, site, f, s) }
@@ -73,16 +73,16 @@ func (c *SFU) decide(archive *Archive, site *Site, f sfuFacts, s Shared) (Decisi
 	dir := site.Dir() + "/sfu"
 	config, keys := sfuFiles(site)
 	var d Decision
-	held := parseKeyFile(f.files[keys])
+	held, wanted := livekit.ParseKeyFile(f.files[keys].Data), livekit.KeysByRef(s.Secrets.Values)
 	nodeIP, dev, findings := c.media(f)
-	d.Findings = slices.Concat(findings, f.container.foreign(site, c.Container), keyFindings(held, s.Keys))
-	if unreadKeys(f.files[keys]) {
+	d.Findings = slices.Concat(findings, f.container.foreign(site, c.Container), keyFindings(held, wanted))
+	if livekit.Unread(f.files[keys].Data) {
 		d.Findings = append(d.Findings, Finding{Warning, "what " + keys + " holds is not understood: LiveKit may accept other pairs, which this run takes away", "look into it first; ecdeploy reads lines `KEY: SECRET`, two at most, without quotes"})
 	}
 	changes, more := planImage(c.Image, archive, f.arch, f.image)
 	d.Changes, d.Findings = changes, append(d.Findings, more...)
 
-	texts := []Text{c.liveKitConfig(site, nodeIP, dev), keyFile(s.Keys)}
+	texts := []Text{c.liveKitConfig(site, nodeIP, dev), keyFile(wanted)}
 	spec := host.ContainerSpec{
 		Name: c.Container, Image: c.Image, Args: []string{"--config", "/config/livekit-config.yaml"},
 		User: fmt.Sprintf("%d:%d", c.UID, c.UID), Restart: "always", StopTimeout: sfuGrace,
@@ -92,13 +92,13 @@ func (c *SFU) decide(archive *Archive, site *Site, f sfuFacts, s Shared) (Decisi
 		Dirs: missingDirs(siteDirs(site, "sfu", c.UID), f.files)}
 	lint := []lintFile{{"/config/livekit-config.yaml", config, -1}, {"/config/keys.yaml", keys, -1}}
 	for i, p := range []string{config, keys} {
-		if e, needed := ownFile(p, f.files[p], texts[i], 0o640, c.UID, s.Keys); needed {
+		if e, needed := ownFile(p, f.files[p], texts[i], 0o640, c.UID, s.Secrets); needed {
 			lint[i].K = len(change.Edits)
 			change.Edits = append(change.Edits, e)
 		}
 	}
 	change.Check = dockerLint(spec, c.UID, lint, strings.ReplaceAll(c.Ports.UDP, " ", "")+" - ICE/UDP range", "--config", "/config/livekit-config.yaml", "ports")
-	change.planReplace(f.container, f.image, changes, held, s.Keys)
+	change.planReplace(f.container, f.image, changes, whyKeys(held, wanted), s.Secrets)
 	if f.container.Running {
 		change.Interrupt = fmt.Sprintf("LiveKit restarts, within %s: calls on it are cut", sfuGrace)
 	}
@@ -107,23 +107,6 @@ func (c *SFU) decide(archive *Archive, site *Site, f sfuFacts, s Shared) (Decisi
 	}
 	d.Checks = c.checks()
 	return d, nil
-}
-
-// planReplace says why the container must be made anew, or nothing. Its files
-// hold the credentials held.
-func (c *Container) planReplace(f containerFacts, image imageFacts, images []Change, held, keys Keys) {
-	c.Why = append(c.Why, whyKeys(held, keys)...)
-	sum := ""
-	if s, err := specDigest(c.Spec, c.Config, keys); err == nil {
-		sum = s
-	}
-	c.Why = append(c.Why, f.whyReplace(c.Spec, sum, image.ID)...)
-	if len(images) > 0 && f.Found {
-		c.Why = append(c.Why, "a new image comes")
-	}
-	if len(c.Edits) > 0 && len(c.Why) == 0 {
-		c.Why = append(c.Why, "its files differ")
-	}
 }
 
 // media decides which address LiveKit tells clients and on which interface it
@@ -193,7 +176,7 @@ func (c *SFU) liveKitConfig(site *Site, nodeIP string, devices []string) Text {
 	}
 	b.WriteString("room:\n  auto_create: false\nkey_file: /config/keys.yaml\nlogging:\n  json: true\n  level: info\nwebhook:\n  urls:\n")
 	fmt.Fprintf(&b, "    - %s\n  api_key: \"", strconv.Quote(c.webhookURL(site)))
-	return Text{{Lit: b.String()}, {Ref: RefKey}, {Lit: "\"\n"}}
+	return Text{{Lit: b.String()}, {Ref: livekit.RefKey}, {Lit: "\"\n"}}
 }
 
 // webhookURL is where LiveKit tells the JWT service of participants that left:

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 )
 
 // A diff of a foreign file shows only the lines that change, and no value of a
@@ -41,10 +42,10 @@ func TestDiffsShowNoSecrets(t *testing.T) {
 // an older run wrote into them is not.
 func TestOwnDiffsShowNoSecrets(t *testing.T) {
 	old := "port: 7880\nkeys:\n  APIold: supersecret\nwebhook:\n  api_key: \"older\"\n- listed\n"
-	text := Text{{Lit: "port: 7999\nwebhook:\n  api_key: \""}, {Ref: RefKey}, {Lit: "\"\n"}}
+	text := Text{{Lit: "port: 7999\nwebhook:\n  api_key: \""}, {Ref: livekit.RefKey}, {Lit: "\"\n"}}
 	file := host.File{Path: "/f", Real: "/f", Exists: true, Mode: 0o640, GID: 7, Data: []byte(old)}
-	for name, keys := range map[string]Keys{"known keys": TestKeys(), "no keys yet": {}} {
-		e, needed := ownFile("/f", file, text, 0o640, 7, keys)
+	for name, keys := range map[string]livekit.Keys{"known keys": TestKeys(), "no keys yet": {}} {
+		e, needed := ownFile("/f", file, text, 0o640, 7, KeySecrets(keys))
 		if !needed {
 			t.Fatalf("%s: no change", name)
 		}
@@ -58,7 +59,7 @@ func TestOwnDiffsShowNoSecrets(t *testing.T) {
 		}
 	}
 	// Old and new key files look alike: neither shows.
-	e, _ := ownFile("/k", host.File{Exists: true, Data: []byte("APIold: supersecret\n")}, keyFile(TestKeys()), 0o640, 7, TestKeys())
+	e, _ := ownFile("/k", host.File{Exists: true, Data: []byte("APIold: supersecret\n")}, keyFile(TestKeys()), 0o640, 7, KeySecrets(TestKeys()))
 	if strings.Contains(e.Diff, "APIold") || strings.Contains(e.Diff, "supersecret") {
 		t.Errorf("got %s", e.Diff)
 	}

@@ -420,7 +420,7 @@ func (w *nginxWriter) stale(kept map[string]bool) []string {
 
 func (w *nginxWriter) remove(path string) {
 	f := w.facts.own[path]
-	w.edits = append(w.edits, FileEdit{Path: path, Before: digest(f.Data, host.Secret{}), Remove: true, Diff: ownDiff(path, string(f.Data), "", 0)})
+	w.edits = append(w.edits, FileEdit{Path: path, Before: digest(f.Data, Secrets{}), Remove: true, Diff: ownDiff(path, string(f.Data), "", 0)})
 }
 
 // foreign adds the one line each to the server blocks of a file.
@@ -494,7 +494,7 @@ func (w *nginxWriter) place() string {
 }
 
 func (w *nginxWriter) own(path, text string) {
-	if e, needed := ownFile(path, w.facts.own[path], Lit(text), 0o644, 0, Keys{}); needed {
+	if e, needed := ownFile(path, w.facts.own[path], Lit(text), 0o644, 0, Secrets{}); needed {
 		w.edits = append(w.edits, e)
 	}
 }

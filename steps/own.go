@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
-	"maps"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/aymanbagabas/go-udiff"
@@ -42,24 +40,24 @@ func looseLink(link string) error {
 
 // ownFile is the edit that makes a file of our own say text; needed is false
 // where it does already.
-func ownFile(path string, f host.File, text Text, mode fs.FileMode, gid int, keys Keys) (e FileEdit, needed bool) {
+func ownFile(path string, f host.File, text Text, mode fs.FileMode, gid int, secrets Secrets) (e FileEdit, needed bool) {
 	e = FileEdit{Path: path, Text: text, Own: true, Mode: mode, GID: gid}
 	old := ""
 	if f.Exists {
-		e.Before, old = digest(f.Data, host.Secret{}), string(f.Data)
+		e.Before, old = digest(f.Data, Secrets{}), string(f.Data)
 		if text.HasSecret() {
-			e.Before = secretDigest(path, f.Data, keys)
+			e.Before = secretDigest(path, f.Data, secrets)
 		}
 	}
-	want, err := text.Fill(keys)
+	want, err := text.Fill(secrets)
 	if err == nil && f.Exists && old == string(want) && f.Mode.Perm() == mode.Perm() && f.UID == 0 && f.GID == gid {
 		return e, false
 	}
 	if !text.HasSecret() {
-		e.After = digest(want, host.Secret{})
+		e.After = digest(want, Secrets{})
 	}
 	if text.HasSecret() && len(old) <= maxOwn {
-		old = hideUnknown(maskKeys(old, keys), text.Masked())
+		old = hideUnknown(secrets.mask(old), text.Masked())
 	}
 	e.Diff = ownDiff(path, old, text.Masked(), 3)
 	return e, true
@@ -101,18 +99,6 @@ func hideUnknown(old, masked string) string {
 		b.WriteString("*** (a line that may hold a secret)\n")
 	}
 	return b.String()
-}
-
-// maskKeys hides the site's credentials in what a host holds, the longest
-// first: one may begin another.
-func maskKeys(s string, k Keys) string {
-	secrets := slices.SortedFunc(maps.Values(k.values()), func(a, b host.Secret) int { return len(b.Reveal()) - len(a.Reveal()) })
-	for _, v := range secrets {
-		if !v.IsZero() {
-			s = strings.ReplaceAll(s, v.Reveal(), "***")
-		}
-	}
-	return s
 }
 
 // unified is a diff with that many lines of context; values of keys that look

@@ -113,7 +113,7 @@ func (f portsFacts) decide(site *Site) Decision {
 	}
 	text := reservedText(kept, before)
 	live := slices.Equal(want, mergeRanges(f.reserved))
-	edit, needed := ownFile(sysctlFile, f.file, text, 0o644, 0, Keys{})
+	edit, needed := ownFile(sysctlFile, f.file, text, 0o644, 0, Secrets{})
 	if live && (!f.file.Exists || !needed) {
 		return d // reserved by ours or by somebody else
 	}

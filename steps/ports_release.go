@@ -29,10 +29,10 @@ func (f portsFacts) giveBack(site *Site) Decision {
 	}
 	others = append(others, reservedBefore(string(f.file.Data))...)
 	live := mergeRanges(slices.Concat(subtractRanges(f.reserved, drop), others))
-	edit := FileEdit{Path: sysctlFile, Before: digest(f.file.Data, host.Secret{}), Remove: true}
+	edit := FileEdit{Path: sysctlFile, Before: digest(f.file.Data, Secrets{}), Remove: true}
 	if left := mergeRanges(subtractRanges(ours, drop)); len(subtractRanges(left, others)) > 0 {
 		var needed bool
-		if edit, needed = ownFile(sysctlFile, f.file, reservedText(left, reservedBefore(string(f.file.Data))), 0o644, 0, Keys{}); !needed {
+		if edit, needed = ownFile(sysctlFile, f.file, reservedText(left, reservedBefore(string(f.file.Data))), 0o644, 0, Secrets{}); !needed {
 			return Decision{}
 		}
 	}

@@ -14,6 +14,7 @@ type removal struct {
 	container string
 	files     []string // in that folder
 	interrupt string
+	offers    func(name string, files []host.File) []Secret // the candidates in files, on the host name
 }
 
 type removalFacts struct {
@@ -42,13 +43,11 @@ func removeComponent(site *Site, r removal) Step {
 		return f, err
 	}
 	share := func(f removalFacts, s *Shared) {
-		k := parseKeyFile(f.files[dir+"/keys.yaml"])
-		if k.IsZero() {
-			k = authKeys(f.files[dir+"/key"], f.files[dir+"/secret"])
+		var files []host.File
+		for _, name := range r.files {
+			files = append(files, f.files[dir+"/"+name])
 		}
-		if s.Keys.IsZero() {
-			s.Keys = k
-		}
+		s.Offers = append(s.Offers, r.offers(f.name, files)...)
 	}
 	return Define("remove-"+r.component, probe, share, func(f removalFacts, s Shared) (Decision, error) { return f.decide(site, s), nil })
 }
@@ -74,7 +73,7 @@ func (f removalFacts) decide(site *Site, s Shared) Decision {
 	for _, name := range f.removal.files {
 		p := dir + "/" + name
 		if file := f.files[p]; file.Exists {
-			edits = append(edits, FileEdit{Path: p, Before: secretDigest(p, file.Data, s.Keys), Remove: true})
+			edits = append(edits, FileEdit{Path: p, Before: secretDigest(p, file.Data, s.Secrets), Remove: true})
 		}
 	}
 	var dirs []string

@@ -38,11 +38,11 @@ func TestLiveKitConfigByShape(t *testing.T) {
 			sfu, auth := testSFU(), testAuth()
 			f := sfuFacts{name: "h", arch: "amd64", image: imageFacts{Found: true}, addrs: []HostAddr{{"eth0", "198.51.100.7"}, {"docker0", "172.17.0.1"}}, route: HostAddr{"eth0", "198.51.100.7"}}
 			c.spoil(sfu, auth, &f)
-			d, err := decideSFU(sfu, auth, f, Shared{Keys: TestKeys()})
+			d, err := decideSFU(sfu, auth, f, Shared{Secrets: KeySecrets(TestKeys())})
 			if err != nil || len(d.Changes) != 1 {
 				t.Fatalf("%d changes, %v", len(d.Changes), err)
 			}
-			text, err := d.Changes[0].(*Container).Config[0].Fill(TestKeys())
+			text, err := d.Changes[0].(*Container).Config[0].Fill(KeySecrets(TestKeys()))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -60,7 +60,7 @@ func TestLiveKitConfigByShape(t *testing.T) {
 }
 
 func TestSFUSpec(t *testing.T) {
-	d, err := decideSFU(testSFU(), testAuth(), sfuFacts{name: "h", route: HostAddr{"eth0", "198.51.100.7"}, image: imageFacts{Found: true}}, Shared{Keys: TestKeys()})
+	d, err := decideSFU(testSFU(), testAuth(), sfuFacts{name: "h", route: HostAddr{"eth0", "198.51.100.7"}, image: imageFacts{Found: true}}, Shared{Secrets: KeySecrets(TestKeys())})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 )
 
 func TestRemoveComponent(t *testing.T) {
@@ -53,7 +54,7 @@ func TestRemoveComponent(t *testing.T) {
 				if err != nil || strings.Contains(string(b), secret) {
 					t.Errorf("%s, %v", b, err)
 				}
-				if _, err := change.Resolve(t.Context(), Env{Host: o, Run: "R", Keys: Keys{Key: host.NewSecret("TheKeyOfTheTest"), Secret: host.NewSecret(secret)}}); err != nil {
+				if _, err := change.Resolve(t.Context(), Env{Host: o, Run: "R", Secrets: KeySecrets(livekit.Keys{Key: host.NewSecret("TheKeyOfTheTest"), Secret: host.NewSecret(secret)})}); err != nil {
 					t.Error(err)
 				}
 			}

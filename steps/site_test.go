@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 )
 
 // siteOf is a site of these, a proxy and a static well-known, all on one host.
@@ -44,14 +45,14 @@ func sfuFound(t *testing.T, sfu *SFU) sfuFacts {
 }
 
 // sfuWith is sfuFound with these credentials.
-func sfuWith(t *testing.T, sfu *SFU, keys Keys) sfuFacts {
+func sfuWith(t *testing.T, sfu *SFU, keys livekit.Keys) sfuFacts {
 	t.Helper()
 	f := sfuFacts{
 		name: "h", arch: "amd64", image: imageFacts{Found: true, ID: "sha256:i"},
 		addrs: []HostAddr{{"lo", "127.0.0.1"}, {"eth0", "198.51.100.7"}, {"docker0", "172.17.0.1"}},
 		route: HostAddr{"eth0", "198.51.100.7"}, files: map[string]host.File{},
 	}
-	first, err := decideSFU(sfu, testAuth(), f, Shared{Keys: keys})
+	first, err := decideSFU(sfu, testAuth(), f, Shared{Secrets: KeySecrets(keys)})
 	if err != nil || len(first.Changes) != 1 {
 		t.Fatalf("first decision: %d changes, %v", len(first.Changes), err)
 	}
@@ -60,13 +61,13 @@ func sfuWith(t *testing.T, sfu *SFU, keys Keys) sfuFacts {
 		f.files[d.Path] = host.File{Path: d.Path, Exists: true}
 	}
 	for _, e := range c.Edits {
-		data, err := e.Text.Fill(keys)
+		data, err := e.Text.Fill(KeySecrets(keys))
 		if err != nil {
 			t.Fatal(err)
 		}
 		f.files[e.Path] = host.File{Path: e.Path, Real: e.Path, Exists: true, Mode: e.Mode, GID: e.GID, Data: data}
 	}
-	sum, err := specDigest(c.Spec, c.Config, keys)
+	sum, err := specDigest(c.Spec, c.Config, KeySecrets(keys))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +82,7 @@ func decideSFU(sfu *SFU, auth *Auth, f sfuFacts, s Shared) (Decision, error) {
 
 func TestLiveKitSecondApplyPlansNothing(t *testing.T) {
 	sfu := testSFU()
-	d, err := decideSFU(sfu, testAuth(), sfuFound(t, sfu), Shared{Keys: TestKeys()})
+	d, err := decideSFU(sfu, testAuth(), sfuFound(t, sfu), Shared{Secrets: KeySecrets(TestKeys())})
 	if err != nil || len(d.Changes) != 0 {
 		t.Fatalf("got %d changes, %v; want none", len(d.Changes), err)
 	}
@@ -111,7 +112,7 @@ func TestLiveKitChangesOnlyForACause(t *testing.T) {
 			sfu := testSFU()
 			f := sfuFound(t, sfu)
 			spoil(&f, sfu)
-			d, err := decideSFU(sfu, testAuth(), f, Shared{Keys: TestKeys()})
+			d, err := decideSFU(sfu, testAuth(), f, Shared{Secrets: KeySecrets(TestKeys())})
 			if err != nil || len(d.Changes) != 1 {
 				t.Fatalf("got %d changes, %v; want 1", len(d.Changes), err)
 			}
@@ -138,7 +139,7 @@ func TestSecretsStayOutOfChanges(t *testing.T) {
 		file.Data = append(file.Data, '\n')
 		f.files[p] = file
 	}
-	d, err := decideSFU(sfu, testAuth(), f, Shared{Keys: TestKeys()})
+	d, err := decideSFU(sfu, testAuth(), f, Shared{Secrets: KeySecrets(TestKeys())})
 	if err != nil {
 		t.Fatal(err)
 	}

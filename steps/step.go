@@ -48,16 +48,6 @@ type Finding struct {
 	Hint     string   `json:"hint,omitempty"` // one command or setting
 }
 
-// Shared is what steps on different hosts of one site tell each other between
-// probing and deciding.
-type Shared struct {
-	Keys    Keys              // the credentials in use, if any host has them
-	Issues  Pair              // those that the JWT service makes tokens with; zero for none
-	Unread  string            // LiveKit's key file, where LiveKit may accept pairs in it that are not known
-	Sources map[string]string // by host name: the address it uses towards the SFU's bind address
-	HTTPS   map[string]string // by host name: where its own proxy listens, "127.0.0.1:443" where nobody says
-}
-
 // Define makes a Step of a probe, a function that shares (nil where nothing is
 // shared) and a pure diff.
 func Define[F any](name string, probe func(context.Context, host.Observer) (F, error), share func(F, *Shared), diff func(F, Shared) (Decision, error)) Step {

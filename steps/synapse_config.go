@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/splice"
 )
 
@@ -252,7 +251,7 @@ func foreignFile(path string, before []byte, edits []splice.Edit) (FileEdit, err
 	if err != nil {
 		return FileEdit{}, fmt.Errorf("edit %s: %w", path, err)
 	}
-	return FileEdit{Path: path, Before: digest(before, host.Secret{}), After: digest(after, host.Secret{}), Edits: edits,
+	return FileEdit{Path: path, Before: digest(before, Secrets{}), After: digest(after, Secrets{}), Edits: edits,
 		Diff: unified(path, string(before), string(after), 0)}, nil
 }
 

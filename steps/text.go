@@ -1,54 +1,9 @@
 package steps
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"strings"
-
-	"golang.org/x/crypto/scrypt"
-
-	"github.com/emdecloud/ecdeploy/internal/host"
 )
-
-// Pair is a LIVEKIT_KEY and its LIVEKIT_SECRET.
-type Pair struct {
-	Key    host.Secret
-	Secret host.Secret
-}
-
-// IsZero reports whether one of both is missing.
-func (p Pair) IsZero() bool { return p.Key.IsZero() || p.Secret.IsZero() }
-
-// Keys are a site's LIVEKIT_KEY and LIVEKIT_SECRET; the zero value means that
-// they are still to be made.
-type Keys struct {
-	Key    host.Secret
-	Secret host.Secret
-	// Old is what LiveKit accepts beside them, between the two steps of a
-	// rotation.
-	Old Pair
-}
-
-// Pair are the credentials in use, without old ones.
-func (k Keys) Pair() Pair { return Pair{k.Key, k.Secret} }
-
-// IsZero reports whether the credentials are still to be made.
-func (k Keys) IsZero() bool { return k.Pair().IsZero() }
-
-// References to a site's credentials in a Text.
-const (
-	RefKey       = "secret:livekit/key"
-	RefSecret    = "secret:livekit/secret"
-	RefOldKey    = "secret:livekit/old-key"
-	RefOldSecret = "secret:livekit/old-secret"
-)
-
-// values are the secrets by their references.
-func (k Keys) values() map[string]host.Secret {
-	return map[string]host.Secret{RefKey: k.Key, RefSecret: k.Secret, RefOldKey: k.Old.Key, RefOldSecret: k.Old.Secret}
-}
 
 // Text is bytes with holes in which secrets stand as references.
 type Text []Piece
@@ -85,11 +40,10 @@ func (t Text) Masked() string {
 }
 
 // Fill puts the secrets in their places.
-func (t Text) Fill(k Keys) ([]byte, error) {
+func (t Text) Fill(secrets Secrets) ([]byte, error) {
 	var b strings.Builder
-	values := k.values()
 	for _, p := range t {
-		v, known := values[p.Ref]
+		v, known := secrets.Values[p.Ref]
 		switch {
 		case p.Ref == "":
 			b.WriteString(p.Lit)
@@ -101,38 +55,4 @@ func (t Text) Fill(k Keys) ([]byte, error) {
 		b.WriteString(v.Reveal())
 	}
 	return []byte(b.String()), nil
-}
-
-// SlowSum is a hash of data that may hold a secret which somebody chose: whoever
-// has the hash and guesses pays for every guess (scrypt: about 50 ms and 16 MiB).
-func SlowSum(data []byte, salt string) string {
-	sum, _ := scrypt.Key(data, []byte(salt), 1<<14, 8, 1, 32) // fails for other costs only
-	return hex.EncodeToString(sum)
-}
-
-// slowMark begins the digest of a file that may hold secrets where there are no
-// credentials yet that would key an HMAC.
-const slowMark = "scrypt:"
-
-// secretDigest is the digest of a file of ours that may hold secrets. It is the
-// same in every process, so that a plan of it can be saved; the salt is the
-// file's path.
-func secretDigest(path string, data []byte, keys Keys) string {
-	if !keys.IsZero() {
-		return digest(data, keys.Secret)
-	}
-	return slowMark + SlowSum(data, path)
-}
-
-// digest is the hash by which plans and labels know data: SHA-256 in hex, or
-// an HMAC under the site's secret in use where data may hold one, be it that
-// secret, an old one or one that is about to go.
-func digest(data []byte, secret host.Secret) string {
-	if secret.IsZero() {
-		sum := sha256.Sum256(data)
-		return hex.EncodeToString(sum[:])
-	}
-	m := hmac.New(sha256.New, []byte(secret.Reveal()))
-	m.Write(data)
-	return "hmac:" + hex.EncodeToString(m.Sum(nil))
 }

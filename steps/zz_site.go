@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 )
 
 // OneHost is a site whose parts are all on the host h, as plans would hand it to
@@ -51,8 +52,8 @@ func oneHost(sfu, auth string) *Site {
 	}}
 }
 
-func TestKeys() Keys {
-	return Keys{Key: host.NewSecret(strings.Repeat("k", 48)), Secret: host.NewSecret(strings.Repeat("s", 48))}
+func TestKeys() livekit.Keys {
+	return livekit.Keys{Key: host.NewSecret(strings.Repeat("k", 48)), Secret: host.NewSecret(strings.Repeat("s", 48))}
 }
 
 // WithWellKnown adds a static file for the client well-known on h.

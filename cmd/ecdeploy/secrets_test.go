@@ -7,15 +7,15 @@ import (
 	"testing"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/plans"
-	"github.com/emdecloud/ecdeploy/steps"
 )
 
 // A site in a rotation is left out of another one, and one without is left out of
 // --finish; the others go on.
 func TestLeaveOutKept(t *testing.T) {
-	a, b := steps.Pair{Key: host.NewSecret("a"), Secret: host.NewSecret("A")}, steps.Pair{Key: host.NewSecret("b"), Secret: host.NewSecret("B")}
-	pair := func(p, old steps.Pair) steps.Keys { return steps.Keys{Key: p.Key, Secret: p.Secret, Old: old} }
+	a, b := livekit.Pair{Key: host.NewSecret("a"), Secret: host.NewSecret("A")}, livekit.Pair{Key: host.NewSecret("b"), Secret: host.NewSecret("B")}
+	pair := func(p, old livekit.Pair) livekit.Keys { return livekit.Keys{Key: p.Key, Secret: p.Secret, Old: old} }
 	for _, c := range []struct {
 		name   string
 		sites  []plans.SitePlan
@@ -23,11 +23,11 @@ func TestLeaveOutKept(t *testing.T) {
 		says   string
 		silent bool
 	}{
-		{"rotate, one is in a rotation", []plans.SitePlan{{Site: "x", Found: pair(a, steps.Pair{}), Keys: pair(b, a)}, {Site: "y", Found: pair(b, a), Keys: pair(b, a)}, {Site: "z", Found: pair(a, steps.Pair{}), Keys: pair(b, a)}},
+		{"rotate, one is in a rotation", []plans.SitePlan{{Site: "x", Found: pair(a, livekit.Pair{}), Keys: pair(b, a)}, {Site: "y", Found: pair(b, a), Keys: pair(b, a)}, {Site: "z", Found: pair(a, livekit.Pair{}), Keys: pair(b, a)}},
 			[]string{"x", "z"}, "y: it is left out: LiveKit accepts its old LIVEKIT_KEY still", false},
-		{"finish, one is in no rotation", []plans.SitePlan{{Site: "x", Found: pair(a, steps.Pair{}), Keys: pair(a, steps.Pair{})}, {Site: "y", Found: pair(b, a), Keys: pair(b, steps.Pair{})}},
+		{"finish, one is in no rotation", []plans.SitePlan{{Site: "x", Found: pair(a, livekit.Pair{}), Keys: pair(a, livekit.Pair{})}, {Site: "y", Found: pair(b, a), Keys: pair(b, livekit.Pair{})}},
 			[]string{"y"}, "x: there is nothing to finish", false},
-		{"all go on", []plans.SitePlan{{Site: "x", Found: pair(b, a), Keys: pair(b, steps.Pair{})}}, []string{"x"}, "", true},
+		{"all go on", []plans.SitePlan{{Site: "x", Found: pair(b, a), Keys: pair(b, livekit.Pair{})}}, []string{"x"}, "", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var out, says strings.Builder
@@ -56,21 +56,21 @@ func TestLeaveOutKept(t *testing.T) {
 // Where all sites are left out, --finish is done, with a plan for readers of
 // JSON, and a rotation is an error.
 func TestNothingToRotate(t *testing.T) {
-	run := func(json bool, old steps.Pair, idle error) (string, error) {
+	run := func(json bool, old livekit.Pair, idle error) (string, error) {
 		var out strings.Builder
-		kept := steps.Keys{Key: host.NewSecret("a"), Secret: host.NewSecret("A"), Old: old}
+		kept := livekit.Keys{Key: host.NewSecret("a"), Secret: host.NewSecret("A"), Old: old}
 		a := &app{out: &out, err: &strings.Builder{}, json: json}
 		s := &session{file: &plans.File{Sites: []plans.Site{{ServerName: "x"}}}}
 		err := a.applyRotation(t.Context(), s, plans.Plan{Sites: []plans.SitePlan{{Site: "x", Found: kept, Keys: kept}}}, idle, true)
 		return out.String(), err
 	}
-	if out, err := run(false, steps.Pair{}, nil); out != "" || err != nil {
+	if out, err := run(false, livekit.Pair{}, nil); out != "" || err != nil {
 		t.Errorf("finish: %q, %v", out, err)
 	}
-	if out, err := run(true, steps.Pair{}, nil); !strings.Contains(out, `"sites":[]`) || strings.Count(out, "\n") != 1 || err != nil {
+	if out, err := run(true, livekit.Pair{}, nil); !strings.Contains(out, `"sites":[]`) || strings.Count(out, "\n") != 1 || err != nil {
 		t.Errorf("finish, in JSON: %q, %v", out, err)
 	}
-	old := steps.Pair{Key: host.NewSecret("o"), Secret: host.NewSecret("O")}
+	old := livekit.Pair{Key: host.NewSecret("o"), Secret: host.NewSecret("O")}
 	if out, err := run(true, old, errRotated); out != "" || !errors.Is(err, errRotated) || !strings.Contains(err.Error(), "secrets rotate --finish") {
 		t.Errorf("rotate: %q, %v", out, err)
 	}

@@ -169,10 +169,11 @@ func (a *app) verifySite(ctx context.Context, s *session, site plans.Site, o ver
 	if err != nil {
 		return rtc.Report{}, err
 	}
-	if found.Keys.IsZero() {
+	credentials := plans.FoundKeys(found)
+	if credentials.Keys.IsZero() {
 		return rtc.Report{}, errors.New("its hosts have no credentials: nothing is deployed there\nhint: ecdeploy apply deploys it")
 	}
-	t, err := s.target(site, found.Keys.Pair(), found.Issues, found.HTTPS)
+	t, err := s.target(site, credentials.Keys.Pair(), credentials.Issues, found.HTTPS)
 	if err != nil {
 		return rtc.Report{}, err
 	}

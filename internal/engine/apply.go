@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/plans"
-	"github.com/emdecloud/ecdeploy/steps"
 )
 
 // Outcomes of a run, beside success. Their texts are the endings of the error
@@ -41,7 +41,7 @@ type Run struct {
 	// Prove looks, beyond the checks of the plan, whether what was deployed works:
 	// once before it is announced to clients, and once afterwards. An error rolls
 	// the run back. nil for a run that proves no more.
-	Prove func(ctx context.Context, announced bool, keys steps.Keys) error
+	Prove func(ctx context.Context, announced bool, keys livekit.Keys) error
 	Emit  Sink
 	// RevertAfter is how long a host waits for a sign of the laptop before it
 	// takes the run back by itself; 0 means for ever.

@@ -2,25 +2,16 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"io"
-	"net/http"
-	"strings"
 	"time"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/plans"
-	"github.com/emdecloud/ecdeploy/steps"
 )
 
 // callsTime bounds the question who is on calls; nobody waits longer to be
 // asked whether to go on.
 const callsTime = 10 * time.Second
-
-// maxRooms is the most of LiveKit's list of rooms that is read, in bytes; a
-// room takes about one KiB.
-const maxRooms = 4 << 20
 
 // CountCalls emits who is on calls on the LiveKit that answers at url on its host h,
 // where p restarts or ends it while it runs.
@@ -55,35 +46,15 @@ func restartsLiveKit(p plans.SitePlan, on string) bool {
 	return false
 }
 
-// calls asks LiveKit for its rooms with somebody in them and the people there
-// (livekit/protocol livekit_room.proto, RoomService/ListRooms, as JSON over Twirp).
-// LiveKit counts them every five seconds.
-func calls(ctx context.Context, h host.Host, url string, keys steps.Pair) (rooms, people int, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/twirp/livekit.RoomService/ListRooms", strings.NewReader("{}"))
-	if err != nil {
-		return 0, 0, fmt.Errorf("make request: %w", err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Authorization", "Bearer "+keys.Token("", steps.Grant{RoomList: true}, time.Now()))
+// calls asks LiveKit for its rooms with somebody in them and the people there.
+func calls(ctx context.Context, h host.Host, url string, keys livekit.Pair) (rooms, people int, err error) {
 	client := Checker{}.client(h, "", true, false)
 	defer client.CloseIdleConnections()
-	resp, err := client.Do(req)
+	list, err := livekit.Rooms{Client: client, URL: url, Pair: keys, Now: time.Now}.List(ctx)
 	if err != nil {
 		return 0, 0, err
 	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return 0, 0, fmt.Errorf("%s answers %d, not 200", req.URL, resp.StatusCode)
-	}
-	var list struct {
-		Rooms []struct {
-			People uint32 `json:"num_participants"`
-		} `json:"rooms"`
-	}
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxRooms)).Decode(&list); err != nil {
-		return 0, 0, fmt.Errorf("read the answer of %s: %w", req.URL, err)
-	}
-	for _, r := range list.Rooms {
+	for _, r := range list {
 		if r.People > 0 {
 			rooms++
 			people += int(r.People)

@@ -12,6 +12,7 @@ import (
 	"github.com/livekit/protocol/auth"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/plans"
 	"github.com/emdecloud/ecdeploy/steps"
 )
@@ -20,14 +21,14 @@ import (
 // where a plan restarts a LiveKit that runs. The answers are those of LiveKit
 // 1.13.5.
 func TestCountCalls(t *testing.T) {
-	keys := steps.Keys{Key: host.NewSecret("APIkey"), Secret: host.NewSecret(strings.Repeat("s", 48))}
+	keys := livekit.Keys{Key: host.NewSecret("APIkey"), Secret: host.NewSecret(strings.Repeat("s", 48))}
 	other := keys
 	other.Secret = host.NewSecret(strings.Repeat("o", 48))
 	restart := plans.Changes{&steps.Container{Interrupt: "LiveKit restarts"}}
 	for _, c := range []struct {
 		name    string
 		changes plans.Changes
-		found   steps.Keys
+		found   livekit.Keys
 		status  int
 		body    string
 		want    *Calls // nil for nothing said
@@ -35,7 +36,7 @@ func TestCountCalls(t *testing.T) {
 		{"two calls and an empty room", restart, keys, 200, `{"rooms":[{"sid":"RM_1","name":"a","num_participants":2},{"sid":"RM_2","name":"b","num_participants":3,"num_publishers":1},{"sid":"RM_3","name":"c","num_participants":0}]}`, &Calls{Rooms: 2, People: 5}},
 		{"no rooms", restart, keys, 200, `{"rooms":[]}`, &Calls{}},
 		{"other credentials in use", restart, other, 200, `{"rooms":[]}`, &Calls{Err: "answers 401, not 200"}},
-		{"no credentials known", restart, steps.Keys{}, 200, `{"rooms":[]}`, &Calls{Err: "answers 401, not 200"}},
+		{"no credentials known", restart, livekit.Keys{}, 200, `{"rooms":[]}`, &Calls{Err: "answers 401, not 200"}},
 		{"it does not work", restart, keys, 503, ``, &Calls{Err: "answers 503, not 200"}},
 		{"somebody else's answer", restart, keys, 200, `<html>`, &Calls{Err: "read the answer of"}},
 		{"it does not run, or stays", plans.Changes{&steps.Container{}}, keys, 200, `{"rooms":[]}`, nil},

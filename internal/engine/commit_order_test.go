@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/plans"
 	"github.com/emdecloud/ecdeploy/steps"
 )
@@ -20,14 +21,14 @@ func (n named) Name() string { return n.name }
 // What is announced is committed last, and LiveKit before the JWT service where
 // that decides which tokens are good after a cut.
 func TestCommitOrder(t *testing.T) {
-	keys := func(k string) steps.Keys { return steps.Keys{Key: host.NewSecret(k), Secret: host.NewSecret(k)} }
+	keys := func(k string) livekit.Keys { return livekit.Keys{Key: host.NewSecret(k), Secret: host.NewSecret(k)} }
 	sfu := []plans.Stage{steps.StageHost, steps.StageSFU}
 	auth := []plans.Stage{steps.StageAuth}
 	announcing := func(s []plans.Stage) []plans.Stage { return append(slices.Clone(s), steps.StageWellKnown) }
 	for _, c := range []struct {
 		name        string
 		stages      map[string][]plans.Stage // by host
-		found, keys steps.Keys
+		found, keys livekit.Keys
 		destroys    bool
 		want        []string
 	}{
@@ -35,7 +36,7 @@ func TestCommitOrder(t *testing.T) {
 		{"the SFU's host announces", map[string][]plans.Stage{"a": auth, "z": announcing(sfu)}, keys("k"), keys("k"), false, []string{"a", "z"}},
 		{"both end alike", map[string][]plans.Stage{"a": announcing(auth), "z": announcing(sfu)}, keys("k"), keys("k"), false, []string{"z", "a"}},
 		{"other credentials", map[string][]plans.Stage{"a": auth, "z": announcing(sfu)}, keys("k"), keys("new"), false, []string{"z", "a"}},
-		{"a first deploy", map[string][]plans.Stage{"a": auth, "z": announcing(sfu)}, steps.Keys{}, keys("new"), false, []string{"a", "z"}},
+		{"a first deploy", map[string][]plans.Stage{"a": auth, "z": announcing(sfu)}, livekit.Keys{}, keys("new"), false, []string{"a", "z"}},
 		{"a host without a change", map[string][]plans.Stage{"a": auth, "b": nil}, keys("k"), keys("k"), false, []string{"b", "a"}},
 		{"taken away", map[string][]plans.Stage{"a": sfu, "z": announcing(auth)}, keys("k"), keys("k"), true, []string{"z", "a"}},
 	} {

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
@@ -57,7 +58,7 @@ func (s *siteRun) prepare(ctx context.Context) error {
 	}
 	s.plan = again
 	if s.plan.Keys.IsZero() {
-		if s.plan.Keys, err = steps.NewKeys(); err != nil {
+		if s.plan.Keys, err = livekit.NewKeys(); err != nil {
 			return err
 		}
 	}
@@ -104,7 +105,7 @@ func (s *siteRun) resolve(ctx context.Context, on *hostRun) error {
 			}
 		}
 	}
-	env := steps.Env{Host: on, Run: s.ID, Keys: s.plan.Keys}
+	env := steps.Env{Host: on, Run: s.ID, Secrets: s.plan.Secrets()}
 	g, ctx := errgroup.WithContext(ctx)
 	for i := range acts {
 		g.Go(func() (err error) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/plans"
 	"github.com/emdecloud/ecdeploy/steps"
 )
@@ -25,7 +26,7 @@ func TestProve(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var got []string
-			keys, err := steps.NewKeys()
+			keys, err := livekit.NewKeys()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -39,7 +40,7 @@ func TestProve(t *testing.T) {
 				}
 			}
 			n := 0
-			s.Prove = func(_ context.Context, announced bool, with steps.Keys) error {
+			s.Prove = func(_ context.Context, announced bool, with livekit.Keys) error {
 				if n++; with != keys {
 					t.Error("proved with other credentials")
 				}

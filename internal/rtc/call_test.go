@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
-	"github.com/emdecloud/ecdeploy/steps"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 )
 
 const secret = "a-secret-of-this-test-that-is-long-enough"
@@ -111,8 +111,8 @@ func TestCallOverTURN(t *testing.T) {
 }
 
 func aToken(identity string) string {
-	return steps.Pair{Key: host.NewSecret("key"), Secret: host.NewSecret(secret)}.Token(identity,
-		steps.Grant{Room: "room", RoomJoin: true, CanPublish: true, CanSubscribe: true}, time.Now())
+	return livekit.Pair{Key: host.NewSecret("key"), Secret: host.NewSecret(secret)}.Token(identity,
+		livekit.Grant{Room: "room", RoomJoin: true, CanPublish: true, CanSubscribe: true}, time.Now())
 }
 
 func call(base string, client *http.Client, network string) Call {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
@@ -60,8 +61,8 @@ func TestCandidates(t *testing.T) {
 // Nothing that admits anybody is told, whoever said it.
 func TestRedact(t *testing.T) {
 	secret := func(s string) host.Secret { return host.NewSecret(s) }
-	tgt := Target{Keys: steps.Pair{Key: secret("the-key"), Secret: secret("the-secret")}, Issues: steps.Pair{Key: secret("other-key"), Secret: secret("other-secret")}}
-	jwt := tgt.Issues.Token("x", steps.Grant{RoomJoin: true}, time.Now())
+	tgt := Target{Keys: livekit.Pair{Key: secret("the-key"), Secret: secret("the-secret")}, Issues: livekit.Pair{Key: secret("other-key"), Secret: secret("other-secret")}}
+	jwt := tgt.Issues.Token("x", livekit.Grant{RoomJoin: true}, time.Now())
 	for _, line := range []string{"invalid API key: the-key", "secret other-secret.", "GET /rtc?access_token=" + jwt + "&x=1", "invalid token: " + jwt, "cut: " + jwt[:60],
 		`look up err="https://hs/_matrix/federation/v1/openid/userinfo?access_token=syt_abc": EOF`} {
 		got := tgt.redact([]string{line})[0]

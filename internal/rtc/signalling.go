@@ -2,7 +2,6 @@ package rtc
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -12,7 +11,7 @@ import (
 
 	"github.com/coder/websocket"
 
-	"github.com/emdecloud/ecdeploy/steps"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 )
 
 // holdTime is how long a WebSocket is kept silent: LiveKit's clients ping every
@@ -69,30 +68,27 @@ func (k *looker) root(ctx context.Context) result {
 	return good(url + " answers 200 OK")
 }
 
-// twirp calls LiveKit's room service (livekit/protocol livekit_room.proto, as JSON
-// over Twirp).
-func (k *looker) twirp(ctx context.Context, client *http.Client, base, method string, keys steps.Pair, grant steps.Grant, body any) (int, string, error) {
-	b, err := json.Marshal(body)
-	if err != nil {
-		return 0, "", err
-	}
-	resp, answer, err := request(ctx, client, http.MethodPost, base+"/twirp/livekit.RoomService/"+method,
-		map[string]string{"Content-Type": "application/json", "Authorization": "Bearer " + keys.Token("", grant, k.now())}, string(b))
-	if err != nil {
-		return 0, "", err
-	}
-	return resp.StatusCode, string(answer), nil
+// service is LiveKit's room service at base, asked with the hosts' time.
+func (k *looker) service(client *http.Client, base string, keys livekit.Pair) livekit.Rooms {
+	return livekit.Rooms{Client: client, URL: base, Pair: keys, Now: k.now}
 }
 
-// makeRoom makes a room that ends by itself half a minute after everybody left.
-func (k *looker) makeRoom(ctx context.Context, client *http.Client, base string, keys steps.Pair, r *rooms, of string) (int, string, error) {
-	status, said, err := k.twirp(ctx, client, base, "CreateRoom", keys, steps.Grant{RoomCreate: true}, map[string]any{"name": r.name(of), "empty_timeout": 30, "departure_timeout": 10})
-	if err == nil && status == http.StatusOK {
-		r.mu.Lock()
-		r.made = append(r.made, r.name(of))
-		r.mu.Unlock()
+// makeRoom makes a room that ends by itself half a minute after everybody left. Who
+// refuses it is no error but a status and what was said with it.
+func (k *looker) makeRoom(ctx context.Context, client *http.Client, base string, keys livekit.Pair, r *rooms, of string) (int, string, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	err := k.service(client, base, keys).Create(ctx, livekit.NewRoom{Name: r.name(of), Empty: 30 * time.Second, Departure: 10 * time.Second})
+	if refused, ok := errors.AsType[*livekit.StatusError](err); ok {
+		return refused.Status, refused.Body, nil
 	}
-	return status, said, err
+	if err != nil {
+		return 0, "", err
+	}
+	r.mu.Lock()
+	r.made = append(r.made, r.name(of))
+	r.mu.Unlock()
+	return http.StatusOK, "", nil
 }
 
 // removeRooms takes away what was made, whatever happened.
@@ -103,7 +99,7 @@ func (k *looker) removeRooms(ctx context.Context, r *rooms) {
 	for _, name := range r.made {
 		removing.Go(func() {
 			// A room that stays ends by itself.
-			_, _, _ = k.twirp(ctx, k.client(k.onHost(k.SFU.Host), nil), k.SFU.Local, "DeleteRoom", k.Keys, steps.Grant{RoomCreate: true}, map[string]any{"room": name})
+			_ = k.service(k.client(k.onHost(k.SFU.Host), nil), k.SFU.Local, k.Keys).Delete(ctx, name)
 		})
 	}
 	removing.Wait()
@@ -142,8 +138,9 @@ func (k *looker) refused(ctx context.Context, said string) result {
 	if k.Keys == k.Issues {
 		return bad("key-unknown", HostSide, append(evidence, "LiveKit's key file and the JWT service's files hold the same credentials")...)
 	}
-	status, _, err := k.twirp(ctx, k.client(k.onHost(k.SFU.Host), nil), k.SFU.Local, "ListRooms", k.Keys, steps.Grant{RoomList: true}, map[string]any{})
-	if err == nil && status == http.StatusOK {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	if _, err := k.service(k.client(k.onHost(k.SFU.Host), nil), k.SFU.Local, k.Keys).List(ctx); err == nil {
 		return bad("secret-differs", HostSide, append(evidence, "with those of LiveKit's own key file it answers 200")...)
 	}
 	return bad("secret-differs", HostSide, append(evidence, "LiveKit's key file and the JWT service's files hold different credentials")...)
@@ -185,7 +182,7 @@ func (k *looker) createInside(ctx context.Context, r *rooms) result {
 // askValidate asks LiveKit what it would say to who joins a room. The token in the
 // URL is taken out of all that is told.
 func (k *looker) askValidate(ctx context.Context, room string) asked {
-	jwt := k.Issues.Token("ecdeploy-validate", steps.Grant{Room: room, RoomJoin: true}, k.now())
+	jwt := k.Issues.Token("ecdeploy-validate", livekit.Grant{Room: room, RoomJoin: true}, k.now())
 	return k.ask(ctx, "sfu", http.MethodGet, k.SFU.URL+"/rtc/validate?access_token="+jwt, nil, "", "signalling-lost")
 }
 
@@ -243,7 +240,7 @@ func (k *looker) hold(ctx context.Context, r *rooms, opened chan struct{}) resul
 // first word (livekit v1.13.5, pkg/agent/worker.go, RegisterTimeout). None is
 // registered.
 func (k *looker) silence(ctx context.Context) result {
-	jwt := k.Issues.Token("ecdeploy-silent", steps.Grant{Agent: true}, k.now())
+	jwt := k.Issues.Token("ecdeploy-silent", livekit.Grant{Agent: true}, k.now())
 	ws, err := openSocket(ctx, k.by("sfu"), k.SFU.WebSocket+"/agent", nil, jwt)
 	if err != nil {
 		return good("it opens", "how long a silent one stays open was not seen: "+err.Error())
@@ -295,5 +292,5 @@ func (k *looker) noWebSocket(ctx context.Context, err error, jwt string) result 
 
 // joinToken lets a participant of ours into a room of ours.
 func (k *looker) joinToken(identity, room string) string {
-	return k.Issues.Token("ecdeploy-"+identity, steps.Grant{Room: room, RoomJoin: true, CanPublish: true, CanSubscribe: true}, k.now())
+	return k.Issues.Token("ecdeploy-"+identity, livekit.Grant{Room: room, RoomJoin: true, CanPublish: true, CanSubscribe: true}, k.now())
 }

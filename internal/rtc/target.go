@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
@@ -19,7 +20,7 @@ type Target struct {
 	Hosts map[string]host.Host // connected, by their names in the plan file: all of the site and of From
 	// Keys are the credentials that LiveKit's key file has, and Issues those that
 	// the JWT service makes tokens with.
-	Keys, Issues steps.Pair
+	Keys, Issues livekit.Pair
 	// HTTPS is where the proxy on a host listens, by the host's name. A host that is
 	// not in it has none of the plan file's own, and goes by public names.
 	HTTPS map[string]string

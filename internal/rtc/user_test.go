@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
@@ -97,9 +98,9 @@ func asAlice(t *testing.T, b *backend, env []string, join func(context.Context, 
 	server := httptest.NewServer(b)
 	defer server.Close()
 	now := time.Now()
-	keys := steps.Pair{Key: host.NewSecret("devkey"), Secret: host.NewSecret(testSecret)}
+	keys := livekit.Pair{Key: host.NewSecret("devkey"), Secret: host.NewSecret(testSecret)}
 	if b.jwt == "" {
-		b.jwt = keys.Token("alice", steps.Grant{Room: "r", RoomJoin: true, CanPublish: true, CanSubscribe: true}, now)
+		b.jwt = keys.Token("alice", livekit.Grant{Room: "r", RoomJoin: true, CanPublish: true, CanSubscribe: true}, now)
 	}
 	if b.url == "" {
 		b.url = "wss://sfu.hs.test"
@@ -224,8 +225,8 @@ func TestAsUserJoinAndAccess(t *testing.T) {
 }
 
 func TestReadJWT(t *testing.T) {
-	keys := steps.Pair{Key: host.NewSecret("k"), Secret: host.NewSecret(testSecret)}
-	whole := keys.Token("alice", steps.Grant{Room: "r", RoomJoin: true}, time.Unix(1000, 0))
+	keys := livekit.Pair{Key: host.NewSecret("k"), Secret: host.NewSecret(testSecret)}
+	whole := keys.Token("alice", livekit.Grant{Room: "r", RoomJoin: true}, time.Unix(1000, 0))
 	g, err := readJWT(whole, keys.Secret)
 	if err != nil || g.Issuer != "k" || g.Expires != 1600 || !g.Video.RoomJoin || g.Video.Room != "r" {
 		t.Errorf("%+v, %v", g, err)

@@ -1,4 +1,4 @@
-package steps
+package livekit
 
 import (
 	"crypto/hmac"
@@ -9,7 +9,7 @@ import (
 )
 
 // Grant is what a token for LiveKit allows (livekit/protocol auth/grants.go,
-// VideoGrant). What is left out is not allowed, but for publishing and subscribing,
+// VideoGrant). What is left out is not allowed, except publishing and subscribing,
 // which joining includes.
 type Grant struct {
 	Room         string `json:"room,omitempty"`
