@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -66,7 +67,7 @@ func (c *Auth) Parts(d Decl) []Part {
 	route.Checks = tokenChecks(route)
 	return []Part{{
 		Name: "auth", Title: "the JWT service", Host: d.Host,
-		Run: &Run{Container: c.Container, Image: c.Image, Archive: string(c.Archive), UID: c.UID, Other: "jwt-" + firstLabel(d.Site),
+		Run: &Run{Container: c.Container, Image: c.Image, Archive: string(c.Archive), UID: c.UID, Other: "jwt-" + FirstLabel(d.Site),
 			Env: map[string]string{"LIVEKIT_FULL_ACCESS_HOMESERVERS": strings.Join(c.FullAccess, ",")}},
 		Listens: []Listen{{Proto: "tcp", Bind: c.Bind, First: c.Port, Last: c.Port, For: ForHost,
 			Claim: Claim{Attr: "port", Fix: "give this one another port with port = ..."}}},
@@ -92,7 +93,7 @@ func tokenChecks(r Route) []Check {
 // Check implements Config.
 func (c *Auth) Check(b Block, d Decl, s *Site) {
 	proxy, _ := s.ProxyOn(s.Front(d.Host))
-	CheckPublicURL(b, c.URL, "/livekit/jwt", serviceEndpoints, proxy)
+	CheckPublicURL(b, c.URL, "/livekit/jwt", proxy)
 	c.checkImage(b)
 	CheckContainer(b, c.Container)
 	CheckUID(b, c.UID)
@@ -130,6 +131,9 @@ func (c *Auth) checkFullAccess(b Block) {
 	}
 }
 
+// authGrace is how long the service may take to end.
+const authGrace = 5 * time.Second
+
 type authFacts struct {
 	name      string
 	files     map[string]host.File
@@ -148,7 +152,7 @@ func (c *Auth) Steps(d Decl, s *Site) []Placed {
 
 // Removal implements Config.
 func (c *Auth) Removal(d Decl, s *Site) []Placed {
-	return []Placed{{Stage: StageAuth, Host: d.Host, Step: removeComponent(s, removal{"auth", c.Container, []string{"key", "secret"}, "the JWT service ends: nobody can join a call any more",
+	return []Placed{{Stage: StageAuth, Host: d.Host, Step: removeComponent(s, removal{"auth", c.Container, []string{"key", "secret"}, authGrace, "the JWT service ends: nobody can join a call any more",
 		func(name string, files []host.File) []Secret { return authOffers(name, files[0], files[1]) }})}}
 }
 
@@ -157,7 +161,7 @@ func (c *Auth) container(d Decl, site *Site) Step {
 	dir := site.Dir() + "/auth"
 	key, secret := dir+"/key", dir+"/secret"
 	probe := func(ctx context.Context, o host.Observer) (authFacts, error) {
-		files, _, res, err := look(ctx, o, []string{"/etc/ecdeploy", site.Dir(), dir, key, secret, orSelf(c.CAFile, dir)},
+		files, _, res, err := look(ctx, o, []string{"/etc/ecdeploy", site.Dir(), dir, key, secret, cmp.Or(c.CAFile, dir)},
 			queryImage(c.Image), queryContainer(c.Container), queryArch)
 		if err != nil {
 			return authFacts{}, err
@@ -222,7 +226,7 @@ func (c *Auth) spec(site *Site, dir string) host.ContainerSpec {
 			"LIVEKIT_JWT_BIND":                c.addr(),
 			"LIVEKIT_FULL_ACCESS_HOMESERVERS": strings.Join(c.FullAccess, ","),
 		},
-		User: fmt.Sprintf("%d:%d", c.UID, c.UID), Restart: "always", StopTimeout: 5 * time.Second,
+		User: fmt.Sprintf("%d:%d", c.UID, c.UID), Restart: "always", StopTimeout: authGrace,
 		Mounts: []host.Mount{{Source: dir, Target: "/config"}},
 	}
 	if c.CAFile != "" {
@@ -250,11 +254,4 @@ func (c *Auth) checks() []Check {
 		{Name: "the JWT service serves /sfu/get", HTTP: &HTTPCheck{URL: base + "/sfu/get", Status: 405}, Timeout: 10 * time.Second, Logs: logs, Hint: "docker logs " + c.Container},
 		{Name: "the JWT service keeps running", Container: &ContainerCheck{Name: c.Container, Steady: 2 * time.Second}, Timeout: 20 * time.Second, Logs: logs, Hint: "docker logs " + c.Container},
 	}
-}
-
-func orSelf(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
 }

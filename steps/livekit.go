@@ -33,7 +33,7 @@ func (c *SFU) Steps(d Decl, s *Site) []Placed {
 
 // Removal implements Config.
 func (c *SFU) Removal(d Decl, s *Site) []Placed {
-	return []Placed{{Stage: StageSFU, Host: d.Host, Step: removeComponent(s, removal{"sfu", c.Container, []string{"livekit-config.yaml", "keys.yaml"}, "LiveKit ends: calls on it are cut",
+	return []Placed{{Stage: StageSFU, Host: d.Host, Step: removeComponent(s, removal{"sfu", c.Container, []string{"livekit-config.yaml", "keys.yaml"}, sfuGrace, "LiveKit ends: calls on it are cut",
 		func(name string, files []host.File) []Secret { return sfuOffers(name, files[1]) }})}}
 }
 

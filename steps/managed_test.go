@@ -18,13 +18,13 @@ func TestNeighbours(t *testing.T) {
 		"ghcr.io/me/my-synapse-admin:1": {false, false}, "redis:7": {false, false}, "livekit/livekit-server:v1": {false, false},
 	} {
 		one := neighbours{containers: []runningContainer{{"c", image, ""}}}
-		_, proxy := one.proxy()
-		_, synapse := one.synapse()
+		_, proxy := proxyContainer(one)
+		_, synapse := synapseContainer(one)
 		if proxy != want[0] || synapse != want[1] {
 			t.Errorf("%s: proxy %v, Synapse %v", image, proxy, synapse)
 		}
 	}
-	if who, ok := n.proxy(); !ok || who != "container gw (caddy:2)" {
+	if who, ok := proxyContainer(n); !ok || who != "container gw (caddy:2)" {
 		t.Errorf("the proxy is %q", who)
 	}
 }

@@ -2,6 +2,7 @@ package steps
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -12,6 +13,10 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/splice"
 )
+
+// titleNginx is the title of the change to files of others. The hosts remember it: by it a
+// site's edits are found again when it is taken away.
+const titleNginx = "nginx"
 
 const (
 	nginxDir  = "/etc/nginx"
@@ -99,37 +104,38 @@ func (c *ProxyNginx) Removal(d Decl, s *Site) []Placed {
 // block for a public name is there, it gets one include line; else there is a
 // server block of our own. Either way the locations are in files of our own.
 func (c *ProxyNginx) serve(site *Site) Step {
-	routes := site.Served(c.Host)
-	probe := func(ctx context.Context, o host.Observer) (nginxFacts, error) {
-		paths := append(slices.Clone(nginxRead), nginxDir+"/ecdeploy", orSelf(c.Certificate, nginxDir), "/etc/letsencrypt/live/*/fullchain.pem")
-		_, all, res, err := look(ctx, o, paths,
-			host.Cmd{Argv: []string{"nginx", "-v"}}, nginxRuns,
-			host.Cmd{Argv: []string{"test", "-s", "/proc/net/if_inet6"}},
-			host.Sh(`for k in "$@" /etc/letsencrypt/live/*/privkey.pem; do [ ! -f "$k" ] || printf '%s\n' "$k"; done`, orSelf(c.Key, "/nowhere")),
-			queryNeighbours, host.Cmd{Argv: []string{"ss", "-H", "-lntp", "sport = :443"}})
-		if err != nil {
-			return nginxFacts{}, fmt.Errorf("look at %s: %w", strings.Join(paths, ", "), err)
-		}
-		f := nginxFacts{name: o.Name(), installed: res[0].OK(), running: res[1].OK(), ipv6: res[2].OK(), keys: map[string]bool{}, own: map[string]host.File{}, now: time.Now(),
-			others: parseNeighbours(res[4]), https: holder(res[5])}
-		for k := range strings.Lines(string(res[3].Stdout)) {
-			f.keys[strings.TrimSpace(k)] = true
-		}
-		f.load(paths, all)
-		// The second flight: includes that lie elsewhere, and the certificates
-		// of the server blocks that our names have already.
-		if missing := append(f.tree.missing(), f.blockCertificates(frontNames(site, o.Name(), routes))...); len(missing) > 0 {
-			more, err := o.Read(ctx, missing...)
-			if err != nil {
-				return f, fmt.Errorf("read %s: %w", strings.Join(missing, ", "), err)
-			}
-			f.load(missing, more)
-		}
-		f.tree.complete()
-		return f, nil
-	}
+	probe := func(ctx context.Context, o host.Observer) (nginxFacts, error) { return c.probe(ctx, o, site) }
 	share := func(f nginxFacts, s *Shared) { s.HTTPS[f.name] = f.tree.tlsAddr() }
-	return Define("nginx", probe, share, func(f nginxFacts, _ Shared) (Decision, error) { return f.decide(site, c, routes) })
+	return Define("nginx", probe, share, func(f nginxFacts, _ Shared) (Decision, error) { return f.decide(site, c, site.Served(c.Host)) })
+}
+
+func (c *ProxyNginx) probe(ctx context.Context, o host.Observer, site *Site) (nginxFacts, error) {
+	paths := append(slices.Clone(nginxRead), nginxDir+"/ecdeploy", cmp.Or(c.Certificate, nginxDir), "/etc/letsencrypt/live/*/fullchain.pem")
+	_, all, res, err := look(ctx, o, paths,
+		host.Cmd{Argv: []string{"nginx", "-v"}}, nginxRuns,
+		host.Cmd{Argv: []string{"test", "-s", "/proc/net/if_inet6"}},
+		host.Sh(`for k in "$@" /etc/letsencrypt/live/*/privkey.pem; do [ ! -f "$k" ] || printf '%s\n' "$k"; done`, cmp.Or(c.Key, "/nowhere")),
+		queryNeighbours, host.Cmd{Argv: []string{"ss", "-H", "-lntp", "sport = :443"}})
+	if err != nil {
+		return nginxFacts{}, fmt.Errorf("look at %s: %w", strings.Join(paths, ", "), err)
+	}
+	f := nginxFacts{name: o.Name(), installed: res[0].OK(), running: res[1].OK(), ipv6: res[2].OK(), keys: map[string]bool{}, own: map[string]host.File{}, now: time.Now(),
+		others: parseNeighbours(res[4]), https: holder(res[5])}
+	for k := range strings.Lines(string(res[3].Stdout)) {
+		f.keys[strings.TrimSpace(k)] = true
+	}
+	f.load(paths, all)
+	// The second flight: includes that lie elsewhere, and the certificates
+	// of the server blocks that our names have already.
+	if missing := append(f.tree.missing(), f.blockCertificates(frontNames(site, o.Name(), site.Served(c.Host)))...); len(missing) > 0 {
+		more, err := o.Read(ctx, missing...)
+		if err != nil {
+			return f, fmt.Errorf("read %s: %w", strings.Join(missing, ", "), err)
+		}
+		f.load(missing, more)
+	}
+	f.tree.complete()
+	return f, nil
 }
 
 // frontNames are the names that the nginx of a host has to answer for.
@@ -164,7 +170,7 @@ func (f *nginxFacts) load(asked []string, files []host.File) {
 
 // holder is the program that ss found on a port where nginx is not.
 func holder(r host.Result) string {
-	m := procName.FindStringSubmatch(string(r.Stdout))
+	m := ProcName.FindStringSubmatch(string(r.Stdout))
 	if m == nil || strings.Contains(string(r.Stdout), `("nginx",`) {
 		return ""
 	}
@@ -174,7 +180,7 @@ func holder(r host.Result) string {
 func (f nginxFacts) decide(site *Site, c *ProxyNginx, routes []Route) (Decision, error) {
 	var d Decision
 	fail := func(summary, hint string) { d.Findings = append(d.Findings, Finding{Error, summary, hint}) }
-	inContainer, isContainer := f.others.proxy()
+	inContainer, isContainer := proxyContainer(f.others)
 	const wayOut = `use proxy "external" {}: ecdeploy then says what the proxy needs and checks it`
 	switch {
 	case !f.installed && isContainer:
@@ -189,7 +195,7 @@ func (f nginxFacts) decide(site *Site, c *ProxyNginx, routes []Route) (Decision,
 	if len(d.Findings) > 0 {
 		return d, nil
 	}
-	w := nginxWriter{facts: f, site: site, cfg: c, findings: f.others.managed(f.name, "nginx", wayOut)}
+	w := nginxWriter{facts: f, site: site, cfg: c, findings: f.others.Warn(f.name, "nginx", wayOut)}
 	if isContainer {
 		w.findings = append(w.findings, Finding{Warning, inContainer + " takes web requests on " + f.name + ", and ecdeploy does not edit files of containers yet", "if it fronts the public names, " + wayOut})
 	}

@@ -2,7 +2,6 @@ package steps
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
@@ -15,22 +14,17 @@ type removeNginxFacts struct {
 
 // remove takes a site's routes out of the nginx on a host.
 func (c *ProxyNginx) remove(site *Site) Step {
-	configure := c.serve(site)
 	probe := func(ctx context.Context, o host.Observer) (removeNginxFacts, error) {
-		now, err := configure.Probe(ctx, o)
+		now, err := c.probe(ctx, o, site)
 		if err != nil {
 			return removeNginxFacts{}, err
-		}
-		nginx, ok := now.(facts[nginxFacts])
-		if !ok {
-			return removeNginxFacts{}, errors.New("look at nginx: its facts are others")
 		}
 		res, err := o.Query(ctx, queryOrigins(site))
 		if err != nil {
 			return removeNginxFacts{}, err
 		}
 		f, err := readForeign(ctx, o, res[0], titleNginx)
-		return removeNginxFacts{f, nginx.found}, err
+		return removeNginxFacts{f, now}, err
 	}
 	return Define("remove-nginx", probe, nil, func(f removeNginxFacts, _ Shared) (Decision, error) { return f.decide(site) })
 }

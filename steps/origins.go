@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -109,7 +110,7 @@ func (f foreignFacts) takeBack() (edits []FileEdit, texts map[string][]byte, fin
 			findings = append(findings, Finding{Note, p + " is not there any more: there is nothing to take back in it", ""})
 			continue
 		case now.Err != "" || !now.Mode.IsRegular():
-			findings = append(findings, Finding{Error, p + " cannot be read: " + orSelf(now.Err, "it is no regular file"), "see what became of it"})
+			findings = append(findings, Finding{Error, p + " cannot be read: " + cmp.Or(now.Err, "it is no regular file"), "see what became of it"})
 			continue
 		}
 		text := now.Data
@@ -128,7 +129,7 @@ func (f foreignFacts) takeBack() (edits []FileEdit, texts map[string][]byte, fin
 			findings = append(findings, Finding{Warning, "somebody else changed in " + p + " what ecdeploy had put there; theirs stays", "look for it, and take it out by hand if nothing needs it. It was:\n" + maskSecrets(splice.Lines(kept))})
 		}
 		if json.Valid(now.Data) && !json.Valid(text) {
-			findings = append(findings, Finding{Error, p + " would be no JSON any more without what ecdeploy put there", "take " + rtcFociName + " out by hand, then run ecdeploy again"})
+			findings = append(findings, Finding{Error, p + " would be no JSON any more without what ecdeploy put there", "take it out by hand, then run ecdeploy again"})
 			continue
 		}
 		texts[now.Real] = text
@@ -142,6 +143,3 @@ func (f foreignFacts) takeBack() (edits []FileEdit, texts map[string][]byte, fin
 	}
 	return edits, texts, findings, nil
 }
-
-// rtcFociName is the key of the client well-known that announces back ends.
-const rtcFociName = "org.matrix.msc4143.rtc_foci"

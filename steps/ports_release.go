@@ -18,45 +18,27 @@ func (f portsFacts) giveBack(site *Site) Decision {
 	if !f.file.Exists {
 		return Decision{}
 	}
-	ours := parseRanges(afterEquals(string(f.file.Data)))
+	ours := ParseRanges(afterEquals(string(f.file.Data)))
 	drop := ours
 	if slices.ContainsFunc(f.sites, func(s string) bool { return s != site.Slug() }) {
 		drop = sitePorts(site, f.name)
 	}
-	var others []portRange // reserved by somebody else's files
+	var others []PortRange // reserved by somebody else's files
 	for _, s := range f.others {
 		others = append(others, s.reserved...)
 	}
 	others = append(others, reservedBefore(string(f.file.Data))...)
-	live := mergeRanges(slices.Concat(subtractRanges(f.reserved, drop), others))
+	live := MergeRanges(slices.Concat(SubtractRanges(f.reserved, drop), others))
 	edit := FileEdit{Path: sysctlFile, Before: digest(f.file.Data, Secrets{}), Remove: true}
-	if left := mergeRanges(subtractRanges(ours, drop)); len(subtractRanges(left, others)) > 0 {
+	if left := MergeRanges(SubtractRanges(ours, drop)); len(SubtractRanges(left, others)) > 0 {
 		var needed bool
 		if edit, needed = ownFile(sysctlFile, f.file, reservedText(left, reservedBefore(string(f.file.Data))), 0o644, 0, Secrets{}); !needed {
 			return Decision{}
 		}
 	}
-	c := Files{Title: "reserved ports " + formatRanges(mergeRanges(drop)), Edits: []FileEdit{edit}}
+	c := Files{Title: "reserved ports " + FormatRanges(MergeRanges(drop)), Edits: []FileEdit{edit}}
 	if f.writable {
 		c.Activate, c.Reactivate = setReserved(live), unsetReserved(live, f.reserved)
 	}
 	return Decision{Changes: []Change{&c}}
-}
-
-// subtractRanges are the ports of a that are not in b, sorted and joined.
-func subtractRanges(a, b []portRange) []portRange {
-	out := mergeRanges(a)
-	for _, cut := range b {
-		var next []portRange
-		for _, r := range out {
-			if r.first < cut.first {
-				next = append(next, portRange{r.first, min(r.last, cut.first-1)})
-			}
-			if r.last > cut.last {
-				next = append(next, portRange{max(r.first, cut.last+1), r.last})
-			}
-		}
-		out = next
-	}
-	return out
 }

@@ -35,7 +35,7 @@ func TestRemoveReservedPorts(t *testing.T) {
 				return host.Result{}
 			}}
 			if c.ours != "" {
-				o.Files[sysctlFile] = reservedText(parseRanges(c.ours), parseRanges(c.before)).Masked()
+				o.Files[sysctlFile] = reservedText(ParseRanges(c.ours), ParseRanges(c.before)).Masked()
 			}
 			for p, v := range c.others {
 				o.Files[p] = reservedKey + " = " + v + "\n"
@@ -68,7 +68,7 @@ func TestSubtractRanges(t *testing.T) {
 	for _, c := range [][3]string{
 		{"1-10", "3-4", "1-2,5-10"}, {"1-10", "1-10", ""}, {"1-10", "20", "1-10"}, {"1-10,20", "5-20", "1-4"}, {"5", "1-9", ""}, {"1-3,4-6", "", "1-6"}, {"10-20", "5-10,20-30", "11-19"},
 	} {
-		if got := formatRanges(subtractRanges(parseRanges(c[0]), parseRanges(c[1]))); got != c[2] {
+		if got := FormatRanges(SubtractRanges(ParseRanges(c[0]), ParseRanges(c[1]))); got != c[2] {
 			t.Errorf("%s without %s is %q, want %q", c[0], c[1], got, c[2])
 		}
 	}

@@ -108,7 +108,7 @@ func TestRanges(t *testing.T) {
 		"1-5,6-9,20,21":             "1-9,20-21",
 		"50150-50160,50100-50200,7": "7,50100-50200",
 	} {
-		if got := formatRanges(mergeRanges(parseRanges(in))); got != want {
+		if got := FormatRanges(MergeRanges(ParseRanges(in))); got != want {
 			t.Errorf("%q became %q, want %q", in, got, want)
 		}
 	}

@@ -1,10 +1,10 @@
 package steps
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,7 +31,7 @@ type preflightFacts struct {
 	addrs      []HostAddr
 	listeners  []listener
 	published  []publishedPort
-	coturn     portRange // of a coturn that runs
+	coturn     PortRange // of a coturn that runs
 	coturnFile string
 	resolved   map[string][]string // names to addresses, as the host sees them
 	groups     map[int]string      // names of groups that have a container's number
@@ -209,7 +209,7 @@ func parsePreflight(s string) preflightFacts {
 		case kind == "published":
 			f.published = append(f.published, parsePublished(v)...)
 		case kind == "coturn" && len(w) == 3:
-			f.coturn, f.coturnFile = portRange{number0(w[0]), number0(w[1])}, w[2]
+			f.coturn, f.coturnFile = PortRange{number0(w[0]), number0(w[1])}, w[2]
 		case kind == "dns" && len(w) == 2:
 			f.resolved[w[0]] = append(f.resolved[w[0]], w[1])
 		case kind == "group" && len(w) == 2:
@@ -248,8 +248,6 @@ func (o *osRelease) parse(line string) {
 	}
 }
 
-var procName = regexp.MustCompile(`\("([^"]*)",pid=(\d+)`)
-
 // parseListener reads the protocol, the local address and the processes of a
 // line of ss.
 func parseListener(w []string) (listener, bool) {
@@ -263,8 +261,8 @@ func parseListener(w []string) (listener, bool) {
 		return l, false
 	}
 	if len(w) > 2 {
-		for _, m := range procName.FindAllStringSubmatch(w[2], -1) {
-			l.Proc = orSelf(l.Proc, m[1])
+		for _, m := range ProcName.FindAllStringSubmatch(w[2], -1) {
+			l.Proc = cmp.Or(l.Proc, m[1])
 			l.PIDs = append(l.PIDs, number0(m[2]))
 		}
 	}

@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -36,10 +37,10 @@ func (f preflightFacts) system(site *Site) []Finding {
 		add(Error, f.name+" lacks "+strings.Join(f.tools, ", "), "apt install coreutils diffutils grep iproute2 libc-bin mawk sed util-linux")
 	}
 	if !f.os.debian() {
-		add(Warning, fmt.Sprintf("%s runs %s; ecdeploy was seen working on Debian, and its steps for packages expect Debian's paths", f.name, orSelf(f.os.Name, "an unknown system")), "")
+		add(Warning, fmt.Sprintf("%s runs %s; ecdeploy was seen working on Debian, and its steps for packages expect Debian's paths", f.name, cmp.Or(f.os.Name, "an unknown system")), "")
 	}
 	if f.arch != "amd64" && f.arch != "arm64" && f.pulls(site) {
-		add(Error, fmt.Sprintf("%s is %s, and there are images for amd64 and arm64 only", f.name, orSelf(f.arch, "of an unknown architecture")), "give images of your own with archive = \"...\"")
+		add(Error, fmt.Sprintf("%s is %s, and there are images for amd64 and arm64 only", f.name, cmp.Or(f.arch, "of an unknown architecture")), "give images of your own with archive = \"...\"")
 	}
 	switch {
 	case f.noSystemd && f.bootHook == "":
@@ -160,8 +161,8 @@ func (f preflightFacts) media(site *Site, want Listen) []Finding {
 		}
 		out = append(out, Finding{severity, fmt.Sprintf("%s uses %d of the UDP ports %s on %s", who, count[who], ports, f.name), "choose another range in sfu { ports {} }"})
 	}
-	if c := f.coturn; c.last > 0 && c.last >= want.First && c.first <= want.Last {
-		out = append(out, Finding{Warning, fmt.Sprintf("coturn on %s relays on %d-%d/udp, which overlaps with %s", f.name, c.first, c.last, ports), "set min-port and max-port in " + f.coturnFile + ", or another range in sfu { ports {} }"})
+	if c := f.coturn; c.Last > 0 && c.Last >= want.First && c.First <= want.Last {
+		out = append(out, Finding{Warning, fmt.Sprintf("coturn on %s relays on %d-%d/udp, which overlaps with %s", f.name, c.First, c.Last, ports), "set min-port and max-port in " + f.coturnFile + ", or another range in sfu { ports {} }"})
 	}
 	return out
 }
@@ -202,7 +203,7 @@ func (f preflightFacts) who(l listener) string {
 	if p, ok := f.publisher(l); ok {
 		return "container " + p.Container
 	}
-	return orSelf(l.Proc, "another program")
+	return cmp.Or(l.Proc, "another program")
 }
 
 // others names groups that could read the credentials, and what DNS says that

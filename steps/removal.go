@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
 )
@@ -12,7 +13,8 @@ import (
 type removal struct {
 	component string // its folder in the site's
 	container string
-	files     []string // in that folder
+	files     []string      // in that folder
+	grace     time.Duration // before the container is killed
 	interrupt string
 	offers    func(name string, files []host.File) []Secret // the candidates in files, on the host name
 }
@@ -83,7 +85,7 @@ func (f removalFacts) decide(site *Site, s Shared) Decision {
 	// Once on a host that has several components.
 	if here := site.containersOn(f.name); len(here) > 0 && here[0].Run.Container == f.removal.container {
 		for _, c := range f.others {
-			d.Changes = append(d.Changes, &Container{Site: site.Name, Spec: host.ContainerSpec{Name: c.Name, StopTimeout: sfuGrace}, Gone: true, Replaces: c.ID,
+			d.Changes = append(d.Changes, &Container{Site: site.Name, Spec: host.ContainerSpec{Name: c.Name, StopTimeout: f.removal.grace}, Gone: true, Replaces: c.ID,
 				Why: []string{"the site's, though the plan file does not name it any more", "it is set aside until `ecdeploy prune`"}, Interrupt: f.removal.interrupt})
 		}
 	}
@@ -93,7 +95,7 @@ func (f removalFacts) decide(site *Site, s Shared) Decision {
 		d.Findings = append(d.Findings, Finding{Error, "the Docker engine on " + f.name + " does not answer", "systemctl status docker"})
 		return d
 	case ours:
-		spec := host.ContainerSpec{Name: f.removal.container, StopTimeout: sfuGrace}
+		spec := host.ContainerSpec{Name: f.removal.container, StopTimeout: f.removal.grace}
 		d.Changes = append(d.Changes, &Container{Site: site.Name, Spec: spec, Gone: true, Edits: edits, Rmdirs: dirs, Replaces: f.container.ID,
 			Why: []string{"it is set aside until `ecdeploy prune`", "its image is kept"}, Interrupt: f.removal.interrupt})
 		return d

@@ -78,7 +78,7 @@ func (c *SFU) Parts(d Decl) []Part {
 	route.Checks = signallingChecks(route)
 	p := Part{
 		Name: "sfu", Title: "the SFU", Host: d.Host, Participants: c.Participants,
-		Run: &Run{Container: c.Container, Image: c.Image, Archive: string(c.Archive), UID: c.UID, Other: "livekit-" + firstLabel(d.Site)},
+		Run: &Run{Container: c.Container, Image: c.Image, Archive: string(c.Archive), UID: c.UID, Other: "livekit-" + FirstLabel(d.Site)},
 		Listens: []Listen{
 			{Proto: "tcp", Bind: c.Bind, First: c.Ports.Signalling, Last: c.Ports.Signalling, For: ForProxies,
 				Claim: ports("signalling", "give this one another port in ports { signalling = ... }")},
@@ -93,12 +93,6 @@ func (c *SFU) Parts(d Decl) []Part {
 		p.Addresses = strings.Split(c.NodeIP, ",")
 	}
 	return []Part{p}
-}
-
-// firstLabel is the first label of a server name.
-func firstLabel(server string) string {
-	name, _, _ := strings.Cut(server, ".")
-	return name
 }
 
 func signallingChecks(r Route) []Check {
@@ -134,7 +128,7 @@ func udpRange(s string) (first, last int, ok bool) {
 func (c *SFU) Check(b Block, d Decl, s *Site) {
 	c.checkHosts(b)
 	proxy, _ := s.ProxyOn(s.Front(d.Host))
-	CheckPublicURL(b, c.URL, "/livekit/sfu", serviceEndpoints, proxy)
+	CheckPublicURL(b, c.URL, "/livekit/sfu", proxy)
 	CheckImage(b, c.Image, string(c.Archive), DefaultSFUImage)
 	CheckContainer(b, c.Container)
 	CheckUID(b, c.UID)
@@ -155,9 +149,6 @@ func (c *SFU) Check(b Block, d Decl, s *Site) {
 	}
 	c.checkUDP(b, ports)
 }
-
-// serviceEndpoints are paths of the services themselves, which people copy along.
-var serviceEndpoints = []string{"/sfu/get", "/get_token", "/healthz", "/sfu_webhook", "/rtc/validate"}
 
 func (c *SFU) checkHosts(b Block) {
 	switch {

@@ -187,3 +187,9 @@ func dialable(ip string) string {
 	}
 	return ip
 }
+
+// FirstLabel is the first label of a server name.
+func FirstLabel(server string) string {
+	name, _, _ := strings.Cut(server, ".")
+	return name
+}

@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path"
@@ -14,6 +15,10 @@ import (
 
 	"github.com/emdecloud/ecdeploy/internal/host"
 )
+
+// titleSynapse is the title of the change to files of others. The hosts remember it: by it a
+// site's edits are found again when it is taken away.
+const titleSynapse = "Synapse"
 
 // synapseDir is where Debian's and matrix.org's packages keep the configuration.
 const synapseDir = "/etc/matrix-synapse"
@@ -211,7 +216,7 @@ func parseUnit(r host.Result) unitFacts {
 		case "ActiveState":
 			u.Active = v == "active"
 		case "User":
-			u.User = orSelf(v, "root")
+			u.User = cmp.Or(v, "root")
 		case "ExecStart":
 			_, argv, _ := strings.Cut(v, "argv[]=")
 			argv, _, _ = strings.Cut(argv, " ;")
@@ -268,7 +273,7 @@ func (f synapseFacts) decide(site *Site, c *SynapseDebian) Decision {
 		return Decision{Findings: []Finding{{Error, summary, hint}}}
 	}
 	const wayOut = `use synapse "external" {}: ecdeploy then says which settings are needed and checks them`
-	inContainer, isContainer := f.others.synapse()
+	inContainer, isContainer := synapseContainer(f.others)
 	switch {
 	case len(f.others.managers) > 0 && len(f.unit.Configs) == 0:
 		return fail("Synapse on "+f.name+" belongs to "+strings.Join(f.others.managers, ", ")+", which would overwrite edits of its files and is not supported yet", wayOut)
@@ -291,7 +296,7 @@ func (f synapseFacts) decide(site *Site, c *SynapseDebian) Decision {
 	}
 	want := f.wants(site.Needs(), c.MaxDelay)
 	var d Decision
-	d.Findings = append(f.others.managed(f.name, "Synapse's files", wayOut), f.notes()...)
+	d.Findings = append(f.others.Warn(f.name, "Synapse's files", wayOut), f.notes()...)
 	if isContainer {
 		d.Findings = append(d.Findings, Finding{Warning, "beside " + c.Unit + ", a Synapse runs in " + inContainer + " on " + f.name + "; the unit's is edited", "if the site's is the other one, " + wayOut})
 	}
@@ -324,4 +329,12 @@ func (f synapseFacts) checker() string {
 		cmd = "setpriv --reuid=" + shellescape.Quote(f.unit.User) + ` --regid="$(id -g ` + shellescape.Quote(f.unit.User) + `)" --init-groups -- ` + cmd
 	}
 	return "cd / && out=$(" + cmd + ` 2>&1) || { printf '%s\n' "$out" >&2; exit 1; }`
+}
+
+// synapseImage finds images of Synapse by the last part of their name.
+var synapseImage = regexp.MustCompile(`(^|/)(matrix-)?synapse(:|@|$)`)
+
+// synapseContainer is a container in which Synapse runs.
+func synapseContainer(n neighbours) (string, bool) {
+	return n.Find(func(c runningContainer) bool { return synapseImage.MatchString(c.Image) })
 }

@@ -2,7 +2,6 @@ package steps
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
@@ -15,22 +14,17 @@ type removeSynapseFacts struct {
 
 // remove takes a site's settings out of a packaged Synapse.
 func (c *SynapseDebian) remove(site *Site) Step {
-	configure := c.configure(site)
 	probe := func(ctx context.Context, o host.Observer) (removeSynapseFacts, error) {
-		now, err := configure.Probe(ctx, o)
+		now, err := c.probe(ctx, o)
 		if err != nil {
 			return removeSynapseFacts{}, err
-		}
-		synapse, ok := now.(facts[synapseFacts])
-		if !ok {
-			return removeSynapseFacts{}, errors.New("look at Synapse: its facts are others")
 		}
 		res, err := o.Query(ctx, queryOrigins(site))
 		if err != nil {
 			return removeSynapseFacts{}, err
 		}
 		f, err := readForeign(ctx, o, res[0], titleSynapse)
-		return removeSynapseFacts{f, synapse.found}, err
+		return removeSynapseFacts{f, now}, err
 	}
 	return Define("remove-synapse", probe, nil, func(f removeSynapseFacts, _ Shared) (Decision, error) { return f.decide(site, c) })
 }

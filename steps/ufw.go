@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -66,7 +67,7 @@ type ufwFacts struct {
 type ufwRule struct {
 	Action  string // ALLOW, DENY, REJECT, LIMIT
 	Proto   string // "" for both
-	Ports   []portRange
+	Ports   []PortRange
 	From    string // "" for anywhere
 	V6      bool
 	Part    string // "on eth0" or an address of the host that it is for alone; "" for all
@@ -74,23 +75,23 @@ type ufwRule struct {
 }
 
 func (r ufwRule) String() string {
-	s := formatRanges(r.Ports)
+	s := FormatRanges(r.Ports)
 	if r.Proto != "" {
 		s += "/" + r.Proto
 	}
 	if r.Part != "" {
 		s += " " + r.Part
 	}
-	return s + " " + r.Action + " from " + orSelf(r.From, "anywhere")
+	return s + " " + r.Action + " from " + cmp.Or(r.From, "anywhere")
 }
 
 // overlaps and contains compare a rule's ports with a range.
 func (r ufwRule) overlaps(first, last int) bool {
-	return slices.ContainsFunc(r.Ports, func(p portRange) bool { return p.first <= last && p.last >= first })
+	return slices.ContainsFunc(r.Ports, func(p PortRange) bool { return p.First <= last && p.Last >= first })
 }
 
 func (r ufwRule) contains(first, last int) bool {
-	return slices.ContainsFunc(r.Ports, func(p portRange) bool { return p.first <= first && p.last >= last })
+	return slices.ContainsFunc(r.Ports, func(p PortRange) bool { return p.First <= first && p.Last >= last })
 }
 
 // openUFW opens what a site needs on one host.
@@ -151,7 +152,7 @@ func probeUFW(ctx context.Context, o host.Observer) (ufwFacts, error) {
 // lastLine is where a program says what went wrong.
 func lastLine(s string) string {
 	lines := strings.Split(strings.TrimSpace(s), "\n")
-	return orSelf(lines[len(lines)-1], "it says nothing")
+	return cmp.Or(lines[len(lines)-1], "it says nothing")
 }
 
 func (f ufwFacts) decide(site *Site, open []Opening) Decision {
@@ -185,7 +186,7 @@ func (f ufwFacts) stale(site *Site, open []Opening) []Opening {
 		if r.V6 || r.Action != "ALLOW" || r.Comment != ufwComment(site) || len(r.Ports) != 1 {
 			continue
 		}
-		o := Opening{r.Proto, r.Ports[0].first, r.Ports[0].last, r.From}
+		o := Opening{r.Proto, r.Ports[0].First, r.Ports[0].Last, r.From}
 		if !slices.Contains(open, o) {
 			out = append(out, o)
 		}
@@ -359,9 +360,9 @@ func parseUFWRule(line string) (ufwRule, bool) {
 	ports, proto, _ := strings.Cut(to, "/")
 	r.Proto = proto
 	if ports == "Anywhere" {
-		r.Ports = []portRange{{1, 65535}}
+		r.Ports = []PortRange{{1, 65535}}
 		return r, true
 	}
-	r.Ports = parseRanges(strings.ReplaceAll(ports, ":", "-"))
+	r.Ports = ParseRanges(strings.ReplaceAll(ports, ":", "-"))
 	return r, len(r.Ports) > 0 && (proto == "" || proto == "tcp" || proto == "udp")
 }

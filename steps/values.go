@@ -31,14 +31,16 @@ var (
 	fixedTag = regexp.MustCompile(`^v?[0-9]+\.[0-9]+\.[0-9]+|^(sha-|commit-)?[0-9a-f]{7,40}$|^[0-9]{8}`)
 )
 
+// serviceEndpoints are paths of the services themselves, which people copy along.
+var serviceEndpoints = []string{"/sfu/get", "/get_token", "/healthz", "/sfu_webhook", "/rtc/validate"}
+
 // IsServerName reports whether name is a Matrix server name: a name or an IP
 // address, and perhaps a port (spec.matrix.org, appendices, "Server name").
 func IsServerName(name string) bool { return len(name) <= MaxName && serverName.MatchString(name) }
 
 // CheckPublicURL checks url, the public URL of a service: https://name[/prefix].
-// endpoints are paths of the service itself, which people copy along; prefix is an
-// example of a path.
-func CheckPublicURL(b Block, text, prefix string, endpoints []string, proxy Part) {
+// prefix is an example of a path.
+func CheckPublicURL(b Block, text, prefix string, proxy Part) {
 	if !b.Given("url") || !b.Known("url") {
 		return
 	}
@@ -68,7 +70,7 @@ func CheckPublicURL(b Block, text, prefix string, endpoints []string, proxy Part
 		wrong("url has no public name", "write a name that DNS knows, like "+SampleURL)
 		return
 	}
-	for _, e := range endpoints {
+	for _, e := range serviceEndpoints {
 		if base, ok := strings.CutSuffix(text, e); ok {
 			wrong("url ends in "+e+", a path of the service itself", "write "+base)
 			return

@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -9,6 +10,10 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/splice"
 )
+
+// titleWellKnown is the title of the change to files of others. The hosts remember it: by it a
+// site's edits are found again when it is taken away.
+const titleWellKnown = "well-known"
 
 // WellKnownFile is a static /.well-known/matrix/client on a host's disk.
 type WellKnownFile struct {
@@ -74,7 +79,7 @@ func (c *WellKnownFile) merge(site *Site) Step {
 		return files[0], nil
 	}
 	diff := func(f host.File, s Shared) (Decision, error) {
-		d := Decision{Checks: wellKnownChecks(site, orSelf(s.HTTPS[c.Host], "127.0.0.1:443"), "the file "+c.Path)}
+		d := Decision{Checks: wellKnownChecks(site, cmp.Or(s.HTTPS[c.Host], "127.0.0.1:443"), "the file "+c.Path)}
 		if strings.HasPrefix(c.Path, "/matrix/") || strings.HasPrefix(f.Real, "/matrix/") {
 			d.Findings = []Finding{{Error, c.Path + " belongs to matrix-docker-ansible-deploy, which would overwrite edits and is not supported yet", `use well_known "external" {}: ecdeploy then says what it needs and checks it`}}
 			return d, nil
@@ -83,7 +88,7 @@ func (c *WellKnownFile) merge(site *Site) Step {
 		case !f.Exists:
 			d.Findings = []Finding{{Error, c.Path + " is not there", fmt.Sprintf("make it with at least {\"m.homeserver\": {\"base_url\": \"https://matrix.%s\"}}, or correct well_known.path", site.Domain())}}
 		case f.Err != "" || !f.Mode.IsRegular():
-			d.Findings = []Finding{{Error, c.Path + " cannot be read: " + orSelf(f.Err, "it is no regular file"), "correct well_known.path"}}
+			d.Findings = []Finding{{Error, c.Path + " cannot be read: " + cmp.Or(f.Err, "it is no regular file"), "correct well_known.path"}}
 		default:
 			edits, err := splice.RTCFoci(f.Data, site.ServiceURL())
 			if err != nil {

@@ -53,3 +53,6 @@ func announces(text []byte, site *Site) bool {
 	}
 	return namesService(v, site)
 }
+
+// rtcFociName is the key of the client well-known that announces back ends.
+const rtcFociName = "org.matrix.msc4143.rtc_foci"

@@ -37,7 +37,10 @@ func TestWellKnownOnDisk(t *testing.T) {
 		{name: "mdad's", before: "{}", at: "/matrix/static-files/public/.well-known/matrix/client", says: "error: /matrix/static-files/public/.well-known/matrix/client belongs to matrix-docker-ansible-deploy"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			at := orSelf(c.at, path)
+			at := c.at
+			if at == "" {
+				at = path
+			}
 			o := Fake{Files: map[string]string{}}
 			if !c.missing {
 				o.Files[at] = c.before
