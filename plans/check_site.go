@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/emdecloud/ecdeploy/internal/netaddr"
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
@@ -196,9 +197,6 @@ func (l *loader) checkIP(n *node, attr, value string) {
 	}
 }
 
-// carrierNAT is what providers give to customers behind their NAT (RFC 6598).
-var carrierNAT = netip.MustParsePrefix("100.64.0.0/10")
-
 func (l *loader) checkNodeIP(n *node, text string) {
 	if !n.has("node_ip") || !n.known("node_ip") {
 		return
@@ -212,7 +210,7 @@ func (l *loader) checkNodeIP(n *node, text string) {
 		switch {
 		case ip.IsUnspecified() || ip.IsLoopback() || ip.IsMulticast():
 			l.fail(at, fmt.Sprintf("clients cannot reach node_ip %s", ip), "write the host's public address, or remove the line for the one the host has")
-		case ip.IsPrivate() || ip.IsLinkLocalUnicast() || carrierNAT.Contains(ip):
+		case netaddr.Private(ip):
 			l.warn(at, fmt.Sprintf("node_ip %s is private: only clients of that network can take part", ip), "write the host's public address, or external_ip = true instead to ask STUN servers for it")
 		}
 	}

@@ -47,7 +47,7 @@ func nginxBlocks(routes []Route) string {
 		name := group[0].Name()
 		fmt.Fprintf(&b, "server {\n    listen 443 ssl;\n    server_name %s;\n    ssl_certificate /etc/letsencrypt/live/%s/fullchain.pem;\n    ssl_certificate_key /etc/letsencrypt/live/%s/privkey.pem;\n", name, name, name)
 		for _, r := range group {
-			b.WriteString(indent(locations(r), "    "))
+			b.WriteString(host.Indent(locations(r), "    ") + "\n")
 		}
 		b.WriteString("}\n")
 	}
@@ -113,10 +113,6 @@ matrix_rtc:
 			},
 		}, nil
 	})
-}
-
-func indent(s, by string) string {
-	return by + strings.ReplaceAll(strings.TrimRight(s, "\n"), "\n", "\n"+by) + "\n"
 }
 
 // routeChecks ask for what a client asks for, through the proxy. dial is the

@@ -10,6 +10,7 @@ import (
 
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/livekit"
+	"github.com/emdecloud/ecdeploy/internal/netaddr"
 )
 
 type authFacts struct {
@@ -105,7 +106,7 @@ func authSpec(site Site, dir string) host.ContainerSpec {
 func authAddr(c Auth) string { return net.JoinHostPort(c.Bind, strconv.Itoa(c.Port)) }
 
 func authChecks(c Auth) []Check {
-	base := "http://" + net.JoinHostPort(dialable(c.Bind), strconv.Itoa(c.Port))
+	base := "http://" + net.JoinHostPort(netaddr.Dialable(c.Bind), strconv.Itoa(c.Port))
 	logs := "docker:" + c.Container
 	return []Check{
 		{Name: "the JWT service is up", HTTP: &HTTPCheck{URL: base + "/healthz", Status: 200}, Timeout: 30 * time.Second, Logs: logs, Hint: "docker logs " + c.Container},

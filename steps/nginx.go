@@ -274,7 +274,7 @@ func (w *nginxWriter) ownServer(name, body string) {
 	for _, l := range listens {
 		fmt.Fprintf(&w.servers, "    listen %s;\n", l)
 	}
-	fmt.Fprintf(&w.servers, "    server_name %s;\n    ssl_certificate %s;\n    ssl_certificate_key %s;\n\n%s}\n", name, nginxQuote(cert), nginxQuote(key), indent(body, "    "))
+	fmt.Fprintf(&w.servers, "    server_name %s;\n    ssl_certificate %s;\n    ssl_certificate_key %s;\n\n%s\n}\n", name, nginxQuote(cert), nginxQuote(key), host.Indent(body, "    "))
 }
 
 // wellKnown makes sure that the static announcement is served as JSON with its

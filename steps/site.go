@@ -1,7 +1,6 @@
 package steps
 
 import (
-	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -48,8 +47,13 @@ func (r Route) Prefix() string {
 // Dir is the folder on a host with all files of the site.
 func (s Site) Dir() string { return "/etc/ecdeploy/" + s.slug() }
 
-// slug is the server name as a file name.
-func (s Site) slug() string { return strings.NewReplacer(":", "_", "/", "_").Replace(s.Name) }
+// Slug is a site's server name as a file name. Hosts remember what is a site's under
+// it, so it stays as it is.
+func Slug(serverName string) string {
+	return strings.NewReplacer(":", "_", "/", "_").Replace(serverName)
+}
+
+func (s Site) slug() string { return Slug(s.Name) }
 
 // LiveKitURL is the public signalling URL, wss://name[/prefix]. The JWT
 // service hands it to clients as it is and calls LiveKit's API through it
@@ -70,24 +74,4 @@ func (p Ports) UDPRange() (first, last int) {
 	first, _ = strconv.Atoi(strings.TrimSpace(a))
 	last, _ = strconv.Atoi(strings.TrimSpace(b))
 	return first, last
-}
-
-// private reports whether ip is an address that the internet does not route.
-func private(ip string) bool {
-	a, err := netip.ParseAddr(ip)
-	return err == nil && (a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() || netip.MustParsePrefix("100.64.0.0/10").Contains(a))
-}
-
-// wildcard reports whether a bind address means all of a host's addresses.
-func wildcard(ip string) bool {
-	a, err := netip.ParseAddr(ip)
-	return ip == "" || err == nil && a.IsUnspecified()
-}
-
-// dialable is where something bound to ip answers on its own host.
-func dialable(ip string) string {
-	if wildcard(ip) {
-		return "127.0.0.1"
-	}
-	return ip
 }

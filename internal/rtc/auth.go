@@ -13,6 +13,7 @@ import (
 
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/matrix"
+	"github.com/emdecloud/ecdeploy/internal/netaddr"
 )
 
 // lookAtAuth looks at the JWT service as clients reach it, and at whom it asks.
@@ -34,15 +35,7 @@ func (k *looker) lookAtAuth(ctx context.Context) {
 
 // localAuth is where the JWT service answers on its own host.
 func (k *looker) localAuth() string {
-	return "http://" + net.JoinHostPort(loopback(k.Site.Auth.Bind), strconv.Itoa(k.Site.Auth.Port))
-}
-
-// loopback is where something bound to ip answers on its own host.
-func loopback(ip string) string {
-	if a := net.ParseIP(ip); ip == "" || a != nil && a.IsUnspecified() {
-		return "127.0.0.1"
-	}
-	return ip
+	return "http://" + net.JoinHostPort(netaddr.Dialable(k.Site.Auth.Bind), strconv.Itoa(k.Site.Auth.Port))
 }
 
 // request is one request at the JWT service or LiveKit, with what a browser adds.
