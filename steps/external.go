@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/emdecloud/ecdeploy/internal/host"
 )
 
 // ProxyExternal is a reverse proxy that somebody else configures. It serves all
@@ -73,7 +75,7 @@ func nginxBlocks(routes []Route) string {
 		name := group[0].Name()
 		fmt.Fprintf(&b, "server {\n    listen 443 ssl;\n    server_name %s;\n    ssl_certificate /etc/letsencrypt/live/%s/fullchain.pem;\n    ssl_certificate_key /etc/letsencrypt/live/%s/privkey.pem;\n", name, name, name)
 		for _, r := range group {
-			b.WriteString(indent(locations(r), "    "))
+			b.WriteString(host.Indent(locations(r), "    ") + "\n")
 		}
 		b.WriteString("}\n")
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/livekit"
+	"github.com/emdecloud/ecdeploy/internal/netaddr"
 )
 
 // DefaultAuthImage is of the same shipment as DefaultSFUImage. 0.8.0 is the first
@@ -247,7 +248,7 @@ func webSocketURL(site *Site) string {
 }
 
 func (c *Auth) checks() []Check {
-	base := "http://" + net.JoinHostPort(dialable(c.Bind), strconv.Itoa(c.Port))
+	base := "http://" + net.JoinHostPort(netaddr.Dialable(c.Bind), strconv.Itoa(c.Port))
 	logs := "docker:" + c.Container
 	return []Check{
 		{Name: "the JWT service is up", HTTP: &HTTPCheck{URL: base + "/healthz", Status: 200}, Timeout: 30 * time.Second, Logs: logs, Hint: "docker logs " + c.Container},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/livekit"
+	"github.com/emdecloud/ecdeploy/internal/netaddr"
 )
 
 // sfuGrace is how long LiveKit may drain calls before it is killed.
@@ -117,10 +119,11 @@ func (c *SFU) media(f sfuFacts) (nodeIP string, devices []string, findings []Fin
 	nodeIP = c.NodeIP
 	if nodeIP == "" && !c.ExternalIP {
 		nodeIP = f.route.IP
+		own, _ := netip.ParseAddr(nodeIP) // zero, and so not private, for none
 		switch {
 		case nodeIP == "":
 			return "", devices, []Finding{{Error, "the host's own address cannot be told: it has no default route", `set node_ip in sfu {}`}}
-		case private(nodeIP):
+		case netaddr.Private(own):
 			return nodeIP, devices, []Finding{{Error, "the host's own address " + nodeIP + " is private: clients on the internet could not send media to it", `set node_ip to the public address, or external_ip = true, in sfu {}`}}
 		}
 	}
@@ -161,7 +164,7 @@ func (c *SFU) liveKitConfig(site *Site, nodeIP string, devices []string) Text {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# LiveKit for %s. Written by ecdeploy: change the plan file, not this file.\n", site.Name)
 	fmt.Fprintf(&b, "port: %d\n", c.Ports.Signalling)
-	if !wildcard(c.Bind) {
+	if !netaddr.Wildcard(c.Bind) {
 		fmt.Fprintf(&b, "bind_addresses: [%s]\n", strconv.Quote(c.Bind))
 	}
 	fmt.Fprintf(&b, "rtc:\n  tcp_port: %d\n  port_range_start: %d\n  port_range_end: %d\n  use_external_ip: %t\n", c.Ports.TCP, first, last, c.ExternalIP)
@@ -191,7 +194,7 @@ func (c *SFU) webhookURL(site *Site) string {
 
 // LocalURL is where LiveKit answers on its own host, without a slash at its end.
 func (c *SFU) LocalURL() string {
-	return "http://" + net.JoinHostPort(dialable(c.Bind), strconv.Itoa(c.Ports.Signalling))
+	return "http://" + net.JoinHostPort(netaddr.Dialable(c.Bind), strconv.Itoa(c.Ports.Signalling))
 }
 
 func (c *SFU) checks() []Check {

@@ -336,7 +336,7 @@ func (w *nginxWriter) ownServer(name, body string) {
 	for _, l := range listens {
 		fmt.Fprintf(&w.servers, "    listen %s;\n", l)
 	}
-	fmt.Fprintf(&w.servers, "    server_name %s;\n    ssl_certificate %s;\n    ssl_certificate_key %s;\n\n%s}\n", name, nginxQuote(cert), nginxQuote(key), indent(body, "    "))
+	fmt.Fprintf(&w.servers, "    server_name %s;\n    ssl_certificate %s;\n    ssl_certificate_key %s;\n\n%s\n}\n", name, nginxQuote(cert), nginxQuote(key), host.Indent(body, "    "))
 }
 
 // static makes sure that a static file is served as JSON with its one CORS header.

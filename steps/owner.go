@@ -2,7 +2,6 @@ package steps
 
 import (
 	"context"
-	"strings"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
 )
@@ -27,8 +26,4 @@ func LeftToOthers(what, how string) Step {
 	return Define("remove-external", nothing, nil, func(struct{}, Shared) (Decision, error) {
 		return Decision{Findings: []Finding{{Note, what + " is somebody else's: " + how, ""}}}, nil
 	})
-}
-
-func indent(s, by string) string {
-	return by + strings.ReplaceAll(strings.TrimRight(s, "\n"), "\n", "\n"+by) + "\n"
 }

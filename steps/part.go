@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/netaddr"
 )
 
 // Part is one piece of a site, for all who need not know what it is: preflight,
@@ -148,7 +149,7 @@ func (r Route) LocalURL() string {
 	if err != nil {
 		return "http://" + r.Upstream
 	}
-	return "http://" + net.JoinHostPort(dialable(h), port)
+	return "http://" + net.JoinHostPort(netaddr.Dialable(h), port)
 }
 
 // ChecksAt are the route's checks, sent to the proxy's own address, "" to go by

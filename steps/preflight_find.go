@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/emdecloud/ecdeploy/internal/netaddr"
 )
 
 const (
@@ -170,7 +172,7 @@ func (f preflightFacts) media(site *Site, want Listen) []Finding {
 // overlap reports whether a program bound to b keeps another one from a.
 // Java writes 127.0.0.1 as ::ffff:127.0.0.1.
 func overlap(a, b string) bool {
-	if wildcard(a) || b == "*" || wildcard(b) {
+	if netaddr.Wildcard(a) || b == "*" || netaddr.Wildcard(b) {
 		return true
 	}
 	x, err1 := netip.ParseAddr(a)
@@ -243,6 +245,5 @@ func (f preflightFacts) dns(site *Site) []Finding {
 
 // has reports whether ip is the host's own; 127.0.1.1 of /etc/hosts is.
 func (f preflightFacts) has(ip string) bool {
-	a, err := netip.ParseAddr(ip)
-	return err == nil && a.IsLoopback() || slices.ContainsFunc(f.addrs, func(h HostAddr) bool { return h.IP == ip })
+	return netaddr.Loopback(ip) || slices.ContainsFunc(f.addrs, func(h HostAddr) bool { return h.IP == ip })
 }

@@ -2,8 +2,9 @@ package steps
 
 import (
 	"fmt"
-	"net/netip"
 	"strings"
+
+	"github.com/emdecloud/ecdeploy/internal/netaddr"
 )
 
 // publishedPort is a port of the host that Docker leads into a container.
@@ -21,8 +22,7 @@ func (p publishedPort) String() string {
 
 // world reports whether others than the host itself can reach it.
 func (p publishedPort) world() bool {
-	a, err := netip.ParseAddr(p.Addr)
-	return err != nil || !a.IsLoopback()
+	return !netaddr.Loopback(p.Addr)
 }
 
 // parsePublished reads lines of `docker ps --format '{{.Names}}\t{{.Ports}}'`:

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/emdecloud/ecdeploy/internal/netaddr"
 )
 
 // DefaultSFUImage and DefaultAuthImage are what a site gets where the plan file names
@@ -215,7 +217,7 @@ func (c *SFU) checkNodeIP(b Block) {
 		switch {
 		case ip.IsUnspecified() || ip.IsLoopback() || ip.IsMulticast():
 			b.Wrong("node_ip", fmt.Sprintf("clients cannot reach node_ip %s", ip), "write the host's public address, or remove the line for the one the host has")
-		case private(ip.String()):
+		case netaddr.Private(ip):
 			b.Doubtful("node_ip", fmt.Sprintf("node_ip %s is private: only clients of that network can take part", ip), "write the host's public address, or external_ip = true instead to ask STUN servers for it")
 		}
 	}

@@ -1,7 +1,6 @@
 package steps
 
 import (
-	"net/netip"
 	"slices"
 	"strings"
 )
@@ -166,26 +165,6 @@ func Domain(server string) string {
 		return host
 	}
 	return server
-}
-
-// private reports whether ip is an address that the internet does not route.
-func private(ip string) bool {
-	a, err := netip.ParseAddr(ip)
-	return err == nil && (a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() || netip.MustParsePrefix("100.64.0.0/10").Contains(a))
-}
-
-// wildcard reports whether a bind address means all of a host's addresses.
-func wildcard(ip string) bool {
-	a, err := netip.ParseAddr(ip)
-	return ip == "" || err == nil && a.IsUnspecified()
-}
-
-// dialable is where something bound to ip answers on its own host.
-func dialable(ip string) string {
-	if wildcard(ip) {
-		return "127.0.0.1"
-	}
-	return ip
 }
 
 // FirstLabel is the first label of a server name.

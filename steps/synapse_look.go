@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/emdecloud/ecdeploy/internal/netaddr"
 	"github.com/emdecloud/ecdeploy/internal/splice"
 )
 
@@ -146,7 +147,7 @@ func listenAddr(m splice.Map) string {
 		return "127.0.0.1"
 	}
 	if i := slices.IndexFunc(all, func(a string) bool { return !strings.Contains(a, ":") }); i >= 0 {
-		return dialable(all[i])
+		return netaddr.Dialable(all[i])
 	}
-	return dialable(all[0])
+	return netaddr.Dialable(all[0])
 }

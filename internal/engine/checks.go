@@ -84,15 +84,13 @@ func (k Checker) explain(ctx context.Context, h host.Host, c steps.Check, cause 
 	}
 	err := fmt.Errorf("check that %s: %w", c.Name, cause)
 	if text = strings.TrimSpace(text); text != "" {
-		err = fmt.Errorf("%w\nlast lines of its log:\n%s", err, indent(text))
+		err = fmt.Errorf("%w\nlast lines of its log:\n%s", err, host.Indent(text, "  "))
 	}
 	if c.Hint != "" {
 		err = fmt.Errorf("%w\nhint: %s", err, c.Hint)
 	}
 	return err
 }
-
-func indent(s string) string { return "  " + strings.ReplaceAll(s, "\n", "\n  ") }
 
 // steady wants a container that runs for a while without a restart. LiveKit
 // ends with status 0 on a bad configuration and would restart forever.

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"al.essio.dev/pkg/shellescape"
@@ -88,8 +87,7 @@ type journal struct {
 }
 
 func newJournal(h host.Host, site, run string) journal {
-	slug := strings.NewReplacer(":", "_", "/", "_").Replace(site)
-	return journal{h: h, site: site, run: run, dir: Root + "/runs/" + run + "." + slug}
+	return journal{h: h, site: site, run: run, dir: Root + "/runs/" + run + "." + steps.Slug(site)}
 }
 
 func (j journal) changeDir(n int) string { return fmt.Sprintf("%s/changes/%04d", j.dir, n) }

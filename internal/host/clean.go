@@ -18,6 +18,11 @@ func Said(s string, lines int) string {
 	return strings.Join(all[max(0, len(all)-lines):], "\n  ")
 }
 
+// Indent puts by before every line of s; line ends at the end of s go.
+func Indent(s, by string) string {
+	return by + strings.ReplaceAll(strings.TrimRight(s, "\n"), "\n", "\n"+by)
+}
+
 // saidLines is how many lines of a machine's words an error of ours has.
 const saidLines = 12
 

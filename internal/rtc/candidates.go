@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/emdecloud/ecdeploy/internal/netaddr"
 )
 
 // told is an address that LiveKit tells clients.
@@ -80,7 +82,7 @@ func (k *looker) candidates(lines []string) result {
 			return bad("port-outside", HostSide, fmt.Sprintf("%s is outside of %d-%d/udp", text, first, last))
 		case t.protocol == "tcp" && int(t.port) != k.SFU.TCP:
 			return bad("port-outside", HostSide, fmt.Sprintf("%s is not port %d/tcp", text, k.SFU.TCP))
-		case private(t.addr) && !k.named("sfu").leadsTo(t.addr) && !k.planned(t.addr):
+		case netaddr.Private(t.addr) && !k.named("sfu").leadsTo(t.addr) && !k.planned(t.addr):
 			return bad("private-address", HostSide, append([]string{text + " is private"}, said...)...)
 		}
 	}
@@ -103,9 +105,3 @@ func (k *looker) planned(a netip.Addr) bool {
 }
 
 func (n *name) leadsTo(a netip.Addr) bool { return slices.Contains(n.addrs, a) }
-
-// private reports whether the internet does not route an address; 100.64.0.0/10 is
-// of carriers' NAT (RFC 6598).
-func private(a netip.Addr) bool {
-	return a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() || netip.MustParsePrefix("100.64.0.0/10").Contains(a)
-}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/emdecloud/ecdeploy/internal/matrix"
+	"github.com/emdecloud/ecdeploy/internal/netaddr"
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
@@ -104,7 +105,7 @@ func (k *looker) maybeOutside(n *name, a netip.Addr) bool {
 	}
 	return !slices.ContainsFunc(k.seen[n.front].addrs, func(h steps.HostAddr) bool {
 		ip, err := netip.ParseAddr(h.IP)
-		return err == nil && ip.Is4() == a.Is4() && ip.IsGlobalUnicast() && !private(ip)
+		return err == nil && ip.Is4() == a.Is4() && ip.IsGlobalUnicast() && !netaddr.Private(ip)
 	})
 }
 

@@ -44,7 +44,7 @@ func (t *Text) print(format string, args ...any) {
 
 // indented puts by before every line of s.
 func indented(s, by string) string {
-	return by + strings.ReplaceAll(strings.TrimRight(s, "\n"), "\n", "\n"+by) + "\n"
+	return host.Indent(s, by) + "\n"
 }
 
 // clean strips what could steer a terminal.
