@@ -66,7 +66,7 @@ func TestJWTServiceFindings(t *testing.T) {
 				}
 				return host.Result{Code: 1}
 			}}, c.ca}
-			facts, err := auth.container(declared(auth), siteOf(testSFU(), auth)).Probe(t.Context(), o)
+			facts, err := auth.container(Declared(auth), OneHost()).Probe(t.Context(), o)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -79,4 +79,9 @@ func TestJWTServiceFindings(t *testing.T) {
 			}
 		})
 	}
+}
+
+func testAuth() *Auth {
+	return &Auth{Host: "h", URL: "https://matrix-rtc-jwt.example.org", Image: "jwt:1", Container: "element-call-jwt", Bind: "127.0.0.1", Port: 8080,
+		FullAccess: []string{"example.org"}, UID: 10033}
 }

@@ -1,6 +1,8 @@
 package steps
 
 import (
+	"context"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -23,8 +25,8 @@ func TestImagePlan(t *testing.T) {
 		{"the archive's, classic store", "i:1", archive, imageFacts{Found: true, ID: "sha256:c"}, "", ""},
 		{"the archive's, containerd store", "i:1", archive, imageFacts{Found: true, ID: "sha256:manifest", Layers: []string{"l1", "l2"}}, "", ""},
 		{"another one", "i:1", archive, imageFacts{Found: true, ID: "sha256:d", Layers: []string{"l1"}}, "the host has another image of this name", ""},
-		{"an archive for another machine", "i:1", &Archive{Path: "a.tar", Arch: "arm64"}, imageFacts{}, "", "error: image archive a.tar is for arm64, the host is amd64"},
-		{"an archive by digest", "i@sha256:0", archive, imageFacts{}, "", "error: image i@sha256:0 names a digest"},
+		{"an archive for another machine", "i:1", &Archive{Path: "a.tar", Arch: "arm64"}, imageFacts{}, "", "[{error image archive a.tar is for arm64, the host is amd64"},
+		{"an archive by digest", "i@sha256:0", archive, imageFacts{}, "", "[{error image i@sha256:0 names a digest"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			changes, findings := planImage(c.ref, c.archive, "amd64", c.found)
@@ -32,8 +34,8 @@ func TestImagePlan(t *testing.T) {
 			for _, ch := range changes {
 				why = ch.(*Image).Why
 			}
-			if why != c.why || !strings.HasPrefix(Summaries(findings), c.finding) || c.finding == "" && len(findings) > 0 {
-				t.Errorf("got %q and %s", why, Summaries(findings))
+			if why != c.why || !strings.HasPrefix(fmt.Sprint(findings), c.finding) || c.finding == "" && len(findings) > 0 {
+				t.Errorf("got %q and %s", why, fmt.Sprint(findings))
 			}
 		})
 	}
@@ -45,7 +47,7 @@ func TestScriptsQuote(t *testing.T) {
 	const evil = Evil
 	edits := []FileEdit{{Path: evil, Text: Lit("x")}, {Path: evil, Remove: true}}
 	spec := host.ContainerSpec{Name: evil, Image: evil, User: evil}
-	container, err := Container{Spec: spec, Replaces: evil}.Resolve(t.Context(), Env{Host: Fake{}, Secrets: KeySecrets(TestKeys())})
+	container, err := Container{Spec: spec, Replaces: evil}.Resolve(t.Context(), Env{Host: emptyHost{}, Secrets: testSecrets()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,4 +56,15 @@ func TestScriptsQuote(t *testing.T) {
 		"container save": container.Save, "container undo": container.Undo,
 		"lint": dockerLint(spec, 1, []lintFile{{evil, evil, -1}}, evil, evil),
 	})
+}
+
+// emptyHost is a host without files.
+type emptyHost struct{ host.Observer }
+
+func (emptyHost) Read(_ context.Context, paths ...string) ([]host.File, error) {
+	var out []host.File
+	for _, p := range paths {
+		out = append(out, host.File{Path: p, Real: p})
+	}
+	return out, nil
 }

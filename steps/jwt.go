@@ -174,44 +174,52 @@ func (c *Auth) container(d Decl, site *Site) Step {
 		f.container, err = parseContainer(res[1])
 		return f, err
 	}
-	share := func(f authFacts, s *Shared) {
-		s.Offers = append(s.Offers, authOffers(f.name, f.files[key], f.files[secret])...)
-		if p := authPair(f.files[key], f.files[secret]); !p.IsZero() {
-			Put(s, keysIssued, f.name, p)
-		}
-	}
-	diff := func(f authFacts, s Shared) (Decision, error) {
-		out := Decision{Findings: f.container.foreign(site, c.Container)}
-		switch ca := f.files[c.CAFile]; {
-		case c.CAFile == "":
-		case !ca.Exists:
-			out.Findings = append(out.Findings, Finding{Error, "ca_file " + c.CAFile + " is not on the host", "auth.ca_file is a path on the host, such as /etc/ssl/certs/ca-certificates.crt"})
-		case ca.Mode.Perm()&0o004 == 0 && !(ca.GID == c.UID && ca.Mode.Perm()&0o040 != 0):
-			out.Findings = append(out.Findings, Finding{Error, fmt.Sprintf("ca_file %s cannot be read by the JWT service, which runs as user %d", c.CAFile, c.UID), "chmod 0644 " + c.CAFile})
-		}
-		images, more := planImage(c.Image, d.Parts[0].Run.File, f.arch, f.image)
-		out.Changes, out.Findings = images, append(out.Findings, more...)
-
-		texts := []Text{{{Ref: livekit.RefKey}, {Lit: "\n"}}, {{Ref: livekit.RefSecret}, {Lit: "\n"}}}
-		change := Container{Site: site.Name, Spec: c.spec(site, dir), Config: texts, Replaces: f.container.ID,
-			Dirs: missingDirs(siteDirs(site, "auth", c.UID), f.files)}
-		for i, p := range []string{key, secret} {
-			if e, needed := ownFile(p, f.files[p], texts[i], 0o640, c.UID, s.Secrets); needed {
-				change.Edits = append(change.Edits, e)
-			}
-		}
-		held := authPair(f.files[key], f.files[secret])
-		change.planReplace(f.container, f.image, images, whyKeys(livekit.Keys{Key: held.Key, Secret: held.Secret}, livekit.KeysByRef(s.Secrets.Values)), s.Secrets)
-		if f.container.Running {
-			change.Interrupt = "the JWT service restarts: joins fail for about a second"
-		}
-		if len(change.Why) > 0 {
-			out.Changes = append(out.Changes, &change)
-		}
-		out.Checks = c.checks()
-		return out, nil
-	}
+	share := func(f authFacts, s *Shared) { f.share(dir, s) }
+	diff := func(f authFacts, s Shared) (Decision, error) { return c.decide(d, site, f, s) }
 	return Define("jwt-service", probe, share, diff)
+}
+
+// share offers the credentials in the service's folder.
+func (f authFacts) share(dir string, s *Shared) {
+	key, secret := dir+"/key", dir+"/secret"
+	s.Offers = append(s.Offers, authOffers(f.name, f.files[key], f.files[secret])...)
+	if p := authPair(f.files[key], f.files[secret]); !p.IsZero() {
+		Put(s, keysIssued, f.name, p)
+	}
+}
+
+func (c *Auth) decide(d Decl, site *Site, f authFacts, s Shared) (Decision, error) {
+	dir := site.Dir() + "/auth"
+	key, secret := dir+"/key", dir+"/secret"
+	out := Decision{Findings: f.container.foreign(site, c.Container)}
+	switch ca := f.files[c.CAFile]; {
+	case c.CAFile == "":
+	case !ca.Exists:
+		out.Findings = append(out.Findings, Finding{Error, "ca_file " + c.CAFile + " is not on the host", "auth.ca_file is a path on the host, such as /etc/ssl/certs/ca-certificates.crt"})
+	case ca.Mode.Perm()&0o004 == 0 && !(ca.GID == c.UID && ca.Mode.Perm()&0o040 != 0):
+		out.Findings = append(out.Findings, Finding{Error, fmt.Sprintf("ca_file %s cannot be read by the JWT service, which runs as user %d", c.CAFile, c.UID), "chmod 0644 " + c.CAFile})
+	}
+	images, more := planImage(c.Image, d.Parts[0].Run.File, f.arch, f.image)
+	out.Changes, out.Findings = images, append(out.Findings, more...)
+
+	texts := []Text{{{Ref: livekit.RefKey}, {Lit: "\n"}}, {{Ref: livekit.RefSecret}, {Lit: "\n"}}}
+	change := Container{Site: site.Name, Spec: c.spec(site, dir), Config: texts, Replaces: f.container.ID,
+		Dirs: missingDirs(siteDirs(site, "auth", c.UID), f.files)}
+	for i, p := range []string{key, secret} {
+		if e, needed := ownFile(p, f.files[p], texts[i], 0o640, c.UID, s.Secrets); needed {
+			change.Edits = append(change.Edits, e)
+		}
+	}
+	held := authPair(f.files[key], f.files[secret])
+	change.planReplace(f.container, f.image, images, whyKeys(livekit.Keys{Key: held.Key, Secret: held.Secret}, livekit.KeysByRef(s.Secrets.Values)), s.Secrets)
+	if f.container.Running {
+		change.Interrupt = "the JWT service restarts: joins fail for about a second"
+	}
+	if len(change.Why) > 0 {
+		out.Changes = append(out.Changes, &change)
+	}
+	out.Checks = c.checks()
+	return out, nil
 }
 
 // spec is the container (environment as in element-hq/lk-jwt-service's

@@ -56,14 +56,17 @@ func (c *SFU) container(d Decl, site *Site) Step {
 		f.container, err = parseContainer(res[1])
 		return f, err
 	}
-	share := func(f sfuFacts, s *Shared) {
-		s.Offers = append(s.Offers, sfuOffers(f.name, f.files[keys])...)
-		if livekit.Unread(f.files[keys].Data) {
-			Put(s, keysUnread, f.name, keys)
-		}
-	}
+	share := func(f sfuFacts, s *Shared) { f.share(keys, s) }
 	diff := func(f sfuFacts, s Shared) (Decision, error) { return c.decide(d.Parts[0].Run.File, site, f, s) }
 	return Define("livekit", probe, share, diff)
+}
+
+// share offers the credentials in the key file at a path.
+func (f sfuFacts) share(keys string, s *Shared) {
+	s.Offers = append(s.Offers, sfuOffers(f.name, f.files[keys])...)
+	if livekit.Unread(f.files[keys].Data) {
+		Put(s, keysUnread, f.name, keys)
+	}
 }
 
 // sfuFiles are the paths of LiveKit's configuration and key file on the host.

@@ -27,7 +27,7 @@ func TestResolveNoticesSymlinks(t *testing.T) {
 		{"a foreign file where it was", foreign, host.File{Real: "/etc/f", Exists: true, Data: []byte("a\n")}, ""},
 		{"a new file where it is to be", FileEdit{Path: "/etc/ecdeploy/f", Text: Lit("x")}, host.File{Real: "/etc/ecdeploy/f"}, ""},
 	} {
-		_, err := c.edit.result(c.found, KeySecrets(TestKeys()))
+		_, err := c.edit.result(c.found, testSecrets())
 		if err == nil {
 			err = errors.New("")
 		}

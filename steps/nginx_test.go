@@ -32,20 +32,10 @@ func pemCert(t *testing.T, days int, names ...string) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
-const nginxConf = `user www-data;
-include /etc/nginx/modules-enabled/*.conf;
-http {
-	include mime.types;
-	access_log /var/log/nginx/access.log;
-	include /etc/nginx/conf.d/*.conf;
-	include /etc/nginx/sites-enabled/*;
-}
-`
-
 // nginxHost is a Debian host whose sites-enabled holds symlinks.
 func nginxHost(t *testing.T, sites map[string]string) Fake {
 	o := Fake{Files: map[string]string{
-		"/etc/nginx/nginx.conf": nginxConf, "/etc/nginx/mime.types": "types { }\n",
+		"/etc/nginx/nginx.conf": NginxConf, "/etc/nginx/mime.types": "types { }\n",
 		"/etc/letsencrypt/live/rtc/fullchain.pem": pemCert(t, 60, "*.example.org", "example.org"),
 		"/etc/letsencrypt/live/rtc/privkey.pem":   "KEY",
 	}, Links: map[string]string{}}
@@ -133,28 +123,8 @@ func has(dirs []*splice.Directive, name string, args ...string) bool {
 	return false
 }
 
-const matrixSite = `# the homeserver
-server {
-    listen 80;
-    server_name matrix.example.org;
-    return 301 https://$host$request_uri;
-}
-server {
-    listen 8448 ssl;
-    server_name matrix.example.org;
-    location / { proxy_pass http://127.0.0.1:8008; }
-}
-server {
-    listen 443 ssl;
-    listen [::]:443 ssl;
-    server_name chat.example.org matrix.example.org;
-    ssl_certificate /etc/letsencrypt/live/rtc/fullchain.pem;
-    location /_matrix { proxy_pass http://127.0.0.1:8008; }
-}
-`
-
 func TestNginxOneNameInAForeignBlock(t *testing.T) {
-	o := nginxHost(t, map[string]string{"matrix": matrixSite})
+	o := nginxHost(t, map[string]string{"matrix": MatrixSite})
 	site := OneName("matrix.example.org")
 	d := decideNginx(t, site, &ProxyNginx{}, o)
 	want := []string{"+ /etc/nginx/ecdeploy/example.org.matrix.example.org.conf", "~ /etc/nginx/sites-available/matrix"}
@@ -163,7 +133,7 @@ func TestNginxOneNameInAForeignBlock(t *testing.T) {
 	}
 	settle(t, o, site, d)
 	// One line, in the block for port 443: the ones on 80 and 8448 stay.
-	wantText := strings.Replace(matrixSite, "location /_matrix { proxy_pass http://127.0.0.1:8008; }\n",
+	wantText := strings.Replace(MatrixSite, "location /_matrix { proxy_pass http://127.0.0.1:8008; }\n",
 		"location /_matrix { proxy_pass http://127.0.0.1:8008; }\n    include /etc/nginx/ecdeploy/example.org.matrix.example.org.conf;\n", 1)
 	if diff := cmp.Diff(wantText, o.Files["/etc/nginx/sites-available/matrix"]); diff != "" {
 		t.Error(diff)
@@ -186,7 +156,7 @@ func TestNginxOneNameInAForeignBlock(t *testing.T) {
 func TestNginxNameChanges(t *testing.T) {
 	other := "# For matrix.example.org of example.org.uk, included by /etc/nginx/sites-available/matrix. Written by ecdeploy.\nlocation ^~ /x/ { }\n"
 	sites := map[string]string{
-		"matrix": strings.Replace(matrixSite, "    location /_matrix {", "    include /etc/nginx/ecdeploy/example.org.uk.matrix.example.org.conf;\n    location /_matrix {", 1),
+		"matrix": strings.Replace(MatrixSite, "    location /_matrix {", "    include /etc/nginx/ecdeploy/example.org.uk.matrix.example.org.conf;\n    location /_matrix {", 1),
 		"/etc/nginx/ecdeploy/example.org.uk.matrix.example.org.conf": other,
 		"/etc/nginx/ecdeploy/mine.conf":                              "# by hand\n",
 	}

@@ -51,11 +51,11 @@ func TestReservedPorts(t *testing.T) {
 				}
 				return host.Result{}
 			}}
-			auth := testAuth()
+			site := OneHost()
 			if c.auth != 0 {
-				auth.Port = c.auth
+				site.Parts[1].Listens[0].First, site.Parts[1].Listens[0].Last = c.auth, c.auth
 			}
-			facts, err := reservedPorts(siteOf(testSFU(), auth)).Probe(t.Context(), o)
+			facts, err := reservedPorts(site).Probe(t.Context(), o)
 			if err != nil {
 				t.Fatal(err)
 			}

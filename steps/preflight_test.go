@@ -12,27 +12,6 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/host"
 )
 
-// preflightGood is what the text prints on a host that has all it should.
-const preflightGood = `os PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"
-os VERSION_ID="12"
-os ID=debian
-arch x86_64
-clock 1764000000
-room 9000
-docker 26.1.5+dfsg1
-security ["name=apparmor","name=seccomp,profile=builtin","name=cgroupns"]
-fetch
-fetch
-images 9000 /var/lib/docker
-dns matrix-rtc-sfu.example.org 198.51.100.7
-dns matrix-rtc-jwt.example.org 198.51.100.7
-dns example.org 203.0.113.80
-listen tcp 127.0.0.1:8008 users:(("python3",pid=527,fd=15))
-listen tcp 0.0.0.0:443 users:(("nginx",pid=173,fd=8),("nginx",pid=172,fd=8))
-listen udp 127.0.0.53%lo:53 users:(("systemd-resolve",pid=90,fd=12))
-listen udp [fe80::1%eth0]:546 users:(("dhclient",pid=91,fd=12))
-`
-
 func preflightFound(text string) preflightFacts {
 	f := parsePreflight(text)
 	f.name, f.asked = "h", time.Unix(1764000000, 0)
@@ -46,7 +25,7 @@ func preflightFindings(t *testing.T, site *Site, f preflightFacts) []Finding {
 }
 
 func TestPreflightOfAGoodHost(t *testing.T) {
-	if got := preflightFindings(t, OneHost(), preflightFound(preflightGood)); len(got) != 0 {
+	if got := preflightFindings(t, OneHost(), preflightFound(PreflightGood)); len(got) != 0 {
 		t.Errorf("got %s, want nothing", Summaries(got))
 	}
 }
@@ -99,10 +78,10 @@ func TestPreflightFindings(t *testing.T) {
 		{"DNS of /etc/hosts", "dns matrix-rtc-jwt.example.org 198.51.100.7", "dns matrix-rtc-jwt.example.org 127.0.1.1", "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			text := preflightGood + c.new
+			text := PreflightGood + c.new
 			if c.old != "" {
-				text = strings.Replace(preflightGood, c.old, c.new, 1)
-				if text == preflightGood {
+				text = strings.Replace(PreflightGood, c.old, c.new, 1)
+				if text == PreflightGood {
 					t.Fatalf("%q is not in the text", c.old)
 				}
 			}
@@ -171,10 +150,10 @@ func (localObserver) Query(ctx context.Context, cmds ...host.Cmd) ([]host.Result
 // Names that are hostile to a shell reach it as words, and the text runs to
 // its end with a plain POSIX sh.
 func TestPreflightTextIsShellSafe(t *testing.T) {
-	sfu := testSFU()
-	sfu.Container = `x'; touch "` + t.TempDir() + `/pwned"; echo tool PWNED; '`
-	sfu.Image = "$(echo tool PWNED)`echo tool PWNED`*"
-	facts, err := preflight(siteOf(sfu, testAuth())).Probe(t.Context(), localObserver{})
+	site := OneHost()
+	site.Parts[0].Run.Container = `x'; touch "` + t.TempDir() + `/pwned"; echo tool PWNED; '`
+	site.Parts[0].Run.Image = "$(echo tool PWNED)`echo tool PWNED`*"
+	facts, err := preflight(site).Probe(t.Context(), localObserver{})
 	if err != nil {
 		t.Fatal(err)
 	}

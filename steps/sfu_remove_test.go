@@ -45,7 +45,7 @@ func TestRemoveComponent(t *testing.T) {
 				}
 				return c.container
 			}}
-			d := Decide(t, testSFU().Removal(declared(testSFU()), OneHost())[0].Step, o)
+			d := Decide(t, testSFU().Removal(Declared(testSFU()), OneHost())[0].Step, o)
 			if diff := cmp.Diff(c.want, Words(d)); diff != "" {
 				t.Error(diff)
 			}

@@ -10,31 +10,9 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/livekit"
 )
 
-// siteOf is a site of these, a proxy and a static well-known, all on one host.
-func siteOf(sfu *SFU, auth *Auth) *Site {
-	s := &Site{Name: "example.org"}
-	for _, c := range []Config{sfu, auth} {
-		s.Parts = append(s.Parts, declared(c).Parts...)
-	}
-	s.Parts = append(s.Parts, Part{Name: "nginx", Title: "the proxy", Host: auth.Host, Proxy: new(Proxy)})
-	return s
-}
-
-// declared is where a config of the site stands.
-func declared(c Config) Decl {
-	d := Decl{Site: "example.org", Host: c.HostName()}
-	d.Parts = c.Parts(d)
-	return d
-}
-
 func testSFU() *SFU {
 	return &SFU{Host: "h", URL: "https://matrix-rtc-sfu.example.org", Image: "livekit/livekit-server:v1", Container: "livekit-sfu",
 		NodeIP: "198.51.100.7", Bind: "127.0.0.1", UID: 10030, Participants: 40, Ports: &Ports{7880, 7881, "50100-50200"}}
-}
-
-func testAuth() *Auth {
-	return &Auth{Host: "h", URL: "https://matrix-rtc-jwt.example.org", Image: "jwt:1", Container: "element-call-jwt", Bind: "127.0.0.1", Port: 8080,
-		FullAccess: []string{"example.org"}, UID: 10033}
 }
 
 // sfuFound are the facts of a host on which everything is as the site wants
@@ -52,7 +30,7 @@ func sfuWith(t *testing.T, sfu *SFU, keys livekit.Keys) sfuFacts {
 		addrs: []HostAddr{{"lo", "127.0.0.1"}, {"eth0", "198.51.100.7"}, {"docker0", "172.17.0.1"}},
 		route: HostAddr{"eth0", "198.51.100.7"}, files: map[string]host.File{},
 	}
-	first, err := decideSFU(sfu, testAuth(), f, Shared{Secrets: KeySecrets(keys)})
+	first, err := decideSFU(sfu, OneHost(), f, Shared{Secrets: KeySecrets(keys)})
 	if err != nil || len(first.Changes) != 1 {
 		t.Fatalf("first decision: %d changes, %v", len(first.Changes), err)
 	}
@@ -75,14 +53,14 @@ func sfuWith(t *testing.T, sfu *SFU, keys livekit.Keys) sfuFacts {
 	return f
 }
 
-// decideSFU is the decision of an SFU beside a JWT service.
-func decideSFU(sfu *SFU, auth *Auth, f sfuFacts, s Shared) (Decision, error) {
-	return sfu.decide(nil, siteOf(sfu, auth), f, s)
+// decideSFU is the decision of an SFU in a site.
+func decideSFU(sfu *SFU, site *Site, f sfuFacts, s Shared) (Decision, error) {
+	return sfu.decide(nil, site, f, s)
 }
 
 func TestLiveKitSecondApplyPlansNothing(t *testing.T) {
 	sfu := testSFU()
-	d, err := decideSFU(sfu, testAuth(), sfuFound(t, sfu), Shared{Secrets: KeySecrets(TestKeys())})
+	d, err := decideSFU(sfu, OneHost(), sfuFound(t, sfu), Shared{Secrets: KeySecrets(TestKeys())})
 	if err != nil || len(d.Changes) != 0 {
 		t.Fatalf("got %d changes, %v; want none", len(d.Changes), err)
 	}
@@ -112,7 +90,7 @@ func TestLiveKitChangesOnlyForACause(t *testing.T) {
 			sfu := testSFU()
 			f := sfuFound(t, sfu)
 			spoil(&f, sfu)
-			d, err := decideSFU(sfu, testAuth(), f, Shared{Secrets: KeySecrets(TestKeys())})
+			d, err := decideSFU(sfu, OneHost(), f, Shared{Secrets: KeySecrets(TestKeys())})
 			if err != nil || len(d.Changes) != 1 {
 				t.Fatalf("got %d changes, %v; want 1", len(d.Changes), err)
 			}
@@ -139,7 +117,7 @@ func TestSecretsStayOutOfChanges(t *testing.T) {
 		file.Data = append(file.Data, '\n')
 		f.files[p] = file
 	}
-	d, err := decideSFU(sfu, testAuth(), f, Shared{Secrets: KeySecrets(TestKeys())})
+	d, err := decideSFU(sfu, OneHost(), f, Shared{Secrets: KeySecrets(TestKeys())})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,7 @@ import (
 // What is printed for a foreign Synapse is exactly what is done to ours.
 func TestExternalSynapsePrintsWhatIsNeeded(t *testing.T) {
 	text, d := Said(t, StepOf(&SynapseExternal{URL: "https://matrix.example.org/"}, OneHost()))
-	f := synapseFound("homeserver.yaml", text+"\n"+hsListen)
+	f := synapseFound("homeserver.yaml", text+"\n"+SynapseListens)
 	if again := f.decide(OneHost(), debianConfig()); len(again.Changes) != 0 {
 		t.Errorf("with it there is still to do:\n%s", again.Changes[0].Summary().Diff)
 	}

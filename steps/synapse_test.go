@@ -11,27 +11,6 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/splice"
 )
 
-// As Debian's package has it: homeserver.yaml, then conf.d in order.
-const (
-	hsPath   = "/etc/matrix-synapse/homeserver.yaml"
-	hsListen = "listeners:\n  - port: 8008\n    tls: false\n    type: http\n    x_forwarded: true\n    bind_addresses: ['::1', '127.0.0.1']\n    resources:\n      - names: [client, federation]\n        compress: false\n"
-	hsDone   = hsListen + `experimental_features:
-  msc4143_enabled: true
-  msc4222_enabled: true
-max_event_delay_duration: 24h
-rc_message:
-  per_second: 0.5
-  burst_count: 30
-rc_delayed_event_mgmt:
-  per_second: 1
-  burst_count: 20
-matrix_rtc:
-  transports:
-    - type: livekit
-      livekit_service_url: https://matrix-rtc-jwt.example.org
-`
-)
-
 // synapseFound are the facts of a running Synapse 1.160 with these files, in
 // the order in which it reads them: "name", "text", "name", "text", ...
 func synapseFound(files ...string) synapseFacts {
@@ -40,7 +19,7 @@ func synapseFound(files ...string) synapseFacts {
 	for i := 0; i < len(files); i += 2 {
 		p := synapseDir + "/conf.d/" + files[i]
 		if files[i] == "homeserver.yaml" {
-			p = hsPath
+			p = SynapsePath
 		}
 		f.files = append(f.files, configFile{Path: p, Data: []byte(files[i+1])})
 	}
@@ -102,31 +81,31 @@ func TestSynapseConfigs(t *testing.T) {
 		keeps []string       // texts that must still be there
 		says  string
 	}{
-		{name: "all there", files: []string{"homeserver.yaml", hsDone}},
-		{name: "nothing there", files: []string{"homeserver.yaml", hsListen, "server_name.yaml", "server_name: example.org\n"}, edits: []string{hsPath}},
-		{name: "a drop-in owns the features", files: []string{"homeserver.yaml", hsListen + "experimental_features:\n  msc9999: true\n", "features.yaml", "experimental_features:\n  msc3202_transaction_extensions: true # bridges\n"},
-			edits: []string{hsPath, synapseDir + "/conf.d/features.yaml"}, want: map[string]any{"experimental_features.msc3202_transaction_extensions": true},
-			keeps: []string{"# bridges", "  msc9999: true\n"}, says: "note: experimental_features in " + hsPath + " has no effect: " + synapseDir + "/conf.d/features.yaml has that key too"},
-		{name: "the last drop-in wins", files: []string{"homeserver.yaml", hsDone, "a.yaml", "rc_message: {per_second: 9, burst_count: 99}\n", "b.yaml", "rc_message:\n  per_second: 0.1\n"},
-			edits: []string{synapseDir + "/conf.d/b.yaml"}, says: "note: rc_message in " + hsPath + " has no effect: " + synapseDir + "/conf.d/b.yaml has that key too, is read later and wins as a whole\nnote: rc_message in " + synapseDir + "/conf.d/a.yaml has no effect"},
-		{name: "a null section", files: []string{"homeserver.yaml", hsListen + "experimental_features:\nrc_message: ~\nmax_event_delay_duration: null\nmatrix_rtc:\n"}, edits: []string{hsPath}},
-		{name: "a drop-in of null wins", files: []string{"homeserver.yaml", hsDone, "z.yaml", "matrix_rtc:\n"}, edits: []string{synapseDir + "/conf.d/z.yaml"}, says: "note: matrix_rtc in " + hsPath + " has no effect"},
-		{name: "YAML 1.1 booleans", files: []string{"homeserver.yaml", strings.NewReplacer("4143_enabled: true", "4143_enabled: yes", "4222_enabled: true", "4222_enabled: On").Replace(hsDone)}},
-		{name: "switched off", files: []string{"homeserver.yaml", strings.Replace(hsDone, "4143_enabled: true", "4143_enabled: off  # for now", 1)}, edits: []string{hsPath}, keeps: []string{"# for now"}},
-		{name: "a word is no boolean", files: []string{"homeserver.yaml", strings.Replace(hsDone, "4143_enabled: true", `4143_enabled: "yes"`, 1)}, edits: []string{hsPath}},
-		{name: "commented out", files: []string{"homeserver.yaml", hsListen + "#experimental_features:\n#  msc4143_enabled: true\n# max_event_delay_duration: 24h\n", "empty.yaml", "# nothing here\n"},
-			edits: []string{hsPath}, keeps: []string{"#experimental_features:\n#  msc4143_enabled: true\n"}},
-		{name: "higher limits stay", files: []string{"homeserver.yaml", strings.NewReplacer("per_second: 0.5", "per_second: 5", "burst_count: 30", "burst_count: 100", "burst_count: 20", "burst_count: 99999999999999999999", "24h", "30d").Replace(hsDone)},
+		{name: "all there", files: []string{"homeserver.yaml", SynapseDone}},
+		{name: "nothing there", files: []string{"homeserver.yaml", SynapseListens, "server_name.yaml", "server_name: example.org\n"}, edits: []string{SynapsePath}},
+		{name: "a drop-in owns the features", files: []string{"homeserver.yaml", SynapseListens + "experimental_features:\n  msc9999: true\n", "features.yaml", "experimental_features:\n  msc3202_transaction_extensions: true # bridges\n"},
+			edits: []string{SynapsePath, synapseDir + "/conf.d/features.yaml"}, want: map[string]any{"experimental_features.msc3202_transaction_extensions": true},
+			keeps: []string{"# bridges", "  msc9999: true\n"}, says: "note: experimental_features in " + SynapsePath + " has no effect: " + synapseDir + "/conf.d/features.yaml has that key too"},
+		{name: "the last drop-in wins", files: []string{"homeserver.yaml", SynapseDone, "a.yaml", "rc_message: {per_second: 9, burst_count: 99}\n", "b.yaml", "rc_message:\n  per_second: 0.1\n"},
+			edits: []string{synapseDir + "/conf.d/b.yaml"}, says: "note: rc_message in " + SynapsePath + " has no effect: " + synapseDir + "/conf.d/b.yaml has that key too, is read later and wins as a whole\nnote: rc_message in " + synapseDir + "/conf.d/a.yaml has no effect"},
+		{name: "a null section", files: []string{"homeserver.yaml", SynapseListens + "experimental_features:\nrc_message: ~\nmax_event_delay_duration: null\nmatrix_rtc:\n"}, edits: []string{SynapsePath}},
+		{name: "a drop-in of null wins", files: []string{"homeserver.yaml", SynapseDone, "z.yaml", "matrix_rtc:\n"}, edits: []string{synapseDir + "/conf.d/z.yaml"}, says: "note: matrix_rtc in " + SynapsePath + " has no effect"},
+		{name: "YAML 1.1 booleans", files: []string{"homeserver.yaml", strings.NewReplacer("4143_enabled: true", "4143_enabled: yes", "4222_enabled: true", "4222_enabled: On").Replace(SynapseDone)}},
+		{name: "switched off", files: []string{"homeserver.yaml", strings.Replace(SynapseDone, "4143_enabled: true", "4143_enabled: off  # for now", 1)}, edits: []string{SynapsePath}, keeps: []string{"# for now"}},
+		{name: "a word is no boolean", files: []string{"homeserver.yaml", strings.Replace(SynapseDone, "4143_enabled: true", `4143_enabled: "yes"`, 1)}, edits: []string{SynapsePath}},
+		{name: "commented out", files: []string{"homeserver.yaml", SynapseListens + "#experimental_features:\n#  msc4143_enabled: true\n# max_event_delay_duration: 24h\n", "empty.yaml", "# nothing here\n"},
+			edits: []string{SynapsePath}, keeps: []string{"#experimental_features:\n#  msc4143_enabled: true\n"}},
+		{name: "higher limits stay", files: []string{"homeserver.yaml", strings.NewReplacer("per_second: 0.5", "per_second: 5", "burst_count: 30", "burst_count: 100", "burst_count: 20", "burst_count: 99999999999999999999", "24h", "30d").Replace(SynapseDone)},
 			want: map[string]any{"rc_message.per_second": 5, "rc_message.burst_count": 100, "max_event_delay_duration": "30d", "rc_delayed_event_mgmt.burst_count": nil}},
-		{name: "half a limit", files: []string{"homeserver.yaml", strings.Replace(hsDone, "  burst_count: 30\n", "", 1)}, edits: []string{hsPath}},
-		{name: "a delay in milliseconds", files: []string{"homeserver.yaml", strings.Replace(hsDone, "24h", "86400000", 1)}, want: map[string]any{"max_event_delay_duration": 86400000}},
-		{name: "a short delay", files: []string{"homeserver.yaml", strings.Replace(hsDone, "24h", "10m", 1)}, edits: []string{hsPath}},
-		{name: "the seed's key", files: []string{"homeserver.yaml", strings.Replace(hsDone, "  msc4143", "  msc4140_enabled: true\n  msc4143", 1)},
-			says: "note: experimental_features.msc4140_enabled (true) in " + hsPath + " has no effect"},
-		{name: "delayed events at zero", files: []string{"homeserver.yaml", strings.Replace(hsDone, "  msc4143", "  msc4140_max_delayed_events_per_user: 0\n  msc4143", 1)},
+		{name: "half a limit", files: []string{"homeserver.yaml", strings.Replace(SynapseDone, "  burst_count: 30\n", "", 1)}, edits: []string{SynapsePath}},
+		{name: "a delay in milliseconds", files: []string{"homeserver.yaml", strings.Replace(SynapseDone, "24h", "86400000", 1)}, want: map[string]any{"max_event_delay_duration": 86400000}},
+		{name: "a short delay", files: []string{"homeserver.yaml", strings.Replace(SynapseDone, "24h", "10m", 1)}, edits: []string{SynapsePath}},
+		{name: "the seed's key", files: []string{"homeserver.yaml", strings.Replace(SynapseDone, "  msc4143", "  msc4140_enabled: true\n  msc4143", 1)},
+			says: "note: experimental_features.msc4140_enabled (true) in " + SynapsePath + " has no effect"},
+		{name: "delayed events at zero", files: []string{"homeserver.yaml", strings.Replace(SynapseDone, "  msc4143", "  msc4140_max_delayed_events_per_user: 0\n  msc4143", 1)},
 			says: "warning: experimental_features.msc4140_max_delayed_events_per_user is 0"},
-		{name: "Windows line ends and no last one", files: []string{"homeserver.yaml", strings.ReplaceAll(strings.TrimSuffix(hsListen, "\n"), "\n", "\r\n")}, edits: []string{hsPath}},
-		{name: "transport of an application service", files: []string{"homeserver.yaml", hsDone + "      url: wss://x\n"}, says: "warning: matrix_rtc.transports has a url (wss://x)"},
+		{name: "Windows line ends and no last one", files: []string{"homeserver.yaml", strings.ReplaceAll(strings.TrimSuffix(SynapseListens, "\n"), "\n", "\r\n")}, edits: []string{SynapsePath}},
+		{name: "transport of an application service", files: []string{"homeserver.yaml", SynapseDone + "      url: wss://x\n"}, says: "warning: matrix_rtc.transports has a url (wss://x)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := synapseFound(c.files...)
@@ -168,7 +147,7 @@ func TestSynapseConfigs(t *testing.T) {
 
 func TestSynapseTransports(t *testing.T) {
 	const ours = "https://matrix-rtc-jwt.example.org"
-	base := strings.Split(hsDone, "matrix_rtc:")[0]
+	base := strings.Split(SynapseDone, "matrix_rtc:")[0]
 	for _, c := range []struct{ name, before, after string }{
 		{"none", "matrix_rtc: {}\n", "matrix_rtc: {transports: [{type: livekit, livekit_service_url: \"" + ours + "\"}]}\n"},
 		{"an older URL of ours", "matrix_rtc:\n  transports:\n    - type: livekit\n      livekit_service_url: https://old.example.org/ # moved\n",
@@ -182,7 +161,7 @@ func TestSynapseTransports(t *testing.T) {
 			if c.after == "" {
 				c.after = c.before
 			}
-			if diff := cmp.Diff(base+c.after, after[hsPath]); diff != "" {
+			if diff := cmp.Diff(base+c.after, after[SynapsePath]); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -190,13 +169,13 @@ func TestSynapseTransports(t *testing.T) {
 }
 
 func TestSynapseListeners(t *testing.T) {
-	rest := strings.TrimPrefix(hsDone, hsListen)
+	rest := strings.TrimPrefix(SynapseDone, SynapseListens)
 	for _, c := range []struct {
 		name, listeners      string
 		added                bool
 		client, openID, says string
 	}{
-		{name: "Debian's", listeners: hsListen, client: "http://127.0.0.1:8008", openID: "http://127.0.0.1:8008"},
+		{name: "Debian's", listeners: SynapseListens, client: "http://127.0.0.1:8008", openID: "http://127.0.0.1:8008"},
 		{name: "client alone", listeners: "listeners:\n- port: 8008\n  type: http\n  resources:\n  - names:\n    - client\n", added: true, client: "http://127.0.0.1:8008", openID: "http://127.0.0.1:8008"},
 		{name: "client and openid", listeners: "listeners:\n- port: 8008\n  type: http\n  resources: [{names: [client, openid]}]\n", client: "http://127.0.0.1:8008", openID: "http://127.0.0.1:8008"},
 		{name: "federation apart", listeners: "listeners:\n- {port: 8008, type: http, bind_addresses: ['0.0.0.0'], resources: [{names: [client]}]}\n- {port: 8009, type: http, bind_address: 10.0.0.5, resources: [{names: [federation]}]}\n", client: "http://127.0.0.1:8008", openID: "http://10.0.0.5:8009"},
@@ -208,7 +187,7 @@ func TestSynapseListeners(t *testing.T) {
 			f := synapseFound("homeserver.yaml", c.listeners+rest)
 			after, d := settleSynapse(t, f)
 			if got := len(d.Changes) > 0; got != c.added {
-				t.Errorf("changed: %v, want %v\n%s", got, c.added, after[hsPath])
+				t.Errorf("changed: %v, want %v\n%s", got, c.added, after[SynapsePath])
 			}
 			if f.localURL() != c.client || f.openIDURL() != c.openID {
 				t.Errorf("asks %q and %q, want %q and %q", f.localURL(), f.openIDURL(), c.client, c.openID)
@@ -260,7 +239,7 @@ func TestSynapseRefuses(t *testing.T) {
 		{"not a mapping", func(f *synapseFacts) { f.files[0].Data = []byte("- a\n") }, "error: Synapse's configuration cannot be edited safely", "by hand"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f := synapseFound("homeserver.yaml", hsListen)
+			f := synapseFound("homeserver.yaml", SynapseListens)
 			c.spoil(&f)
 			d := f.decide(OneHost(), debianConfig())
 			var errs []Finding
@@ -277,7 +256,7 @@ func TestSynapseRefuses(t *testing.T) {
 }
 
 func TestSynapseWarns(t *testing.T) {
-	f := synapseFound("homeserver.yaml", hsDone)
+	f := synapseFound("homeserver.yaml", SynapseDone)
 	f.version = ""
 	f.others = neighbours{managers: []string{"matrix-docker-ansible-deploy (/matrix/synapse)"}, containers: []runningContainer{{"old", "matrixdotorg/synapse", ""}}}
 	got := Summaries(f.decide(OneHost(), debianConfig()).Findings)
@@ -291,7 +270,7 @@ func TestSynapseWarns(t *testing.T) {
 // msc3266_enabled is for Synapses before 1.153 alone.
 func TestSynapseOldFlag(t *testing.T) {
 	for version, want := range map[string]int{"1.152.1": 1, "1.153.0": 0, "1.160.0": 0} {
-		f := synapseFound("homeserver.yaml", hsDone)
+		f := synapseFound("homeserver.yaml", SynapseDone)
 		f.version = version
 		if d := f.decide(OneHost(), debianConfig()); len(d.Changes) != want {
 			t.Errorf("%s: %d changes, want %d", version, len(d.Changes), want)
@@ -333,7 +312,7 @@ func TestParseUnit(t *testing.T) {
 // hidden files included, in Synapse's order.
 func TestSynapseProbe(t *testing.T) {
 	o := Fake{Files: map[string]string{
-		"/srv/hs/homeserver.yaml": hsListen, "/srv/hs/conf.d/b.yaml": "b: 1\n", "/srv/hs/conf.d/.a.yaml": "a: 1\n", "/srv/hs/conf.d/notes.txt": "x", "/srv/secret.yaml": "c: 1\n",
+		"/srv/hs/homeserver.yaml": SynapseListens, "/srv/hs/conf.d/b.yaml": "b: 1\n", "/srv/hs/conf.d/.a.yaml": "a: 1\n", "/srv/hs/conf.d/notes.txt": "x", "/srv/secret.yaml": "c: 1\n",
 	}, Links: map[string]string{"/srv/hs/conf.d/c.yaml": "/srv/secret.yaml"}}
 	o.Answer = func(argv string) host.Result {
 		switch {
@@ -362,5 +341,17 @@ func TestSynapseProbe(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"/srv/hs/homeserver.yaml", "/srv/hs/conf.d/.a.yaml", "/srv/hs/conf.d/b.yaml", "/srv/secret.yaml"}, paths); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// A container is a Synapse by its image.
+func TestSynapseContainer(t *testing.T) {
+	for image, want := range map[string]bool{
+		"ghcr.io/element-hq/synapse:v1.160.0": true, "matrixdotorg/synapse": true, "docker.io/matrixdotorg/matrix-synapse@sha256:0": true,
+		"ghcr.io/me/my-synapse-admin:1": false, "redis:7": false, "nginx": false,
+	} {
+		if _, got := synapseContainer(neighbours{containers: []runningContainer{{"c", image, ""}}}); got != want {
+			t.Errorf("%s: %v", image, got)
+		}
 	}
 }

@@ -166,9 +166,8 @@ func TestFirewallNamesPartlyClosed(t *testing.T) {
 // A private bind opens the signalling port to the proxy's address alone, and
 // to nobody where that address is not known.
 func TestFirewallOpensSignallingToTheProxyAlone(t *testing.T) {
-	sfu, auth := testSFU(), testAuth()
-	sfu.Bind, auth.Host = "198.51.100.7", "proxy"
-	site := siteOf(sfu, auth)
+	site := OneHost()
+	site.Parts[1].Host, site.Parts[2].Host = "proxy", "proxy"
 	d := ufwDecision(t, site, "", "Status: active\nDefault: deny (incoming)\n", true, "", false)
 	var do []string
 	for _, c := range d.Changes {

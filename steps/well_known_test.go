@@ -12,11 +12,11 @@ import (
 func TestExternalWellKnownPrintsTheKey(t *testing.T) {
 	text, d := Said(t, StepOf(&WellKnownExternal{}, OneHost()))
 	key, _, _ := strings.Cut(text, "\nand")
-	edits, err := splice.RTCFoci([]byte("{"+key+"}"), testAuth().URL)
+	edits, err := splice.RTCFoci([]byte("{"+key+"}"), OneHost().ServiceURL())
 	if err != nil || len(edits) != 0 {
 		t.Errorf("%q is not what is needed: %v", key, err)
 	}
-	if len(d.Checks) != 1 || d.Checks[0].HTTP.LiveKitURL != testAuth().URL || d.Checks[0].HTTP.OneHeader != "Access-Control-Allow-Origin" {
+	if len(d.Checks) != 1 || d.Checks[0].HTTP.LiveKitURL != OneHost().ServiceURL() || d.Checks[0].HTTP.OneHeader != "Access-Control-Allow-Origin" {
 		t.Errorf("checks %+v", d.Checks)
 	}
 }
@@ -97,8 +97,8 @@ func TestRemoveWellKnown(t *testing.T) {
 		{"nothing was done", before, nil, before, ""},
 		{"a human took it out", before, []string{before, one}, before, ""},
 		{"a human wrote another URL", strings.Replace(one, "one", "own", 1), []string{before, one}, strings.Replace(one, "one", "own", 1), "warning: somebody else changed in /var/www/client"},
-		{"a human wrote all anew", strings.ReplaceAll(ours(testAuth().URL), " ", ""), []string{before, ours(testAuth().URL)}, strings.ReplaceAll(ours(testAuth().URL), " ", ""), "error: /var/www/client would still announce https://matrix-rtc-jwt.example.org"},
-		{"nobody remembers", ours(testAuth().URL), nil, ours(testAuth().URL), "error: /var/www/client would still announce"},
+		{"a human wrote all anew", strings.ReplaceAll(ours(OneHost().ServiceURL()), " ", ""), []string{before, ours(OneHost().ServiceURL())}, strings.ReplaceAll(ours(OneHost().ServiceURL()), " ", ""), "error: /var/www/client would still announce https://matrix-rtc-jwt.example.org"},
+		{"nobody remembers", ours(OneHost().ServiceURL()), nil, ours(OneHost().ServiceURL()), "error: /var/www/client would still announce"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := LayersOf(titleWellKnown, path, c.now, c.texts...)

@@ -123,3 +123,10 @@ func Said(t *testing.T, s Step) (string, Decision) {
 	_, text, _ := strings.Cut(d.Findings[0].Summary, "\n")
 	return text, d
 }
+
+// Declared is where a config of OneHost stands.
+func Declared(c Config) Decl {
+	d := Decl{Site: "example.org", Host: c.HostName()}
+	d.Parts = c.Parts(d)
+	return d
+}

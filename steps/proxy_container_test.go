@@ -1,0 +1,21 @@
+package steps
+
+import "testing"
+
+// A container is a proxy by its image, or by the ports that it takes.
+func TestProxyContainer(t *testing.T) {
+	for image, want := range map[string]bool{
+		"nginx": true, "docker.io/library/nginx:1.27": true, "nginxproxy/nginx-proxy": true, "jc21/nginx-proxy-manager:2": true, "traefik:v3": true,
+		"lscr.io/linuxserver/swag@sha256:0": true, "caddy:2-alpine": true, "ghcr.io/element-hq/synapse:v1.160.0": false, "redis:7": false, "livekit/livekit-server:v1": false,
+	} {
+		if _, got := proxyContainer(neighbours{containers: []runningContainer{{"c", image, ""}}}); got != want {
+			t.Errorf("%s: %v", image, got)
+		}
+	}
+	n := neighbours{containers: []runningContainer{
+		{"app", "ghcr.io/element-hq/element-call:v0.28.1", "127.0.0.1:8090->8080/tcp"}, {"gw", "my-own:2", "0.0.0.0:80->80/tcp, [::]:443->443/tcp"},
+	}}
+	if who, ok := proxyContainer(n); !ok || who != "container gw (my-own:2)" {
+		t.Errorf("the proxy is %q", who)
+	}
+}
