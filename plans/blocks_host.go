@@ -24,7 +24,6 @@ type hostBlock struct {
 	Become         string        `hcl:"become,optional"`          // "none" or "sudo"
 	ConnectTimeout string        `hcl:"connect_timeout,optional"` // default 15s
 	SudoPassword   *sudoPassword `hcl:"sudo_password,block"`
-	Firewall       []*node       `hcl:"firewall,block"`
 }
 
 // sudoPassword says where sudo's password comes from: one of these.
@@ -37,7 +36,7 @@ type sudoPassword struct {
 
 func (l *loader) host(n *node) Host {
 	var b hostBlock
-	l.fill(n, &b)
+	l.fillWith(n, &b, l.blocks(steps.InHost))
 	h := Host{
 		Name: n.label, Address: b.Address, User: b.User, Port: b.Port, Identity: l.local(b.Identity), Jump: b.Jump,
 		Become: host.Become(b.Become), ConnectTimeout: defaultConnectTimeout, Pos: l.pos(n.def),
@@ -55,13 +54,7 @@ func (l *loader) host(n *node) Host {
 	if d, ok := l.duration(n, "connect_timeout", b.ConnectTimeout); ok {
 		h.ConnectTimeout = d
 	}
-	for i, f := range b.Firewall {
-		if i > 0 {
-			l.fail(f.def, "firewall {} stands here a second time", "keep one")
-			continue
-		}
-		h.Firewall = l.variant(f, steps.Firewalls())
-	}
+	h.Blocks = l.declared(n, steps.InHost, steps.Decl{Host: n.label})
 	l.checkHost(n, h)
 	return h
 }
@@ -69,7 +62,7 @@ func (l *loader) host(n *node) Host {
 var hostName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 
 func (l *loader) checkHost(n *node, h Host) {
-	if n.label != "" && (!hostName.MatchString(n.label) || len(n.label) > maxName) {
+	if n.label != "" && (!hostName.MatchString(n.label) || len(n.label) > steps.MaxName) {
 		l.fail(n.name, fmt.Sprintf("%q is no name for a host", n.label), "use letters, digits, dots, - and _; the machine's own name goes to address")
 	}
 	if n.has("address") && n.known("address") {
@@ -78,7 +71,7 @@ func (l *loader) checkHost(n *node, h Host) {
 	if n.known("user") && (strings.ContainsAny(h.User, "@:/") || strings.ContainsFunc(h.User, blank)) || strings.HasPrefix(h.User, "-") {
 		l.fail(n.at("user"), "this is no name of a user", `write user = "root", say`)
 	}
-	l.checkPort(n, "port", h.Port, 1)
+	steps.CheckPort(nodeBlock{l, n}, "port", h.Port, 1)
 	if n.has("become") && n.known("become") && h.Become != host.BecomeNone && h.Become != host.BecomeSudo {
 		l.fail(n.at("become"), fmt.Sprintf("there is no way %q to become root", h.Become), `write become = "sudo", or "none" for a login as root`)
 	}
@@ -121,26 +114,24 @@ func (l *loader) checkAddress(n *node, address string) {
 	}
 }
 
-// checkPort wants a port from least on, where the file gives one.
-func (l *loader) checkPort(n *node, attr string, port, least int) {
-	switch {
-	case !n.has(attr) || !n.known(attr):
-	case port < 1 || port > 65535:
-		l.fail(n.at(attr), fmt.Sprintf("%s %d is not a port", attr, port), fmt.Sprintf("write a number from %d to 65535", least))
-	case port < least:
-		l.fail(n.at(attr), fmt.Sprintf("%s %d needs root, and containers run without", attr, port), fmt.Sprintf("write a number from %d to 65535", least))
-	}
-}
-
 // duration reads a time like 90s; false where it is not given or wrong.
 func (l *loader) duration(n *node, attr, text string) (time.Duration, bool) {
 	if !n.has(attr) || !n.known(attr) {
 		return 0, false
 	}
-	d, err := time.ParseDuration(text)
-	if err != nil || d < time.Second || d > 24*time.Hour {
-		l.fail(n.at(attr), attr+" is no duration between 1s and 24h", `write a number and a unit, like "90s" or "2m"`)
+	d, wrong, fix := readDuration(attr, text)
+	if wrong != "" {
+		l.fail(n.at(attr), wrong, fix)
 		return 0, false
 	}
 	return d, true
+}
+
+// readDuration reads a time like 90s, or says what is wrong and how to write it.
+func readDuration(attr, text string) (d time.Duration, wrong, fix string) {
+	d, err := time.ParseDuration(text)
+	if err != nil || d < time.Second || d > 24*time.Hour {
+		return 0, attr + " is no duration between 1s and 24h", `write a number and a unit, like "90s" or "2m"`
+	}
+	return d, "", ""
 }

@@ -1,60 +1,31 @@
 package plans
 
 import (
+	"cmp"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
-// Defaults of a site's components.
+// How long a host waits for the laptop.
 const (
-	defaultBind         = "127.0.0.1"
-	defaultSFUContainer = "livekit-sfu"
-	defaultParticipants = 40
-	defaultSFUUser      = 10030
-	defaultSignalling   = 7880
-	defaultTCP          = 7881
-	defaultUDP          = "50100-50200"
-
-	defaultAuthContainer = "element-call-jwt"
-	defaultAuthPort      = 8080
-	defaultAuthUser      = 10033
-
-	defaultUnit         = "matrix-synapse.service"
-	defaultStartTimeout = 120 * time.Second
-	defaultMaxDelay     = "24h"
-
 	defaultRevertAfter = 3 * time.Minute
 	minRevertAfter     = 3 * time.Second // the laptop has to be heard of meanwhile
 )
 
-// siteBlock is a site block as it is written.
+// siteBlock is what a site block holds beside its variants.
 type siteBlock struct {
-	SFU       *sfuBlock          `hcl:"sfu,block"`
-	Auth      *steps.Auth        `hcl:"auth,block"`
-	Keys      *steps.LiveKitKeys `hcl:"livekit_keys,block"`
-	Synapse   []*node            `hcl:"synapse,block"`
-	Proxies   []*node            `hcl:"proxy,block"`
-	WellKnown []*node            `hcl:"well_known,block"`
-	Verify    *steps.Verify      `hcl:"verify,block"`
+	Keys   *steps.LiveKitKeys `hcl:"livekit_keys,block"`
+	Verify *steps.Verify      `hcl:"verify,block"`
 
 	RevertAfter string `hcl:"revert_after,optional"`
 }
 
-// sfuBlock is an sfu block: hosts is host for several, of which there can be
-// one so far.
-type sfuBlock struct {
-	steps.SFU
-	Hosts []string `hcl:"hosts,optional"`
-}
-
 func (l *loader) site(n *node) Site {
 	var b siteBlock
-	l.fill(n, &b)
+	l.fillWith(n, &b, l.blocks(steps.InSite))
 	s := Site{ServerName: n.label, Keys: b.Keys, RevertAfter: defaultRevertAfter, Pos: l.pos(n.def)}
 	l.checkServerName(n)
 	if d, ok := l.duration(n, "revert_after", b.RevertAfter); ok {
@@ -63,149 +34,175 @@ func (l *loader) site(n *node) Site {
 		}
 		s.RevertAfter = d
 	}
-	if b.SFU != nil {
-		s.SFU = l.sfu(n.child("sfu"), *b.SFU)
-	} else {
-		l.missing(n, "sfu", sampleBlock("sfu", "host", "url"))
-	}
-	if b.Auth != nil {
-		s.Auth = l.auth(n.child("auth"), *b.Auth, n.label)
-	} else {
-		l.missing(n, "auth", sampleBlock("auth", "host", "url"))
-	}
-	s.Synapse = l.only(n, b.Synapse, "synapse", steps.Synapses(), `synapse "debian" { host = host.NAME }`)
-	s.WellKnown = l.only(n, b.WellKnown, "well_known", steps.WellKnowns(), sampleBlock(`well_known "file"`, "host", "path"))
-	for _, p := range b.Proxies {
-		s.Proxies = append(s.Proxies, l.variant(p, steps.Proxies()))
-	}
-	if len(b.Proxies) == 0 {
-		l.missing(n, "proxy", `proxy "nginx" { host = host.NAME }`)
-	}
+	s.Blocks = l.declared(n, steps.InSite, steps.Decl{Site: n.label})
 	if b.Verify != nil {
 		s.Verify = *b.Verify
 	}
 	if !n.child("verify").has("level") {
 		s.Verify.Level = "media"
 	}
-	s.Verify.CAFile = l.local(s.Verify.CAFile)
-	if t := s.Verify.AccessToken; t != nil {
-		t.File = l.local(t.File)
+	if c := n.child("livekit_keys"); c != nil {
+		l.checkKeys(c, *s.Keys)
 	}
-	l.checkSite(n, s)
+	if c := n.child("verify"); c != nil {
+		l.checkVerify(c, s.Verify)
+	}
+	l.checkBlocks(n, s)
 	return s
 }
 
-func (l *loader) missing(n *node, kind, sample string) {
-	if len(n.nodes[kind]) == 0 {
-		l.fail(n.def, fmt.Sprintf("site %q has no %s {}", n.label, kind), "add "+sample)
-	}
-}
-
-// sampleBlock shows how to write a block; HCL takes no two attributes in a line.
-func sampleBlock(head string, attrs ...string) string {
-	lines := []string{head + " {"}
-	for _, a := range attrs {
-		lines = append(lines, "  "+samples[a])
-	}
-	return strings.Join(append(lines, "}"), "\n")
-}
-
-// only is the site's one block of a kind that has variants.
-func (l *loader) only(n *node, nodes []*node, kind string, kinds map[string]steps.Kind, sample string) Variant {
-	if len(nodes) == 0 {
-		l.missing(n, kind, sample)
-		return Variant{}
-	}
-	for _, more := range nodes[1:] {
-		l.fail(more.def, kind+" {} stands here a second time", fmt.Sprintf("keep one; the first is in line %d", nodes[0].def.Start.Line))
-	}
-	return l.variant(nodes[0], kinds)
-}
-
-func (l *loader) sfu(n *node, b sfuBlock) steps.SFU {
-	c := b.SFU
-	if n.has("hosts") {
-		switch {
-		case n.has("host"):
-			l.fail(n.at("hosts"), "host and hosts are both there", "keep host")
-		case !n.known("hosts"):
-		case len(b.Hosts) != 1:
-			l.fail(n.at("hosts"), "an SFU on several hosts is not built yet", "name one host")
-		case l.knownHost(b.Hosts[0], n.at("hosts")):
-			c.Host = b.Hosts[0]
+// blocks are the names of blocks of a scope that have variants, in the order of
+// the list of variants.
+func (l *loader) blocks(scope steps.Scope) []string {
+	var out []string
+	for _, v := range l.variants {
+		if v.Scope == scope && v.Example != "" && !slices.Contains(out, v.Block) {
+			out = append(out, v.Block)
 		}
 	}
-	setDefault(n, "image", &c.Image, steps.DefaultSFUImage)
-	setDefault(n, "container", &c.Container, defaultSFUContainer)
-	setDefault(n, "bind", &c.Bind, defaultBind)
-	if ips, ok := nodeIPs(c.NodeIP); ok {
-		c.NodeIP = joined(ips)
-	}
-	setDefault(n, "participants", &c.Participants, defaultParticipants)
-	setDefault(n, "uid", &c.UID, defaultSFUUser)
-	if c.Ports == nil {
-		c.Ports = &steps.Ports{}
-	}
-	p := n.child("ports")
-	setDefault(p, "signalling", &c.Ports.Signalling, defaultSignalling)
-	setDefault(p, "tcp", &c.Ports.TCP, defaultTCP)
-	setDefault(p, "udp", &c.Ports.UDP, defaultUDP)
-	c.Ports.UDP = strings.ReplaceAll(c.Ports.UDP, " ", "")
-	c.Archive = l.local(c.Archive)
-	return c
+	return out
 }
 
-func (l *loader) auth(n *node, c steps.Auth, server string) steps.Auth {
-	setDefault(n, "image", &c.Image, steps.DefaultAuthImage)
-	setDefault(n, "container", &c.Container, defaultAuthContainer)
-	setDefault(n, "bind", &c.Bind, defaultBind)
-	setDefault(n, "port", &c.Port, defaultAuthPort)
-	setDefault(n, "uid", &c.UID, defaultAuthUser)
-	if !n.has("full_access") {
-		c.FullAccess = []string{server}
-	}
-	c.Archive = l.local(c.Archive)
-	return c
+// of are the variants of a block.
+func (l *loader) of(block string) []steps.Variant {
+	return slices.DeleteFunc(slices.Clone(l.variants), func(v steps.Variant) bool { return v.Block != block })
 }
 
-func setDefault[T any](n *node, attr string, dst *T, value T) {
-	if !n.has(attr) {
-		*dst = value
+// declared decodes the blocks of variants within n, and adds what is implied.
+func (l *loader) declared(n *node, scope steps.Scope, decl steps.Decl) []Declared {
+	var out []Declared
+	var unknown []bool             // whether a block names a host that is not known yet
+	for _, v := range l.variants { // the first of each block
+		if v.Scope != scope || slices.ContainsFunc(out, func(d Declared) bool { return d.Block == v.Block }) {
+			continue
+		}
+		kind := l.of(v.Block)
+		nodes := n.nodes[v.Block]
+		if len(nodes) == 0 {
+			out = append(out, l.undeclared(n, kind)...)
+			unknown = append(unknown, make([]bool, len(out)-len(unknown))...)
+			continue
+		}
+		for i, c := range nodes {
+			if i > 0 && !v.Several {
+				l.fail(c.def, v.Block+" {} stands here a second time", fmt.Sprintf("keep one; the first is in line %d", nodes[0].def.Start.Line))
+				continue
+			}
+			out, unknown = append(out, l.variant(c, kind)), append(unknown, !c.known("host", "hosts"))
+		}
 	}
+	return settle(out, unknown, decl)
 }
 
-// variant decodes a block whose label names one of kinds.
-func (l *loader) variant(n *node, kinds map[string]steps.Kind) Variant {
-	v := Variant{Label: n.label, Pos: l.pos(n.def)}
-	k, ok := kinds[n.label]
-	if !ok {
+// undeclared is what stands for a block that is not written: what is implied, or a
+// mistake.
+func (l *loader) undeclared(n *node, kind []steps.Variant) []Declared {
+	for _, v := range kind {
+		if v.Implied {
+			return []Declared{{Block: v.Block, Config: v.Config(), Pos: l.pos(n.def)}}
+		}
+	}
+	if v := kind[0]; v.Required {
+		l.fail(n.def, fmt.Sprintf("site %q has no %s {}", n.label, v.Block), "add "+v.Example)
+	}
+	return nil
+}
+
+// settle gives each block its host and its parts. Those that name no host get the
+// site's home, which only the others tell.
+func settle(all []Declared, unknown []bool, decl steps.Decl) []Declared {
+	site := steps.Site{Name: decl.Site}
+	for i := range all {
+		d := &all[i]
+		d.Decl = decl
+		if d.Config == nil {
+			continue
+		}
+		if name := d.Config.HostName(); name != "" {
+			d.Decl.Host = name
+			d.Decl.Parts = d.Config.Parts(d.Decl)
+			site.Parts = append(site.Parts, d.Decl.Parts...)
+		}
+	}
+	for i := range all {
+		d := &all[i]
+		if d.Config != nil && d.Config.HostName() == "" {
+			if !unknown[i] {
+				d.Decl.Host = cmp.Or(decl.Host, site.Home())
+			}
+			d.Decl.Parts = d.Config.Parts(d.Decl)
+		}
+	}
+	return slices.DeleteFunc(all, func(d Declared) bool { return d.Config == nil })
+}
+
+// variant decodes a block whose label names one of kind; its Config is nil where
+// there is no such variant.
+func (l *loader) variant(n *node, kind []steps.Variant) Declared {
+	d := Declared{Block: n.kind, Label: n.label, Pos: l.pos(n.def)}
+	i := slices.IndexFunc(kind, func(v steps.Variant) bool { return v.Label == n.label && v.Example != "" })
+	if i < 0 {
 		if n.label != "" {
-			l.unsupported(n, slices.Sorted(maps.Keys(kinds)))
+			l.unsupported(n, kind)
 		}
-		return v
+		return d
 	}
-	v.Config = k.Config()
-	l.fill(n, v.Config)
-	switch c := v.Config.(type) {
-	case *steps.SynapseDebian:
-		v.Host = c.Host
-		setDefault(n, "unit", &c.Unit, defaultUnit)
-		setDefault(n, "max_event_delay", &c.MaxDelay, defaultMaxDelay)
-		c.StartTimeout = defaultStartTimeout
-		if d, ok := l.duration(n, "start_timeout", c.StartText); ok {
-			c.StartTimeout = d
-		}
-		setDefault(n, "start_timeout", &c.StartText, defaultStartTimeout.String())
-	case *steps.SynapseExternal:
-		v.Host = c.Host
-	case *steps.ProxyNginx:
-		v.Host = c.Host
-	case *steps.ProxyExternal:
-		v.Host = c.Host
-	case *steps.WellKnownFile:
-		v.Host = c.Host
-	case *steps.WellKnownExternal:
-		v.Host = c.Host
-	}
-	return v
+	d.Config = kind[i].Config()
+	l.fill(n, d.Config)
+	return d
 }
+
+// checkBlocks lets each variant check its block, now that the site is known.
+func (l *loader) checkBlocks(n *node, s Site) {
+	context := s.Context()
+	for _, d := range s.Blocks {
+		if c := l.nodeOf(n, d); c != nil {
+			d.Config.Check(nodeBlock{l, c}, d.Decl, context)
+		}
+	}
+}
+
+// nodeOf is the block that a declaration was read from; nil for what is implied.
+func (l *loader) nodeOf(n *node, d Declared) *node {
+	for _, c := range n.nodes[d.Block] {
+		if l.pos(c.def) == d.Pos {
+			return c
+		}
+	}
+	return nil
+}
+
+// nodeBlock is a node for who checks it.
+type nodeBlock struct {
+	l *loader
+	n *node
+}
+
+// At implements steps.Block.
+func (b nodeBlock) At(path ...string) steps.Block {
+	return nodeBlock{b.l, b.within(path)}
+}
+
+func (b nodeBlock) within(path []string) *node {
+	n := b.n
+	for _, kind := range path {
+		c := n.child(kind)
+		if c == nil { // nothing of it is written
+			c = &node{kind: kind, def: n.def, name: n.def}
+		}
+		n = c
+	}
+	return n
+}
+
+// Given implements steps.Block.
+func (b nodeBlock) Given(attr string) bool { return b.n.has(attr) }
+
+// Known implements steps.Block.
+func (b nodeBlock) Known(attrs ...string) bool { return b.n.known(attrs...) }
+
+// Wrong implements steps.Block.
+func (b nodeBlock) Wrong(attr, what, fix string) { b.l.fail(b.n.at(attr), what, fix) }
+
+// Doubtful implements steps.Block.
+func (b nodeBlock) Doubtful(attr, what, fix string) { b.l.warn(b.n.at(attr), what, fix) }

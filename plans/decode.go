@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/hashicorp/hcl/v2"
@@ -13,6 +14,8 @@ import (
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
 	"github.com/zclconf/go-cty/cty/gocty"
+
+	"github.com/emdecloud/ecdeploy/steps"
 )
 
 // node is a block of the plan file, with the places of all that it says.
@@ -104,15 +107,27 @@ func fieldsOf(t reflect.Type) []field {
 	return out
 }
 
-// labelled are the kinds of block that carry one label; others carry none.
+// labelled are the kinds of block that carry one label, beside those of variants.
 var labelled = map[string]string{
 	"host": `host "NAME"`, "site": `site "SERVER NAME"`, "variable": `variable "NAME"`,
-	"synapse": `synapse "debian"`, "proxy": `proxy "nginx"`, "well_known": `well_known "file"`, "firewall": `firewall "ufw"`,
+}
+
+// usage is how to write a block with its label; false for one that carries none.
+func (l *loader) usage(kind string) (string, bool) {
+	if u, ok := labelled[kind]; ok {
+		return u, true
+	}
+	for _, v := range l.of(kind) {
+		if v.Label != "" {
+			return fmt.Sprintf("%s %q", kind, v.Label), true
+		}
+	}
+	return "", false
 }
 
 func (l *loader) node(b *hclsyntax.Block) *node {
 	n := &node{kind: b.Type, def: b.DefRange(), name: b.DefRange(), body: b.Body, given: map[string]given{}, nodes: map[string][]*node{}}
-	usage, wants := labelled[b.Type]
+	usage, wants := l.usage(b.Type)
 	switch {
 	case wants && len(b.Labels) == 0:
 		l.fail(n.def, b.Type+" {} needs a label", "write "+usage+" {")
@@ -133,10 +148,14 @@ func (l *loader) node(b *hclsyntax.Block) *node {
 
 // fill decodes n into the struct that target points to, by its hcl tags.
 // Blocks come as *struct, and as []*node where they carry labels.
-func (l *loader) fill(n *node, target any) {
+func (l *loader) fill(n *node, target any) { l.fillWith(n, target, nil) }
+
+// fillWith is fill for a block that holds blocks of variants, too, which it only
+// collects.
+func (l *loader) fillWith(n *node, target any, variants []string) {
 	v := reflect.ValueOf(target).Elem()
 	fields := fieldsOf(v.Type())
-	l.unknownNames(n, fields)
+	l.unknownNames(n, fields, variants)
 	for _, f := range fields {
 		dst := v.FieldByIndex(f.index)
 		if !f.block {
@@ -153,7 +172,9 @@ func (l *loader) fill(n *node, target any) {
 				l.fail(c.def, fmt.Sprintf("%s {} stands here a second time", f.name), fmt.Sprintf("keep one; the first is in line %d", found[0].def.Start.Line))
 				continue
 			}
-			dst.Set(reflect.New(dst.Type().Elem()))
+			if dst.IsNil() { // else it holds defaults
+				dst.Set(reflect.New(dst.Type().Elem()))
+			}
 			l.fill(c, dst.Interface())
 		}
 	}
@@ -161,8 +182,9 @@ func (l *loader) fill(n *node, target any) {
 
 // unknownNames notes what the block holds and should not, and collects its
 // blocks.
-func (l *loader) unknownNames(n *node, fields []field) {
-	var attrs, blocks []string
+func (l *loader) unknownNames(n *node, fields []field, variants []string) {
+	var attrs []string
+	blocks := slices.Clone(variants)
 	for _, f := range fields {
 		if f.block {
 			blocks = append(blocks, f.name)
@@ -206,7 +228,7 @@ var samples = map[string]string{
 func (l *loader) fillAttr(n *node, f field, dst reflect.Value) {
 	attr, ok := n.body.Attributes[f.name]
 	if !ok {
-		if _, other := n.body.Attributes["hosts"]; f.required && !(f.name == "host" && n.kind == "sfu" && other) {
+		if f.required {
 			l.fail(n.def, fmt.Sprintf("%s {} needs %s", n.kind, f.name), "add "+samples[f.name])
 		}
 		return
@@ -230,6 +252,9 @@ func (l *loader) assign(n *node, f field, e hclsyntax.Expression, dst reflect.Va
 		*raw = val
 		return true
 	}
+	if d, ok := dst.Addr().Interface().(*time.Duration); ok {
+		return l.assignDuration(f, e, val, d)
+	}
 	want := ctyType(dst.Type())
 	val, err := convert.Convert(val, want)
 	if err != nil {
@@ -251,9 +276,34 @@ func (l *loader) assign(n *node, f field, e hclsyntax.Expression, dst reflect.Va
 		l.fail(e.Range(), f.name+" "+wrong, mend)
 		return false
 	}
-	if f.name == "host" {
-		return l.knownHost(dst.String(), e.Range())
+	if path, ok := dst.Addr().Interface().(*steps.LocalPath); ok {
+		*path = steps.LocalPath(l.local(string(*path)))
 	}
+	switch {
+	case f.name == "host":
+		return l.knownHost(dst.String(), e.Range())
+	case f.name == "hosts":
+		return !slices.ContainsFunc(dst.Interface().([]string), func(name string) bool { return !l.knownHost(name, e.Range()) })
+	}
+	return true
+}
+
+// assignDuration reads a time like 90s.
+func (l *loader) assignDuration(f field, e hclsyntax.Expression, val cty.Value, d *time.Duration) bool {
+	text, err := convert.Convert(val, cty.String)
+	switch {
+	case err != nil || text.IsNull():
+		l.fail(e.Range(), f.name+" must be "+described(cty.String), "write "+written(f.name, cty.String))
+		return false
+	case !text.IsKnown():
+		return false
+	}
+	read, wrong, fix := readDuration(f.name, text.AsString())
+	if wrong != "" {
+		l.fail(e.Range(), wrong, fix)
+		return false
+	}
+	*d = read
 	return true
 }
 

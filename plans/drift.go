@@ -170,7 +170,7 @@ func bothKeys(before, after map[stepKey]StepPlan) []stepKey {
 	all := maps.Clone(before)
 	maps.Copy(all, after)
 	return slices.SortedFunc(maps.Keys(all), func(a, b stepKey) int {
-		stages := Stages()
+		stages := steps.Stages()
 		return cmp.Or(cmp.Compare(a.host, b.host), cmp.Compare(slices.Index(stages, a.stage), slices.Index(stages, b.stage)), cmp.Compare(a.step, b.step))
 	})
 }

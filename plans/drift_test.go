@@ -20,14 +20,14 @@ func wholePlan() SitePlan {
 		return steps.FileEdit{Path: path, Before: before, After: "a", Text: steps.Lit("text"), Diff: "-x\n+y\n"}
 	}
 	return SitePlan{Site: "x.test", Keys: testKeys("s"), Hosts: []HostPlan{{Host: "h", Steps: []StepPlan{
-		{Stage: StagePreflight, Step: "preflight"},
-		{Stage: StageHost, Step: "firewall", Changes: Changes{&steps.Exec{Verb: "+", Title: "ufw allow 7881/tcp", DoText: "do", UndoText: "undo"}}},
-		{Stage: StageSFU, Step: "livekit", Changes: Changes{
+		{Stage: steps.StagePreflight, Step: "preflight"},
+		{Stage: steps.StageHost, Step: "firewall", Changes: Changes{&steps.Exec{Verb: "+", Title: "ufw allow 7881/tcp", DoText: "do", UndoText: "undo"}}},
+		{Stage: steps.StageSFU, Step: "livekit", Changes: Changes{
 			&steps.Image{Ref: "livekit:1", Why: "not on the host", Archive: &steps.Archive{Path: "/l.tar", Config: "sha256:1"}},
 			&steps.Container{Site: "x.test", Spec: host.ContainerSpec{Name: "livekit-sfu", Image: "livekit:1"}, Replaces: "0123456789abcdef", Why: []string{"its settings differ"},
 				Dirs: []steps.Dir{{Path: "/etc/ecdeploy", Mode: 0o755}}, Edits: []steps.FileEdit{file("/e/config", "hmac:1"), file("/e/keys", "")}},
 		}, Checks: []steps.Check{{Name: "LiveKit answers", HTTP: &steps.HTTPCheck{URL: "http://127.0.0.1:7880/", Status: 200}, Timeout: time.Second}}},
-		{Stage: StageProxy, Step: "nginx", Changes: Changes{&steps.Files{Title: "nginx", Unit: "nginx.service", Edits: []steps.FileEdit{file("/etc/nginx/nginx.conf", "b"), file("/etc/nginx/new", "")}}}},
+		{Stage: steps.StageProxy, Step: "nginx", Changes: Changes{&steps.Files{Title: "nginx", Unit: "nginx.service", Edits: []steps.FileEdit{file("/etc/nginx/nginx.conf", "b"), file("/etc/nginx/new", "")}}}},
 	}}}}
 }
 
@@ -41,7 +41,7 @@ func TestDrift(t *testing.T) {
 	container := func(s *SitePlan) *steps.Container { return s.Hosts[0].Steps[2].Changes[1].(*steps.Container) }
 	image := func(s *SitePlan) *steps.Image { return s.Hosts[0].Steps[2].Changes[0].(*steps.Image) }
 	files := func(s *SitePlan) *steps.Files { return s.Hosts[0].Steps[3].Changes[0].(*steps.Files) }
-	f := &File{Path: "/d/hosts.hcl", Sum: "5a", Hosts: []Host{{Name: "h"}}, Sites: []Site{{SFU: steps.SFU{Host: "h"}}}}
+	f := &File{Path: "/d/hosts.hcl", Sum: "5a", Hosts: []Host{{Name: "h"}}, Sites: []Site{onHost("h")}}
 	made, err := NewSaved(f, Plan{Sites: []SitePlan{wholePlan()}})
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +72,7 @@ func TestDrift(t *testing.T) {
 		{"another unit", func(s *SitePlan) { files(s).Unit = "n.service" }, []string{nginx + "nginx would be done in another way"}},
 		{"no change of files", func(s *SitePlan) { s.Hosts[0].Steps[3].Changes = nil }, []string{nginx + "/etc/nginx/nginx.conf need not be changed any more", nginx + "/etc/nginx/new need not be changed any more"}},
 		{"a new change of files", func(s *SitePlan) {
-			s.Hosts[0].Steps = append(s.Hosts[0].Steps, StepPlan{Stage: StageWellKnown, Step: "well-known", Changes: Changes{&steps.Files{Title: "w", Edits: []steps.FileEdit{{Path: "/w"}}}}})
+			s.Hosts[0].Steps = append(s.Hosts[0].Steps, StepPlan{Stage: steps.StageWellKnown, Step: "well-known", Changes: Changes{&steps.Files{Title: "w", Edits: []steps.FileEdit{{Path: "/w"}}}}})
 		}, []string{"x.test: h: well-known: /w must be changed now, too"}},
 		{"a container was replaced", func(s *SitePlan) { container(s).Replaces = "fedcba9876543210" }, []string{sfu + "container livekit-sfu was replaced by another one: 0123456789ab is fedcba987654 now"}},
 		{"a container is gone", func(s *SitePlan) { container(s).Replaces = ""; container(s).Why = []string{"not there yet"} }, []string{sfu + "container livekit-sfu is gone"}},
@@ -100,7 +100,7 @@ func TestDrift(t *testing.T) {
 			s.Hosts[0].Steps[3].Findings = []Finding{{Severity: steps.Error, Summary: "nginx does not run on h"}}
 		}, []string{nginx + "it cannot be applied any more: nginx does not run on h"}},
 		{"a host more", func(s *SitePlan) {
-			s.Hosts = append(s.Hosts, HostPlan{Host: "i", Steps: []StepPlan{{Stage: StageHost, Step: "firewall", Changes: Changes{&steps.Exec{Verb: "+", Title: "r"}}}}})
+			s.Hosts = append(s.Hosts, HostPlan{Host: "i", Steps: []StepPlan{{Stage: steps.StageHost, Step: "firewall", Changes: Changes{&steps.Exec{Verb: "+", Title: "r"}}}}})
 		}, []string{"x.test: i: firewall: needed now, too: + r"}},
 		{"other credentials", func(s *SitePlan) { s.Keys = testKeys("t"); container(s).Edits[0].Before = "hmac:2" }, []string{site + "there are other credentials (LIVEKIT_KEY and LIVEKIT_SECRET) now", sfu + "container livekit-sfu would be done in another way"}},
 		{"only the key is another", func(s *SitePlan) { s.Keys.Key = host.NewSecret("other") }, []string{site + "there are other credentials (LIVEKIT_KEY and LIVEKIT_SECRET) now"}},

@@ -66,28 +66,35 @@ func TestReferenceIsComplete(t *testing.T) {
 	wantAll(t, "", f.Body.(*hclsyntax.Body), reflect.TypeFor[fileBlock]())
 }
 
-// variants are the blocks whose label names a variant.
-func variants() map[string]map[string]steps.Kind {
-	return map[string]map[string]steps.Kind{"synapse": steps.Synapses(), "proxy": steps.Proxies(), "well_known": steps.WellKnowns(), "firewall": steps.Firewalls()}
+// variantsIn are the variants of blocks that stand in a site or a host, by their block.
+func variantsIn(typ reflect.Type) map[string][]steps.Variant {
+	scope, ok := map[reflect.Type]steps.Scope{reflect.TypeFor[siteBlock](): steps.InSite, reflect.TypeFor[hostBlock](): steps.InHost}[typ]
+	out := map[string][]steps.Variant{}
+	for _, v := range steps.AllVariants() {
+		if ok && v.Scope == scope && v.Example != "" {
+			out[v.Block] = append(out[v.Block], v)
+		}
+	}
+	return out
 }
 
 func wantAll(t *testing.T, path string, body *hclsyntax.Body, typ reflect.Type) {
 	t.Helper()
+	for block, variants := range variantsIn(typ) {
+		for _, v := range variants {
+			at := path + "." + block + " " + v.Label
+			if b := blockIn(body, block, v.Label); b != nil {
+				wantAll(t, at, b, reflect.TypeOf(v.Config()).Elem())
+			} else if block != "firewall" || v.Label != "none" {
+				t.Errorf("%s is missing in %s", at, reference)
+			}
+		}
+	}
 	for _, f := range fieldsOf(typ) {
 		at := path + "." + f.name
 		if !f.block {
 			if body.Attributes[f.name] == nil {
 				t.Errorf("%s is missing in %s", at, reference)
-			}
-			continue
-		}
-		if kinds, ok := variants()[f.name]; ok {
-			for label, k := range kinds {
-				if b := blockIn(body, f.name, label); b != nil {
-					wantAll(t, at+" "+label, b, reflect.TypeOf(k.Config()).Elem())
-				} else if f.name != "firewall" || label != "none" {
-					t.Errorf("%s %q is missing in %s", at, label, reference)
-				}
 			}
 			continue
 		}
@@ -119,7 +126,7 @@ func TestReferenceKnowsDefaults(t *testing.T) {
 		return f
 	}
 	// Where things stand, and a text beside what it means, are no settings.
-	settings := cmp.Options{cmpopts.IgnoreTypes(Pos{}), cmpopts.IgnoreFields(steps.SynapseDebian{}, "StartText")}
+	settings := cmp.Options{cmpopts.IgnoreTypes(Pos{}), cmpopts.IgnoreUnexported(steps.FirewallFound{})}
 	whole := load(string(src))
 	found := ownDefault.FindAllStringSubmatch(string(src), -1)
 	if len(found) < 19 {

@@ -206,7 +206,7 @@ func TestCutRotation(t *testing.T) {
 	for _, h := range p.Hosts {
 		for _, st := range h.Steps {
 			for _, c := range st.Changes {
-				if st.Stage == StageAuth && h.Host == "x" && strings.Contains(c.Summary().Title, "jwt") {
+				if st.Stage == steps.StageAuth && h.Host == "x" && strings.Contains(c.Summary().Title, "jwt") {
 					jwt = strings.Join(c.Summary().Details, "\n")
 				}
 			}

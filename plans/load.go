@@ -12,12 +12,16 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
+
+	"github.com/emdecloud/ecdeploy/steps"
 )
 
 // LoadOptions are what a plan file may take from outside.
 type LoadOptions struct {
 	Vars    map[string]string                // from --var; they win over ECDEPLOY_VAR_name
 	Environ func(name string) (string, bool) // nil: os.LookupEnv
+	// Variants are those that the file may name; nil: all that there are.
+	Variants []steps.Variant
 	// Validate leaves env(), file() and variables without a value as
 	// placeholders, which no check looks at.
 	Validate bool
@@ -35,6 +39,7 @@ type loader struct {
 	ctx          *hcl.EvalContext
 	vars         map[string]cty.Value
 	given        map[string]bool // the variables with a value from outside
+	variants     []steps.Variant
 	hostNames    []string
 	secrets      []hcl.Range // credentials that stand in the file
 	mistakes     Mistakes
@@ -61,7 +66,10 @@ func load(path string, src []byte, opts LoadOptions) (*File, Mistakes) {
 	if opts.Environ == nil {
 		opts.Environ = os.LookupEnv
 	}
-	l := &loader{path: path, src: src, opts: opts, placeholders: true}
+	l := &loader{path: path, src: src, opts: opts, variants: opts.Variants, placeholders: true}
+	if l.variants == nil {
+		l.variants = steps.AllVariants()
+	}
 	if !l.readable() {
 		return nil, l.mistakes
 	}

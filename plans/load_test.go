@@ -22,27 +22,53 @@ func TestDefaults(t *testing.T) {
 		t.Fatalf("%+v", mistakes)
 	}
 	pos := func(line, column int) Pos { return Pos{"dir/hosts.hcl", line, column} }
-	want := &File{
-		Path:  "dir/hosts.hcl",
-		Hosts: []Host{{Name: "x", Address: "203.0.113.10", Become: host.BecomeNone, ConnectTimeout: 15 * time.Second, Pos: pos(1, 1)}},
-		Sites: []Site{{
-			ServerName: "x.test",
-			SFU: steps.SFU{Host: "x", URL: "https://sfu.x.test", Image: steps.DefaultSFUImage, Container: "livekit-sfu", Bind: "127.0.0.1",
-				Participants: 40, UID: 10030, Ports: &steps.Ports{Signalling: 7880, TCP: 7881, UDP: "50100-50200"}},
-			Auth: steps.Auth{Host: "x", URL: "https://jwt.x.test", Image: steps.DefaultAuthImage, Container: "element-call-jwt", Port: 8080,
-				Bind: "127.0.0.1", FullAccess: []string{"x.test"}, UID: 10033},
-			Synapse: Variant{Label: "debian", Host: "x", Pos: pos(13, 3), Config: &steps.SynapseDebian{Host: "x",
-				Unit: "matrix-synapse.service", StartTimeout: 120 * time.Second, StartText: "2m0s", MaxDelay: "24h"}},
-			Proxies:     []Variant{{Label: "nginx", Host: "x", Pos: pos(14, 3), Config: &steps.ProxyNginx{Host: "x"}}},
-			WellKnown:   Variant{Label: "file", Host: "x", Pos: pos(15, 3), Config: &steps.WellKnownFile{Host: "x", Path: "/var/www/x.test/client"}},
-			Verify:      steps.Verify{Level: "media"},
-			RevertAfter: 3 * time.Minute,
-			Pos:         pos(4, 1),
-		}},
+	type block struct {
+		Label  string
+		Host   string
+		At     Pos
+		Config steps.Config
 	}
-	if d := cmp.Diff(want, f); d != "" {
+	got := map[string]block{}
+	for _, d := range f.Sites[0].Blocks {
+		got[d.Block] = block{d.Label, d.Decl.Host, d.Pos, d.Config}
+	}
+	want := map[string]block{
+		"machine": {"", "x", pos(4, 1), &steps.Machine{}},
+		"sfu": {"", "x", pos(5, 3), &steps.SFU{Host: "x", URL: "https://sfu.x.test", Image: steps.DefaultSFUImage, Container: "livekit-sfu", Bind: "127.0.0.1",
+			Participants: 40, UID: 10030, Ports: &steps.Ports{Signalling: 7880, TCP: 7881, UDP: "50100-50200"}}},
+		"auth": {"", "x", pos(9, 3), &steps.Auth{Host: "x", URL: "https://jwt.x.test", Image: steps.DefaultAuthImage, Container: "element-call-jwt", Port: 8080,
+			Bind: "127.0.0.1", FullAccess: []string{"x.test"}, UID: 10033}},
+		"synapse": {"debian", "x", pos(13, 3), &steps.SynapseDebian{Host: "x",
+			Unit: "matrix-synapse.service", StartTimeout: 120 * time.Second, MaxDelay: "24h"}},
+		"proxy":      {"nginx", "x", pos(14, 3), &steps.ProxyNginx{Host: "x"}},
+		"well_known": {"file", "x", pos(15, 3), &steps.WellKnownFile{Host: "x", Path: "/var/www/x.test/client"}},
+	}
+	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
+	s, h := f.Sites[0], f.Hosts[0]
+	if len(h.Blocks) != 1 || h.Blocks[0].Block != "firewall" || h.Blocks[0].Label != "" || h.Blocks[0].Decl.Host != "x" {
+		t.Errorf("blocks of the host %+v", h.Blocks)
+	}
+	s.Blocks, h.Blocks = nil, nil
+	if d := cmp.Diff(Site{ServerName: "x.test", Verify: steps.Verify{Level: "media"}, RevertAfter: 3 * time.Minute, Pos: pos(4, 1)}, s); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff(Host{Name: "x", Address: "203.0.113.10", Become: host.BecomeNone, ConnectTimeout: 15 * time.Second, Pos: pos(1, 1)}, h); d != "" {
+		t.Error(d)
+	}
+}
+
+// configOf is what a site says in its block of a variant.
+func configOf[C steps.Config](t *testing.T, s Site) C {
+	t.Helper()
+	for _, d := range s.Blocks {
+		if c, ok := d.Config.(C); ok {
+			return c
+		}
+	}
+	t.Fatalf("site %s has no %T", s.ServerName, *new(C))
+	return *new(C)
 }
 
 // Paths on the laptop begin at the plan file or at the home folder.
@@ -56,7 +82,7 @@ func TestLocalPaths(t *testing.T) {
 		t.Fatalf("%+v", mistakes)
 	}
 	h := f.Hosts[0]
-	got := []string{h.Identity, h.SudoPassword.File, f.Sites[0].SFU.Archive, f.Sites[0].Auth.Archive, string(h.Become)}
+	got := []string{h.Identity, h.SudoPassword.File, string(configOf[*steps.SFU](t, f.Sites[0]).Archive), string(configOf[*steps.Auth](t, f.Sites[0]).Archive), string(h.Become)}
 	if d := cmp.Diff([]string{"/home/me/.ssh/id", "dir/pw", "dir/images/a.tar", "/b.tar", "sudo"}, got); d != "" {
 		t.Error(d)
 	}
@@ -91,7 +117,7 @@ func TestVariables(t *testing.T) {
 		t.Errorf("variables with a value from outside: %s", d)
 	}
 	s := f.Sites[0]
-	got := []any{s.SFU.URL, s.Auth.Port, s.Auth.FullAccess, s.Keys.Key, s.Keys.Secret}
+	got := []any{configOf[*steps.SFU](t, s).URL, configOf[*steps.Auth](t, s).Port, configOf[*steps.Auth](t, s).FullAccess, s.Keys.Key, s.Keys.Secret}
 	if d := cmp.Diff([]any{"https://flag.x.test", 8090, []string{"b.test", "x.test"}, "k1", secret}, got); d != "" {
 		t.Error(d)
 	}
@@ -132,7 +158,7 @@ func TestNothingReadBeforeRight(t *testing.T) {
 	if f, m := load("hosts.hcl", []byte(withVariables), LoadOptions{Vars: vars, Environ: strict, Validate: true}); f == nil || len(m) > 0 {
 		t.Errorf("%+v", m)
 	}
-	wrong := strings.Replace(withVariables, `proxy "nginx"`, `proxy "caddy"`, 1)
+	wrong := strings.Replace(withVariables, `proxy "nginx"`, `proxy "traefik"`, 1)
 	if _, m := load("hosts.hcl", []byte(wrong), LoadOptions{Vars: vars, Environ: strict}); len(m) != 1 {
 		t.Errorf("%+v", m)
 	}
@@ -188,7 +214,7 @@ func TestNodeIP(t *testing.T) {
 		"2001:DB8:0::1 , 203.0.113.1": "203.0.113.1,2001:db8::1",
 	} {
 		f, m := load("hosts.hcl", []byte(spoiled(t, rightFile, "    host = host.x\n", "    host = host.x\n    node_ip = \""+given+"\"\n")), LoadOptions{Environ: environ})
-		if f == nil || len(m) > 0 || f.Sites[0].SFU.NodeIP != want {
+		if f == nil || len(m) > 0 || configOf[*steps.SFU](t, f.Sites[0]).NodeIP != want {
 			t.Errorf("%q: %+v", given, m)
 		}
 	}

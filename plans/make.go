@@ -3,9 +3,7 @@ package plans
 import (
 	"context"
 	"fmt"
-	"net"
 	"slices"
-	"strconv"
 
 	"golang.org/x/sync/errgroup"
 
@@ -15,7 +13,7 @@ import (
 
 // placed is a step in its stage on its host.
 type placed struct {
-	stage Stage
+	stage steps.Stage
 	host  string
 	step  steps.Step
 	facts steps.Facts
@@ -35,11 +33,8 @@ func Make(ctx context.Context, f *File, site Site, hosts map[string]host.Observe
 // Look probes the hosts of site and tells what its steps share, such as the
 // credentials in use. It decides nothing.
 func Look(ctx context.Context, f *File, site Site, hosts map[string]host.Observer) (steps.Shared, error) {
-	site.SFU.Archive, site.Auth.Archive = "", "" // nothing is brought
-	all, err := place(f, site)
-	if err != nil {
-		return steps.Shared{}, err
-	}
+	context := site.Context() // nothing is brought
+	all := inOrder(f.around(context, site.Blocks), steps.Config.Steps, context, steps.Stages())
 	return probe(ctx, all, hosts)
 }
 
@@ -109,128 +104,71 @@ func checks(site Site, c []steps.Check) []steps.Check {
 
 // place lists the steps of a site in the order of the stages.
 func place(f *File, site Site) ([]placed, error) {
-	s, err := siteContext(site)
+	context, blocks, err := site.withArchives()
 	if err != nil {
 		return nil, err
 	}
-	var all []placed
-	for _, name := range site.HostNames() {
-		all = append(all, placed{stage: StagePreflight, host: name, step: steps.Preflight(s)})
-	}
-	all = append(all,
-		placed{stage: StageHost, host: site.SFU.Host, step: steps.ReservedPorts(s)},
-		placed{stage: StageHost, host: site.SFU.Host, step: steps.Firewall(s, f.firewall(site.SFU.Host))})
-	for _, name := range s.Reaches[site.SFU.Host] {
-		all = append(all, placed{stage: StageHost, host: name, step: steps.SourceAddress(s)})
-	}
-	all = append(all,
-		placed{stage: StageSFU, host: site.SFU.Host, step: steps.LiveKit(s)},
-		placed{stage: StageAuth, host: site.Auth.Host, step: steps.JWTService(s)})
-	for _, p := range site.Proxies {
-		if all, err = add(all, StageProxy, p, steps.Proxies(), s, orDefault(p.Host, site.Auth.Host)); err != nil {
-			return nil, err
-		}
-	}
-	if all, err = add(all, StageSynapse, site.Synapse, steps.Synapses(), s, orDefault(site.Synapse.Host, site.Auth.Host)); err != nil {
-		return nil, err
-	}
-	all = append(all, placed{stage: StageSynapse, host: site.Auth.Host, step: steps.Ways(s)})
-	return add(all, StageWellKnown, site.WellKnown, steps.WellKnowns(), s, orDefault(site.WellKnown.Host, site.Auth.Host))
+	return inOrder(f.around(context, blocks), steps.Config.Steps, context, steps.Stages()), nil
 }
 
-func add(all []placed, stage Stage, v Variant, kinds map[string]steps.Kind, s steps.Site, on string) ([]placed, error) {
-	k, ok := kinds[v.Label]
-	if !ok {
-		return nil, fmt.Errorf("%s: unknown variant %q", stage, v.Label)
-	}
-	step, err := k.Build(v.Config, s)
-	if err != nil {
-		return nil, err
-	}
-	return append(all, placed{stage: stage, host: on, step: step}), nil
+// placeRemoval lists the steps that take a site away, in the opposite order. Its
+// archives need not be there any more.
+func placeRemoval(f *File, site Site) []placed {
+	context := site.Context()
+	blocks := f.around(context, site.Blocks)
+	slices.Reverse(blocks)
+	stages := steps.Stages()
+	slices.Reverse(stages)
+	return inOrder(blocks, steps.Config.Removal, context, stages)
 }
 
-func orDefault(s, def string) string {
-	if s == "" {
-		return def
-	}
-	return s
-}
-
-func (f *File) firewall(name string) string {
+// around are the blocks of a site and of its hosts.
+func (f *File) around(site *steps.Site, blocks []Declared) []Declared {
+	all := slices.Clone(blocks)
 	for _, h := range f.Hosts {
-		if h.Name == name {
-			return h.Firewall.Label
+		if slices.Contains(site.Hosts(), h.Name) {
+			all = append(all, h.Blocks...)
 		}
 	}
-	return ""
+	return all
 }
 
-// Context is what is known of a site without its hosts.
-func (s Site) Context() (steps.Site, error) {
-	s.SFU.Archive, s.Auth.Archive = "", "" // nothing is brought
-	return siteContext(s)
-}
-
-// siteContext is what the steps of a site may know.
-func siteContext(site Site) (steps.Site, error) {
-	s := steps.Site{
-		Name: site.ServerName, SFU: site.SFU, Auth: site.Auth,
-		Fronts: map[string][]steps.Route{}, WellKnown: map[string]string{}, Reaches: map[string][]string{},
-	}
-	var err error
-	if site.SFU.Archive != "" {
-		if s.SFUFile, err = steps.OpenArchive(site.SFU.Archive, site.SFU.Image); err != nil {
-			return s, err
+// inOrder are the steps of blocks by their stages.
+func inOrder(blocks []Declared, of func(steps.Config, steps.Decl, *steps.Site) []steps.Placed, site *steps.Site, stages []steps.Stage) []placed {
+	var out, closing []placed
+	for _, d := range blocks {
+		for _, p := range of(d.Config, d.Decl, site) {
+			one := placed{stage: p.Stage, host: p.Host, step: p.Step}
+			if p.Closing {
+				closing = append(closing, one)
+				continue
+			}
+			out = append(out, one)
 		}
 	}
-	if site.Auth.Archive != "" {
-		if s.AuthFile, err = steps.OpenArchive(site.Auth.Archive, site.Auth.Image); err != nil {
-			return s, err
-		}
-	}
-	if c, ok := site.WellKnown.Config.(*steps.WellKnownFile); ok {
-		s.WellKnown[c.Host] = c.Path
-	}
-	front := func(component, on, url, bind string, port int) {
-		proxy := site.front(on)
-		if proxy != on && component == "sfu" && !site.proxyOn(proxy).somewhere() {
-			s.Reaches[on] = append(s.Reaches[on], proxy)
-		}
-		s.Fronts[proxy] = append(s.Fronts[proxy], steps.Route{Component: component, URL: url, Upstream: net.JoinHostPort(bind, strconv.Itoa(port))})
-	}
-	front("sfu", site.SFU.Host, site.SFU.URL, site.SFU.Bind, site.SFU.Ports.Signalling)
-	front("auth", site.Auth.Host, site.Auth.URL, site.Auth.Bind, site.Auth.Port)
-	return s, nil
+	out = append(out, closing...)
+	slices.SortStableFunc(out, func(a, b placed) int { return slices.Index(stages, a.stage) - slices.Index(stages, b.stage) })
+	return out
 }
 
-// front is the host whose proxy serves a component on the host on: that host's
-// own, else the one on the JWT service's host, else the first.
-func (s Site) front(on string) string {
-	var hosts []string
-	for _, p := range s.Proxies {
-		hosts = append(hosts, orDefault(p.Host, s.Auth.Host))
-	}
-	switch {
-	case slices.Contains(hosts, on), len(hosts) == 0:
-		return on
-	case slices.Contains(hosts, s.Auth.Host):
-		return s.Auth.Host
-	}
-	return hosts[0]
-}
-
-// proxyOn is the site's proxy on a host, as front names it; zero for none.
-func (s Site) proxyOn(name string) Variant {
-	for _, p := range s.Proxies {
-		if orDefault(p.Host, s.Auth.Host) == name {
-			return p
+// withArchives is the site with the image archives that it brings, opened.
+func (s Site) withArchives() (*steps.Site, []Declared, error) {
+	site, blocks := &steps.Site{Name: s.ServerName}, slices.Clone(s.Blocks)
+	for i := range blocks {
+		parts := slices.Clone(blocks[i].Decl.Parts)
+		for j, p := range parts {
+			if p.Run == nil || p.Run.Archive == "" {
+				continue
+			}
+			run := *p.Run
+			var err error
+			if run.File, err = steps.OpenArchive(run.Archive, run.Image); err != nil {
+				return nil, nil, err
+			}
+			parts[j].Run = &run
 		}
+		blocks[i].Decl.Parts = parts
+		site.Parts = append(site.Parts, parts...)
 	}
-	return Variant{}
+	return site, blocks, nil
 }
-
-// somewhere reports whether a proxy is an external one of which the plan file
-// does not say where it is: it serves what stands on the JWT service's host,
-// and nobody can open a port to it.
-func (v Variant) somewhere() bool { return v.Label == "external" && v.Host == "" }

@@ -42,7 +42,7 @@ func TestReachOfProxies(t *testing.T) {
 			wrong: `the SFU on s listens on 127.0.0.1, where the proxy on x cannot reach it: add proxy "external" { host = host.s }, or bind = the address that x reaches; it is opened to x alone`},
 		{name: "only at the SFU", proxies: []string{onS},
 			wrong: `no proxy is on x, where the JWT service listens: add proxy "external" { host = host.x }`},
-		{name: "not supported", proxies: []string{`proxy "caddy" { host = host.s }`}, wrong: `proxy "caddy" is not supported`},
+		{name: "not supported", proxies: []string{`proxy "traefik" { host = host.s }`}, wrong: `proxy "traefik" is not supported`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f, m := load("hosts.hcl", []byte(apart(t, c.bind, c.proxies...)), LoadOptions{Environ: environ})
@@ -55,16 +55,19 @@ func TestReachOfProxies(t *testing.T) {
 			if len(m) > 0 {
 				t.Fatalf("%+v", m)
 			}
-			s, err := siteContext(f.Sites[0])
-			if err != nil {
-				t.Fatal(err)
+			s := f.Sites[0].Context()
+			reaches := map[string][]string{}
+			for _, p := range s.Parts {
+				if from := s.Reaches(p); from != nil {
+					reaches[p.Host] = from
+				}
 			}
-			if d := cmp.Diff(c.reaches, s.Reaches); d != "" {
+			if d := cmp.Diff(c.reaches, reaches); d != "" {
 				t.Error(d)
 			}
 			front, to, _ := strings.Cut(c.sfu, " ")
-			if r := s.Fronts[front][0]; r != (steps.Route{Component: "sfu", URL: "https://sfu.x.test", Upstream: to}) {
-				t.Errorf("fronts %v", s.Fronts)
+			if r := s.Served(front)[0]; r.Purpose != steps.Signalling || r.URL != "https://sfu.x.test" || r.Upstream != to {
+				t.Errorf("the proxy on %s serves %+v", front, r)
 			}
 			all, err := place(f, f.Sites[0])
 			if err != nil {

@@ -93,31 +93,13 @@ func (c *Changes) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// Stage is a part of a run: all hosts of a site finish one before any begins
-// the next.
-type Stage string
-
-// The stages, in their order: nothing is announced to clients before what is
-// announced has been seen to work.
-const (
-	StagePreflight Stage = "preflight"
-	StageHost      Stage = "host" // ports and firewall
-	StageSFU       Stage = "sfu"
-	StageAuth      Stage = "auth"
-	StageProxy     Stage = "proxy"
-	StageSynapse   Stage = "synapse"
-	StageWellKnown Stage = "well-known"
-)
-
-// Stages lists all stages in their order.
-func Stages() []Stage {
-	return []Stage{StagePreflight, StageHost, StageSFU, StageAuth, StageProxy, StageSynapse, StageWellKnown}
-}
+// Stage is a part of a run.
+type Stage = steps.Stage
 
 // Stages are those of this plan in their order: what is announced to clients is
 // taken back before it ends.
 func (s SitePlan) Stages() []Stage {
-	all := Stages()
+	all := steps.Stages()
 	if s.Destroys {
 		slices.Reverse(all)
 	}

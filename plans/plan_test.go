@@ -9,14 +9,19 @@ import (
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
+// onHost is a site with one part on a host.
+func onHost(name string) Site {
+	return Site{Blocks: []Declared{{Block: "sfu", Decl: steps.Decl{Host: name, Parts: []steps.Part{{Name: "sfu", Host: name}}}}}}
+}
+
 // somePlan changes a file and a container on one host.
 func somePlan() SitePlan {
 	return SitePlan{Site: "x.test", Hosts: []HostPlan{{Host: "h", Steps: []StepPlan{
-		{Stage: StageSFU, Step: "livekit", Changes: Changes{&steps.Container{
+		{Stage: steps.StageSFU, Step: "livekit", Changes: Changes{&steps.Container{
 			Site: "x.test", Spec: host.ContainerSpec{Name: "livekit-sfu", Image: "livekit:1"}, Why: []string{"not there yet"},
 			Edits: []steps.FileEdit{{Path: "/etc/ecdeploy/x.test/sfu/keys.yaml", Text: steps.Text{{Ref: livekit.RefKey}, {Lit: ": "}, {Ref: livekit.RefSecret}}, Own: true, Mode: 0o640}},
 		}}},
-		{Stage: StageProxy, Step: "nginx", Changes: Changes{&steps.Files{
+		{Stage: steps.StageProxy, Step: "nginx", Changes: Changes{&steps.Files{
 			Title: "nginx", Edits: []steps.FileEdit{{Path: "/etc/nginx/site", Before: "b", After: "a", Diff: "-\xfcber <uns> \\ufffd\n"}},
 		}}},
 	}}}}

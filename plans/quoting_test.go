@@ -1,6 +1,7 @@
 package plans
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -56,13 +57,18 @@ func attributes(t *testing.T) []attribute {
 	var out []attribute
 	var walk func(at string, typ reflect.Type, put func(inside string) string)
 	walk = func(at string, typ reflect.Type, put func(string) string) {
+		for name, variants := range variantsIn(typ) {
+			for _, v := range variants {
+				walk(strings.TrimSpace(at+"."+name+" "+v.Label), reflect.TypeOf(v.Config()).Elem(), func(inside string) string { return put(block(name, v.Label, inside)) })
+			}
+		}
 		for _, f := range fieldsOf(typ) {
 			name := at + "." + f.name
 			ft := typ.FieldByIndex(f.index).Type
-			switch kinds, variant := variants()[f.name]; {
+			switch {
 			case unused[name] || f.name == "host" && !f.block:
 			case !f.block:
-				a := attribute{name: name, list: ft.Kind() == reflect.Slice, ok: orDefault(right[name], orDefault(right[f.name], "x"))}
+				a := attribute{name: name, list: ft.Kind() == reflect.Slice, ok: cmp.Or(right[name], right[f.name], "x")}
 				a.file = put(f.name + " = VALUE")
 				if f.name == "key" && strings.HasSuffix(at, "livekit_keys") {
 					a.file = put("key = VALUE\n    secret = \"" + strings.Repeat("s", 40) + "\"")
@@ -70,10 +76,6 @@ func attributes(t *testing.T) []attribute {
 					a.file = put("key = VALUE\n    certificate = \"/etc/c.pem\"")
 				}
 				out = append(out, a)
-			case variant:
-				for label, k := range kinds {
-					walk(name+" "+label, reflect.TypeOf(k.Config()).Elem(), func(inside string) string { return put(block(f.name, label, inside)) })
-				}
 			default:
 				walk(name, blockType(ft, f.name), func(inside string) string { return put(block(f.name, "", inside)) })
 			}
@@ -248,7 +250,7 @@ type sandbox struct {
 	texts []string // sh
 }
 
-func (s *sandbox) Name() string { return orDefault(s.name, "x") }
+func (s *sandbox) Name() string { return cmp.Or(s.name, "x") }
 
 func (s *sandbox) Read(_ context.Context, paths ...string) ([]host.File, error) {
 	s.mu.Lock()
@@ -273,10 +275,16 @@ func (s *sandbox) content(p string) string {
 	if text := s.files[p]; text != "" {
 		return text
 	}
-	switch site := s.file.Sites[0]; c := site.WellKnown.Config.(type) {
-	case *steps.WellKnownFile:
-		if p == c.Path {
-			return "{}"
+	for _, d := range s.file.Sites[0].Blocks {
+		switch c := d.Config.(type) {
+		case *steps.WellKnownFile:
+			if p == c.Path {
+				return "{}"
+			}
+		case *steps.Auth:
+			if p == c.CAFile {
+				return "-----"
+			}
 		}
 	}
 	switch p {
@@ -284,9 +292,6 @@ func (s *sandbox) content(p string) string {
 		return "events {}\nhttp {\n include /etc/nginx/conf.d/*.conf;\n include /etc/nginx/sites-enabled/*;\n}\n"
 	case "/etc/matrix-synapse/homeserver.yaml":
 		return "server_name: " + s.file.Sites[0].ServerName + "\nlisteners:\n  - port: 8008\n    resources:\n      - names: [client]\n"
-	}
-	if site := s.file.Sites[0]; p == site.Auth.CAFile {
-		return "-----"
 	}
 	return ""
 }
@@ -308,7 +313,7 @@ func (s *sandbox) Query(_ context.Context, cmds ...host.Cmd) ([]host.Result, err
 		case strings.HasPrefix(argv, "systemctl show"):
 			out[i].Stdout = []byte("LoadState=loaded\nActiveState=active\nUser=u\nExecStart={ argv[]=/p -m synapse.app.homeserver --config-path=/etc/matrix-synapse/homeserver.yaml ; }\n")
 		case strings.HasPrefix(argv, "ip -o route"):
-			out[i].Stdout = []byte(orDefault(s.route, "1 dev eth0 src 203.0.113.10\n"))
+			out[i].Stdout = []byte(cmp.Or(s.route, "1 dev eth0 src 203.0.113.10\n"))
 		case strings.HasPrefix(argv, "ip -o addr"):
 			out[i].Stdout = []byte("2: eth0 inet 203.0.113.10/24\n")
 		}

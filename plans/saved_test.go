@@ -15,7 +15,6 @@ import (
 
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/livekit"
-	"github.com/emdecloud/ecdeploy/steps"
 )
 
 // recordedHost is a host of recorded answers: files by path, and what programs
@@ -170,7 +169,7 @@ func TestSavedHoldsNoSecret(t *testing.T) {
 // savedPlan is somePlan, saved.
 func savedPlan(t *testing.T) *Saved {
 	t.Helper()
-	s, err := NewSaved(&File{Path: "/d/hosts.hcl", Sum: "5a", Hosts: []Host{{Name: "h", Address: "203.0.113.10"}}, Sites: []Site{{SFU: steps.SFU{Host: "h"}}}}, Plan{Sites: []SitePlan{somePlan()}})
+	s, err := NewSaved(&File{Path: "/d/hosts.hcl", Sum: "5a", Hosts: []Host{{Name: "h", Address: "203.0.113.10"}}, Sites: []Site{onHost("h")}}, Plan{Sites: []SitePlan{somePlan()}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +219,7 @@ func TestElsewhere(t *testing.T) {
 		{"name", Host{Name: "i", Address: "203.0.113.10"}, []string{"h"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if d := cmp.Diff(c.want, s.Elsewhere(&File{Hosts: []Host{c.host}, Sites: []Site{{SFU: steps.SFU{Host: c.host.Name}}}})); d != "" {
+			if d := cmp.Diff(c.want, s.Elsewhere(&File{Hosts: []Host{c.host}, Sites: []Site{onHost(c.host.Name)}})); d != "" {
 				t.Error(d)
 			}
 		})

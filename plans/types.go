@@ -1,6 +1,8 @@
 package plans
 
 import (
+	"cmp"
+	"math"
 	"slices"
 	"time"
 
@@ -35,7 +37,7 @@ type Host struct {
 	Become         host.Become
 	SudoPassword   PasswordSource
 	ConnectTimeout time.Duration
-	Firewall       Variant // Label "" means: found by a probe
+	Blocks         []Declared // of variants, those that are implied among them
 	Pos            Pos
 }
 
@@ -51,12 +53,8 @@ type PasswordSource struct {
 // Site is one site block.
 type Site struct {
 	ServerName string
-	SFU        steps.SFU
-	Auth       steps.Auth
+	Blocks     []Declared         // of variants, those that are implied among them
 	Keys       *steps.LiveKitKeys // nil: made and kept on the hosts
-	Synapse    Variant
-	Proxies    []Variant
-	WellKnown  Variant
 	Verify     steps.Verify
 	// RevertAfter is how long a host waits for a sign of the laptop before it
 	// takes a run back by itself.
@@ -64,68 +62,44 @@ type Site struct {
 	Pos         Pos
 }
 
-// Variant is a block whose label names one of the registry's variants.
-type Variant struct {
-	Label  string // "nginx", "external", ...
-	Host   string // name of the host it works on; "" where the variant needs none
-	Config any    // pointer to the variant's config struct of package steps
+// Declared is a block whose label names a variant, or a variant that is implied.
+type Declared struct {
+	Block  string // "proxy"
+	Label  string // "nginx", "external", ...; "" for a block without one
+	Config steps.Config
+	Decl   steps.Decl
 	Pos    Pos
 }
 
-// HostNames are the hosts that a site's components sit on, sorted, each once.
-func (s Site) HostNames() []string {
-	seen := map[string]bool{s.SFU.Host: true, s.Auth.Host: true, s.Synapse.Host: true, s.WellKnown.Host: true}
-	for _, p := range s.Proxies {
-		seen[p.Host] = true
+// Context is what is known of a site without its hosts.
+func (s Site) Context() *steps.Site {
+	out := &steps.Site{Name: s.ServerName}
+	for _, d := range s.Blocks {
+		out.Parts = append(out.Parts, d.Decl.Parts...)
 	}
-	delete(seen, "")
-	return sortedKeys(seen)
+	return out
 }
+
+// HostNames are the hosts that a site's components sit on, sorted, each once.
+func (s Site) HostNames() []string { return s.Context().Hosts() }
 
 // WayBack are the hosts in the order in which a run of the site is taken back:
 // that of what is announced to clients first, the SFU's last. Until then LiveKit
 // accepts what the JWT service makes, in a rotation, too.
 func (s Site) WayBack() []string {
-	hosts := []string{s.WellKnown.Host, s.Synapse.Host}
-	for _, p := range s.Proxies {
-		hosts = append(hosts, p.Host)
-	}
-	var out []string
-	for _, h := range append(hosts, s.Auth.Host) {
-		if h != "" && h != s.SFU.Host && !slices.Contains(out, h) {
-			out = append(out, h)
+	context := s.Context()
+	rank := map[string]int{}
+	for _, d := range s.Blocks {
+		for _, p := range d.Config.Steps(d.Decl, context) {
+			switch at := slices.Index(steps.Stages(), p.Stage); {
+			case p.Stage.TakesTokens():
+				rank[p.Host] = math.MinInt
+			case !p.Closing && rank[p.Host] >= 0:
+				rank[p.Host] = max(rank[p.Host], at)
+			}
 		}
 	}
-	return append(out, s.SFU.Host)
-}
-
-// SynapseUnit is the service of a Synapse from a package; false for one that
-// somebody else configures.
-func (s Site) SynapseUnit() (unit string, packaged bool) {
-	c, ok := s.Synapse.Config.(*steps.SynapseDebian)
-	if !ok {
-		return "", false
-	}
-	return c.Unit, true
-}
-
-// ServesWellKnown is the host with the site's client well-known; "" where somebody
-// else serves it.
-func (s Site) ServesWellKnown() string {
-	if c, ok := s.WellKnown.Config.(*steps.WellKnownFile); ok {
-		return c.Host
-	}
-	return ""
-}
-
-// Homeserver is how the site's Synapse is asked: its configuration where it runs
-// from a package, and the base URL where somebody else configures it.
-func (s Site) Homeserver() (packaged *steps.SynapseDebian, url string) {
-	switch c := s.Synapse.Config.(type) {
-	case *steps.SynapseDebian:
-		return c, ""
-	case *steps.SynapseExternal:
-		return nil, c.URL
-	}
-	return nil, ""
+	hosts := context.Hosts()
+	slices.SortStableFunc(hosts, func(a, b string) int { return cmp.Compare(rank[b], rank[a]) })
+	return hosts
 }

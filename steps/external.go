@@ -1,30 +1,58 @@
 package steps
 
 import (
-	"context"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
 )
 
-// What is called external is configured by somebody else: ecdeploy says what
-// is needed, in the words of the thing itself, and checks that it is there.
+// ProxyExternal is a reverse proxy that somebody else configures. It serves all
+// that no other proxy block serves: what is on its host over loopback, an
+// SFU on another host over the network. Without Host it may be anywhere, and
+// then no port is opened to it.
+type ProxyExternal struct {
+	Host string `hcl:"host,optional"` // the host that it is on; default: anywhere, reaching auth's host
+}
 
-func nothing(context.Context, host.Observer) (struct{}, error) { return struct{}{}, nil }
+// ProxyExternalVariant is any other proxy.
+func ProxyExternalVariant() Variant {
+	return Variant{
+		Block: "proxy", Label: "external", Required: true, Several: true,
+		Doc:     "any other: prints what it has to serve, and checks it",
+		Example: `proxy "external" { host = host.NAME }`,
+		WayOut:  `write proxy "external" {}: ecdeploy then prints what it has to serve, and checks it`,
+		Config:  func() Config { return new(ProxyExternal) },
+		Detect:  findsNothing,
+	}
+}
 
-// ExternalProxy prints the configuration that a foreign proxy needs for routes.
-func ExternalProxy(site Site, hostName string) Step {
-	routes := site.Fronts[orSelf(hostName, site.Auth.Host)]
-	return Define("proxy", nothing, nil, func(struct{}, Shared) (Decision, error) {
-		return Decision{
-			Findings: []Finding{{Note, "the proxy is somebody else's; in nginx's words it needs:\n" + nginxBlocks(routes) + "or in a Caddyfile:\n" + caddyBlocks(routes), ""}},
-			Checks:   routeChecks(routes, ""),
-		}, nil
-	})
+// HostName implements Config.
+func (c *ProxyExternal) HostName() string { return c.Host }
+
+// Parts implements Config.
+func (c *ProxyExternal) Parts(d Decl) []Part {
+	return []Part{{Name: "external", Title: "the proxy", Host: d.Host, Proxy: &Proxy{Foreign: true, Somewhere: c.Host == ""}}}
+}
+
+// Check implements Config.
+func (c *ProxyExternal) Check(Block, Decl, *Site) {}
+
+// Steps implements Config.
+func (c *ProxyExternal) Steps(d Decl, s *Site) []Placed {
+	routes := s.Served(d.Host)
+	var checks []Check
+	for _, r := range routes {
+		checks = append(checks, r.ChecksAt("")...)
+	}
+	text := "the proxy is somebody else's; in nginx's words it needs:\n" + nginxBlocks(routes) + "or in a Caddyfile:\n" + caddyBlocks(routes)
+	return []Placed{{Stage: StageProxy, Host: d.Host, Step: leftToOwner("proxy", text, checks)}}
+}
+
+// Removal implements Config.
+func (c *ProxyExternal) Removal(d Decl, _ *Site) []Placed {
+	return []Placed{{Stage: StageProxy, Host: d.Host, Step: LeftToOthers("the proxy", "take the routes to the SFU and the JWT service out of it")}}
 }
 
 // byName are routes with the routes of the same public name together.
@@ -71,67 +99,4 @@ func caddyBlocks(routes []Route) string {
 		b.WriteString("}\n")
 	}
 	return b.String()
-}
-
-// ExternalWellKnown prints the announcement for a foreign well-known.
-func ExternalWellKnown(site Site) Step {
-	return Define("well-known", nothing, nil, func(struct{}, Shared) (Decision, error) {
-		text := fmt.Sprintf("\"org.matrix.msc4143.rtc_foci\": [{\"type\": \"livekit\", \"livekit_service_url\": %q}]", site.Auth.URL)
-		return Decision{
-			Findings: []Finding{{Note, "https://" + site.Domain() + "/.well-known/matrix/client is somebody else's; it needs the key\n" + text + "\nand is to be sent as application/json with one header Access-Control-Allow-Origin: *", ""}},
-			Checks:   wellKnownChecks(site, net.JoinHostPort(site.Domain(), "443"), "whoever serves it"),
-		}, nil
-	})
-}
-
-// ExternalSynapse prints the settings that a foreign Synapse needs.
-func ExternalSynapse(site Site, c SynapseExternal) Step {
-	return Define("synapse", nothing, nil, func(struct{}, Shared) (Decision, error) {
-		text := fmt.Sprintf(`experimental_features:
-  msc4143_enabled: true
-  msc4222_enabled: true
-  msc3266_enabled: true # before Synapse 1.153 only
-max_event_delay_duration: 24h
-rc_message:
-  per_second: 0.5
-  burst_count: 30
-rc_delayed_event_mgmt:
-  per_second: 1
-  burst_count: 20
-matrix_rtc:
-  transports:
-    - type: livekit
-      livekit_service_url: %s
-# and in the resources of a listener that other homeservers and the JWT service
-# reach: names: [client, federation], or [client, openid]`, site.Auth.URL)
-		base := strings.TrimRight(c.URL, "/")
-		return Decision{
-			Findings: []Finding{{Note, "Synapse is somebody else's; its homeserver.yaml needs (merge into sections that are there, then restart it and all its workers):\n" + text, ""}},
-			Checks: []Check{
-				{Name: "Synapse has delayed events on", HTTP: &HTTPCheck{URL: base + "/_matrix/client/versions", Header: map[string]string{"Cache-Control": "no-cache"}, Status: 200, JSONTrue: []string{"org.matrix.msc4140"}}, Timeout: 20 * time.Second, Hint: "set max_event_delay_duration and restart Synapse"},
-				{Name: "Synapse serves the transports", HTTP: &HTTPCheck{URL: base + "/_matrix/client/unstable/org.matrix.msc4143/rtc/transports", Status: 401, Body: "M_MISSING_TOKEN"}, Timeout: 20 * time.Second, Hint: "set experimental_features.msc4143_enabled and restart Synapse"},
-			},
-		}, nil
-	})
-}
-
-// routeChecks ask for what a client asks for, through the proxy. dial is the
-// proxy's own address, "" to go by the name.
-func routeChecks(routes []Route, dial string) []Check {
-	upgrade := map[string]string{"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "ZWNkZXBsb3kgcHJvYmUhIQ=="}
-	var out []Check
-	add := func(name string, c HTTPCheck, hint string) {
-		c.Dial = dial
-		out = append(out, Check{Name: name, HTTP: &c, Timeout: 20 * time.Second, Hint: hint})
-	}
-	for _, r := range routes {
-		if r.Component == "sfu" {
-			add("LiveKit answers at "+r.URL, HTTPCheck{URL: r.URL + "/", Status: 200, Body: "OK"}, "404: the proxy does not strip the prefix; 502: it does not reach "+r.Upstream)
-			add("WebSockets reach LiveKit at "+r.URL, HTTPCheck{URL: r.URL + "/rtc", Header: upgrade, Status: 401}, "404: the proxy does not pass Upgrade and Connection")
-			continue
-		}
-		add("the JWT service is up at "+r.URL, HTTPCheck{URL: r.URL + "/healthz", Status: 200}, "404: the proxy does not strip the prefix; 502: it does not reach "+r.Upstream)
-		add("clients reach /sfu/get at "+r.URL, HTTPCheck{URL: r.URL + "/sfu/get", Status: 405, OneHeader: "Access-Control-Allow-Origin"}, "the proxy must pass the path on and add no CORS header of its own")
-	}
-	return out
 }

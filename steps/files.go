@@ -22,14 +22,6 @@ import (
 //go:embed lib.sh
 var Lib string
 
-// Titles of the changes to files of others. The hosts remember them: by these a
-// site's edits are found again when it is taken away.
-const (
-	titleNginx     = "nginx"
-	titleSynapse   = "Synapse"
-	titleWellKnown = "well-known"
-)
-
 // Files is a set of files that are written, checked and made effective as one:
 // undoing it puts the bytes back and makes them effective again.
 type Files struct {

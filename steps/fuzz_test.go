@@ -3,6 +3,7 @@ package steps
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io/fs"
 	"maps"
 	"slices"
@@ -96,23 +97,22 @@ func hostileSeeds() []string {
 // allSteps are the steps of a site that is spread and of one that is not.
 func allSteps(t *testing.T) map[string]Step {
 	t.Helper()
-	site := testSite()
-	site.WellKnown = map[string]string{"h": "/var/www/client"}
-	spread := testSite()
-	spread.Auth.Host, spread.SFU.NodeIP, spread.SFU.Bind = "other", "", "198.51.100.7"
-	spread.Auth.CAFile = "/etc/ssl/ca.pem"
-	spread.Reaches = map[string][]string{"h": {"h", "other"}}
 	out := map[string]Step{}
-	for name, s := range map[string]Site{"": site, " spread": spread} {
-		for what, step := range map[string]Step{
-			"preflight": Preflight(s), "ports": ReservedPorts(s), "firewall": Firewall(s, ""), "source": SourceAddress(s), "sfu": LiveKit(s), "auth": JWTService(s), "ways": Ways(s),
-			"nginx": Nginx(s, ProxyNginx{Host: "h"}), "nginx certificate": Nginx(s, ProxyNginx{Host: "h", Certificate: "/c.pem", Key: "/k.pem"}), "external proxy": ExternalProxy(s, "h"),
-			"synapse": SynapseOnDebian(s, debianConfig()), "external synapse": ExternalSynapse(s, SynapseExternal{Host: "h", URL: "https://matrix.example.org"}),
-			"well-known": WellKnownOnDisk(s, WellKnownFile{Host: "h", Path: "/var/www/client"}), "external well-known": ExternalWellKnown(s),
-		} {
-			out[what+name] = step
+	add := func(where string, s *Site, all ...Config) {
+		for _, c := range all {
+			d := Decl{Site: s.Name, Host: "h"}
+			d.Parts = c.Parts(d)
+			for i, p := range append(c.Steps(d, s), c.Removal(d, s)...) {
+				out[fmt.Sprintf("%s %T %s %d", where, c, p.Step.Name(), i)] = p.Step
+			}
 		}
 	}
+	add("together", WithWellKnown(OneHost(), "/var/www/client"), &Machine{}, FirewallFoundVariant(UFWVariant()).Config(), &FirewallUFW{}, testSFU(), testAuth(),
+		&ProxyNginx{Host: "h"}, &ProxyNginx{Host: "h", Certificate: "/c.pem", Key: "/k.pem"}, &ProxyExternal{Host: "h"},
+		debianConfig(), &SynapseExternal{Host: "h", URL: "https://matrix.example.org"}, &WellKnownFile{Host: "h", Path: "/var/www/client"}, &WellKnownExternal{})
+	sfu, auth := testSFU(), testAuth()
+	auth.Host, sfu.NodeIP, sfu.Bind, auth.CAFile = "other", "", "198.51.100.7", "/etc/ssl/ca.pem"
+	add("apart", siteOf(sfu, auth), &Machine{}, &FirewallUFW{}, sfu, auth, &ProxyNginx{Host: "h"})
 	return out
 }
 
@@ -157,7 +157,7 @@ func decideHostile(t *testing.T, step Step, o host.Observer) {
 			t.Errorf("offers as %s what is no credential", offer.Ref)
 		}
 	}
-	for _, keys := range []livekit.Keys{{}, testKeys()} {
+	for _, keys := range []livekit.Keys{{}, TestKeys()} {
 		shared.Secrets = KeySecrets(keys)
 		d, err := found.Diff(shared)
 		if err != nil {
@@ -172,7 +172,7 @@ func decideHostile(t *testing.T, step Step, o host.Observer) {
 				t.Fatal(err)
 			}
 			c.Summary()
-			_, _ = c.Resolve(t.Context(), Env{Host: o, Run: "R", Secrets: KeySecrets(testKeys())})
+			_, _ = c.Resolve(t.Context(), Env{Host: o, Run: "R", Secrets: KeySecrets(TestKeys())})
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -8,10 +9,131 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/mod/semver"
+
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/internal/netaddr"
 )
+
+// DefaultAuthImage is of the same shipment as DefaultSFUImage. 0.8.0 is the first
+// without GHSA-rq24-fh66-rq7x.
+const DefaultAuthImage = "ghcr.io/element-hq/lk-jwt-service:0.8.0"
+
+// fixedIn is the first version of the JWT service without GHSA-rq24-fh66-rq7x.
+const fixedIn = "v0.8.0"
+
+// Auth is the MatrixRTC authorization service (the JWT service) of a site.
+type Auth struct {
+	Host       string    `hcl:"host"`
+	URL        string    `hcl:"url"`            // https://name[/prefix], no trailing slash
+	Image      string    `hcl:"image,optional"` // default DefaultAuthImage
+	Archive    LocalPath `hcl:"archive,optional"`
+	Container  string    `hcl:"container,optional"`   // default element-call-jwt
+	Port       int       `hcl:"port,optional"`        // on loopback; default 8080
+	Bind       string    `hcl:"bind,optional"`        // default 127.0.0.1
+	CAFile     string    `hcl:"ca_file,optional"`     // CA bundle on the host for a private CA
+	FullAccess []string  `hcl:"full_access,optional"` // homeservers whose users may create rooms; default: the site's server name
+	UID        int       `hcl:"uid,optional"`         // default 10033
+}
+
+// AuthVariant is the JWT service in a container of its own.
+func AuthVariant() Variant {
+	return Variant{
+		Block: "auth", Required: true,
+		Doc:     "the JWT service in a container with the host's network",
+		Example: "auth {\n  host = host.NAME\n  " + SampleURL + "\n}",
+		Config:  func() Config { return newAuth() },
+		Detect: detectContainer("lk-jwt-service", func(name, image string) Config {
+			c := newAuth()
+			c.Container, c.Image = name, image
+			return c
+		}),
+	}
+}
+
+func newAuth() *Auth {
+	return &Auth{Image: DefaultAuthImage, Container: "element-call-jwt", Bind: "127.0.0.1", Port: 8080, UID: 10033}
+}
+
+// HostName implements Config.
+func (c *Auth) HostName() string { return c.Host }
+
+// Parts implements Config.
+func (c *Auth) Parts(d Decl) []Part {
+	if c.FullAccess == nil {
+		c.FullAccess = []string{d.Site}
+	}
+	route := Route{Purpose: Tokens, URL: c.URL, Upstream: c.addr(), CORS: true}
+	route.Checks = tokenChecks(route)
+	return []Part{{
+		Name: "auth", Title: "the JWT service", Host: d.Host,
+		Run: &Run{Container: c.Container, Image: c.Image, Archive: string(c.Archive), UID: c.UID, Other: "jwt-" + FirstLabel(d.Site),
+			Env: map[string]string{"LIVEKIT_FULL_ACCESS_HOMESERVERS": strings.Join(c.FullAccess, ",")}},
+		Listens: []Listen{{Proto: "tcp", Bind: c.Bind, First: c.Port, Last: c.Port, For: ForHost,
+			Claim: Claim{Attr: "port", Fix: "give this one another port with port = ..."}}},
+		Routes: []Route{route},
+		Needs:  CallNeeds(c.URL),
+		Resolves: []Resolve{
+			{Of: Signalling, Why: "the JWT service calls LiveKit by that name"},
+			{Name: Domain(d.Site), Why: "the JWT service finds the homeserver by that name"},
+		},
+		Trust: c.CAFile,
+	}}
+}
+
+func tokenChecks(r Route) []Check {
+	return []Check{
+		{Name: "the JWT service is up at " + r.URL, Timeout: RouteTimeout, HTTP: &HTTPCheck{URL: r.URL + "/healthz", Status: 200},
+			Hint: "404: the proxy does not strip the prefix; 502: it does not reach " + r.Upstream},
+		{Name: "clients reach /sfu/get at " + r.URL, Timeout: RouteTimeout, HTTP: &HTTPCheck{URL: r.URL + "/sfu/get", Status: 405, OneHeader: "Access-Control-Allow-Origin"},
+			Hint: "the proxy must pass the path on and add no CORS header of its own"},
+	}
+}
+
+// Check implements Config.
+func (c *Auth) Check(b Block, d Decl, s *Site) {
+	proxy, _ := s.ProxyOn(s.Front(d.Host))
+	CheckPublicURL(b, c.URL, "/livekit/jwt", proxy)
+	c.checkImage(b)
+	CheckContainer(b, c.Container)
+	CheckUID(b, c.UID)
+	CheckIP(b, "bind", c.Bind)
+	CheckPort(b, "port", c.Port, 1024)
+	CheckHostPath(b, "ca_file", c.CAFile)
+	if b.Known("full_access") {
+		c.checkFullAccess(b)
+	}
+}
+
+func (c *Auth) checkImage(b Block) {
+	r, _ := ParseImageRef(c.Image)
+	version := "v" + strings.TrimPrefix(r.Tag, "v")
+	if b.Given("image") && b.Known("image") && strings.HasSuffix(r.Name, "lk-jwt-service") && semver.IsValid(version) && semver.Compare(version, fixedIn) < 0 {
+		b.Wrong("image", fmt.Sprintf("the JWT service %s has a hole: it does not check whose token it is given (GHSA-rq24-fh66-rq7x)", r.Tag), "write "+DefaultAuthImage+"; 0.8.0 is the first without it")
+		return
+	}
+	CheckImage(b, c.Image, string(c.Archive), DefaultAuthImage)
+}
+
+func (c *Auth) checkFullAccess(b Block) {
+	if len(c.FullAccess) == 0 {
+		b.Wrong("full_access", "full_access is empty: nobody could start a call", "remove the line for the site's own users, or name server names")
+	}
+	for _, name := range c.FullAccess {
+		switch {
+		case name == "*" && len(c.FullAccess) == 1:
+			b.Doubtful("full_access", "users of every homeserver may start calls here", "name the server names whose users may")
+		case name == "*":
+			b.Wrong("full_access", `"*" counts only where it stands alone`, "name the server names whose users may start calls")
+		case !IsServerName(name) && b.Given("full_access"):
+			b.Wrong("full_access", fmt.Sprintf("%q is no Matrix server name", name), "write what stands behind the colon in @user:example.org")
+		}
+	}
+}
+
+// authGrace is how long the service may take to end.
+const authGrace = 5 * time.Second
 
 type authFacts struct {
 	name      string
@@ -21,13 +143,26 @@ type authFacts struct {
 	arch      string
 }
 
-// JWTService runs a site's MatrixRTC authorization service.
-func JWTService(site Site) Step {
-	c := site.Auth
+// Steps implements Config.
+func (c *Auth) Steps(d Decl, s *Site) []Placed {
+	return []Placed{
+		{Stage: StageAuth, Host: d.Host, Step: c.container(d, s)},
+		{Stage: StageHomeserver, Host: d.Host, Step: c.paths(s), Closing: true},
+	}
+}
+
+// Removal implements Config.
+func (c *Auth) Removal(d Decl, s *Site) []Placed {
+	return []Placed{{Stage: StageAuth, Host: d.Host, Step: removeComponent(s, removal{"auth", c.Container, []string{"key", "secret"}, authGrace, "the JWT service ends: nobody can join a call any more",
+		func(name string, files []host.File) []Secret { return authOffers(name, files[0], files[1]) }})}}
+}
+
+// container runs the service.
+func (c *Auth) container(d Decl, site *Site) Step {
 	dir := site.Dir() + "/auth"
 	key, secret := dir+"/key", dir+"/secret"
 	probe := func(ctx context.Context, o host.Observer) (authFacts, error) {
-		files, _, res, err := look(ctx, o, []string{"/etc/ecdeploy", site.Dir(), dir, key, secret, orSelf(c.CAFile, dir)},
+		files, _, res, err := look(ctx, o, []string{"/etc/ecdeploy", site.Dir(), dir, key, secret, cmp.Or(c.CAFile, dir)},
 			queryImage(c.Image), queryContainer(c.Container), queryArch)
 		if err != nil {
 			return authFacts{}, err
@@ -46,19 +181,19 @@ func JWTService(site Site) Step {
 		}
 	}
 	diff := func(f authFacts, s Shared) (Decision, error) {
-		d := Decision{Findings: f.container.foreign(site, c.Container)}
+		out := Decision{Findings: f.container.foreign(site, c.Container)}
 		switch ca := f.files[c.CAFile]; {
 		case c.CAFile == "":
 		case !ca.Exists:
-			d.Findings = append(d.Findings, Finding{Error, "ca_file " + c.CAFile + " is not on the host", "auth.ca_file is a path on the host, such as /etc/ssl/certs/ca-certificates.crt"})
+			out.Findings = append(out.Findings, Finding{Error, "ca_file " + c.CAFile + " is not on the host", "auth.ca_file is a path on the host, such as /etc/ssl/certs/ca-certificates.crt"})
 		case ca.Mode.Perm()&0o004 == 0 && !(ca.GID == c.UID && ca.Mode.Perm()&0o040 != 0):
-			d.Findings = append(d.Findings, Finding{Error, fmt.Sprintf("ca_file %s cannot be read by the JWT service, which runs as user %d", c.CAFile, c.UID), "chmod 0644 " + c.CAFile})
+			out.Findings = append(out.Findings, Finding{Error, fmt.Sprintf("ca_file %s cannot be read by the JWT service, which runs as user %d", c.CAFile, c.UID), "chmod 0644 " + c.CAFile})
 		}
-		images, more := planImage(c.Image, site.AuthFile, f.arch, f.image)
-		d.Changes, d.Findings = images, append(d.Findings, more...)
+		images, more := planImage(c.Image, d.Parts[0].Run.File, f.arch, f.image)
+		out.Changes, out.Findings = images, append(out.Findings, more...)
 
 		texts := []Text{{{Ref: livekit.RefKey}, {Lit: "\n"}}, {{Ref: livekit.RefSecret}, {Lit: "\n"}}}
-		change := Container{Site: site.Name, Spec: authSpec(site, dir), Config: texts, Replaces: f.container.ID,
+		change := Container{Site: site.Name, Spec: c.spec(site, dir), Config: texts, Replaces: f.container.ID,
 			Dirs: missingDirs(siteDirs(site, "auth", c.UID), f.files)}
 		for i, p := range []string{key, secret} {
 			if e, needed := ownFile(p, f.files[p], texts[i], 0o640, c.UID, s.Secrets); needed {
@@ -71,29 +206,28 @@ func JWTService(site Site) Step {
 			change.Interrupt = "the JWT service restarts: joins fail for about a second"
 		}
 		if len(change.Why) > 0 {
-			d.Changes = append(d.Changes, &change)
+			out.Changes = append(out.Changes, &change)
 		}
-		d.Checks = authChecks(c)
-		return d, nil
+		out.Checks = c.checks()
+		return out, nil
 	}
 	return Define("jwt-service", probe, share, diff)
 }
 
-// authSpec is the container (environment as in element-hq/lk-jwt-service's
+// spec is the container (environment as in element-hq/lk-jwt-service's
 // README). It shares the host's network: then it resolves and reaches names as
 // the host does, and listens on loopback alone.
-func authSpec(site Site, dir string) host.ContainerSpec {
-	c := site.Auth
+func (c *Auth) spec(site *Site, dir string) host.ContainerSpec {
 	spec := host.ContainerSpec{
 		Name: c.Container, Image: c.Image,
 		Env: map[string]string{
-			"LIVEKIT_URL":                     site.LiveKitURL(),
+			"LIVEKIT_URL":                     webSocketURL(site),
 			"LIVEKIT_KEY_FROM_FILE":           "/config/key",
 			"LIVEKIT_SECRET_FROM_FILE":        "/config/secret",
-			"LIVEKIT_JWT_BIND":                authAddr(c),
+			"LIVEKIT_JWT_BIND":                c.addr(),
 			"LIVEKIT_FULL_ACCESS_HOMESERVERS": strings.Join(c.FullAccess, ","),
 		},
-		User: fmt.Sprintf("%d:%d", c.UID, c.UID), Restart: "always", StopTimeout: 5 * time.Second,
+		User: fmt.Sprintf("%d:%d", c.UID, c.UID), Restart: "always", StopTimeout: authGrace,
 		Mounts: []host.Mount{{Source: dir, Target: "/config"}},
 	}
 	if c.CAFile != "" {
@@ -103,9 +237,17 @@ func authSpec(site Site, dir string) host.ContainerSpec {
 	return spec
 }
 
-func authAddr(c Auth) string { return net.JoinHostPort(c.Bind, strconv.Itoa(c.Port)) }
+func (c *Auth) addr() string { return net.JoinHostPort(c.Bind, strconv.Itoa(c.Port)) }
 
-func authChecks(c Auth) []Check {
+// webSocketURL is the SFU's public signalling URL, wss://name[/prefix]. The JWT service
+// hands it to clients as it is and calls LiveKit's API through it
+// (element-hq/lk-jwt-service README).
+func webSocketURL(site *Site) string {
+	r, _ := site.Route(Signalling)
+	return r.WebSocketURL()
+}
+
+func (c *Auth) checks() []Check {
 	base := "http://" + net.JoinHostPort(netaddr.Dialable(c.Bind), strconv.Itoa(c.Port))
 	logs := "docker:" + c.Container
 	return []Check{
@@ -113,11 +255,4 @@ func authChecks(c Auth) []Check {
 		{Name: "the JWT service serves /sfu/get", HTTP: &HTTPCheck{URL: base + "/sfu/get", Status: 405}, Timeout: 10 * time.Second, Logs: logs, Hint: "docker logs " + c.Container},
 		{Name: "the JWT service keeps running", Container: &ContainerCheck{Name: c.Container, Steady: 2 * time.Second}, Timeout: 20 * time.Second, Logs: logs, Hint: "docker logs " + c.Container},
 	}
-}
-
-func orSelf(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
 }

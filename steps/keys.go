@@ -12,7 +12,7 @@ import (
 func keyFile(keys livekit.Keys) Text {
 	t := Text{{Ref: livekit.RefKey}, {Lit: ": "}, {Ref: livekit.RefSecret}, {Lit: "\n"}}
 	if !keys.Old.IsZero() {
-		t = append(t, Part{Ref: livekit.RefOldKey}, Part{Lit: ": "}, Part{Ref: livekit.RefOldSecret}, Part{Lit: "\n"})
+		t = append(t, Piece{Ref: livekit.RefOldKey}, Piece{Lit: ": "}, Piece{Ref: livekit.RefOldSecret}, Piece{Lit: "\n"})
 	}
 	return t
 }

@@ -70,10 +70,10 @@ func TestKeepKeys(t *testing.T) {
 
 // authFound are the facts of a host on which the JWT service is as it should be
 // with these credentials.
-func authFound(t *testing.T, site Site, keys livekit.Keys) authFacts {
+func authFound(t *testing.T, keys livekit.Keys) authFacts {
 	t.Helper()
 	f := authFacts{arch: "amd64", image: imageFacts{Found: true, ID: "sha256:i"}, files: map[string]host.File{}}
-	c := only(t, decideAuth(t, site, f, keys)).(*Container)
+	c := Only(t, decideAuth(t, f, keys)).(*Container)
 	for _, d := range c.Dirs {
 		f.files[d.Path] = host.File{Path: d.Path, Exists: true}
 	}
@@ -92,21 +92,21 @@ func authFound(t *testing.T, site Site, keys livekit.Keys) authFacts {
 	return f
 }
 
-func decideAuth(t *testing.T, site Site, f authFacts, keys livekit.Keys) []Change {
+func decideAuth(t *testing.T, f authFacts, keys livekit.Keys) []Change {
 	t.Helper()
-	d, err := JWTService(site).(step[authFacts]).diff(f, Shared{Secrets: KeySecrets(keys)})
+	d, err := authStep().diff(f, Shared{Secrets: KeySecrets(keys)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return d.Changes
 }
 
-func only(t *testing.T, changes []Change) Change {
-	t.Helper()
-	if len(changes) != 1 {
-		t.Fatalf("%d changes, want 1", len(changes))
-	}
-	return changes[0]
+func authStep() step[authFacts] {
+	return testAuth().container(declared(testAuth()), OneHost()).(step[authFacts])
+}
+
+func sfuStep() step[sfuFacts] {
+	return testSFU().container(declared(testSFU()), OneHost()).(step[sfuFacts])
 }
 
 // A rotation from its first step to its last, and what else can happen to
@@ -129,30 +129,29 @@ func TestRotation(t *testing.T) {
 		{"back to the old ones at once", keyed("b", "a"), keyed("a", ""), true, true, "LIVEKIT_SECRET change", "warning: LIVEKIT_KEY and LIVEKIT_SECRET change at once"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			site := testSite()
-			sfu, auth := sfuWith(t, site, c.held), authFound(t, site, c.held)
+			sfu, auth := sfuWith(t, testSFU(), c.held), authFound(t, c.held)
 			var shared Shared
-			(facts[sfuFacts]{LiveKit(site).(step[sfuFacts]), sfu}).Share(&shared)
-			(facts[authFacts]{JWTService(site).(step[authFacts]), auth}).Share(&shared)
+			(facts[sfuFacts]{sfuStep(), sfu}).Share(&shared)
+			(facts[authFacts]{authStep(), auth}).Share(&shared)
 			if (FindKeys(shared) != KeysFound{Keys: c.held, Issues: c.held.Pair()}) {
 				t.Error("the credentials on the host were not found")
 			}
-			d, err := decideSFU(site, sfu, Shared{Secrets: KeySecrets(c.keys)})
+			d, err := decideSFU(testSFU(), testAuth(), sfu, Shared{Secrets: KeySecrets(c.keys)})
 			if err != nil {
 				t.Fatal(err)
 			}
-			authChanges := decideAuth(t, site, auth, c.keys)
+			authChanges := decideAuth(t, auth, c.keys)
 			if len(d.Changes) > 0 != c.sfu || len(authChanges) > 0 != c.auth {
 				t.Fatalf("%d changes of LiveKit, %d of the JWT service", len(d.Changes), len(authChanges))
 			}
-			if got := summaries(d.Findings); !strings.HasPrefix(got, c.says) || c.says == "" && got != "" {
+			if got := Summaries(d.Findings); !strings.HasPrefix(got, c.says) || c.says == "" && got != "" {
 				t.Errorf("it says %q", got)
 			}
 			if c.sfu {
-				checkChange(t, only(t, d.Changes).(*Container), sfu.files, c.held, c.keys, c.why)
+				checkChange(t, Only(t, d.Changes).(*Container), sfu.files, c.held, c.keys, c.why)
 			}
 			if c.auth {
-				checkChange(t, only(t, authChanges).(*Container), auth.files, c.held, c.keys, c.why)
+				checkChange(t, Only(t, authChanges).(*Container), auth.files, c.held, c.keys, c.why)
 			}
 		})
 	}
@@ -161,25 +160,24 @@ func TestRotation(t *testing.T) {
 // A key file that LiveKit understands and ecdeploy does not: no pair of it goes
 // without a word, and no rotation believes that there is none.
 func TestUnreadKeyFile(t *testing.T) {
-	site := testSite()
-	_, path := sfuFiles(site)
+	_, path := sfuFiles(OneHost())
 	for text, want := range map[string]bool{
 		"a: s\nb: s\nc: s\n": true, "a: \"s\"\n": true, "a: s # mine\n": true, "{a: s}\n": true,
 		"": false, "\n# nothing\n": false, "a: s\nb: s\n": false, "# x\na: s\r\n": false,
 	} {
-		f := sfuWith(t, site, keyed("a", ""))
+		f := sfuWith(t, testSFU(), keyed("a", ""))
 		file := f.files[path]
 		file.Data = []byte(text)
 		f.files[path] = file
 		var shared Shared
-		(facts[sfuFacts]{LiveKit(site).(step[sfuFacts]), f}).Share(&shared)
-		d, err := decideSFU(site, f, Shared{Secrets: KeySecrets(keyed("a", ""))})
+		(facts[sfuFacts]{sfuStep(), f}).Share(&shared)
+		d, err := decideSFU(testSFU(), testAuth(), f, Shared{Secrets: KeySecrets(keyed("a", ""))})
 		if err != nil {
 			t.Fatal(err)
 		}
-		says := strings.Contains(summaries(d.Findings), "warning: what "+path+" holds is not understood: LiveKit may accept other pairs")
+		says := strings.Contains(Summaries(d.Findings), "warning: what "+path+" holds is not understood: LiveKit may accept other pairs")
 		if unread := FindKeys(shared).Unread; (unread == path) != want || says != want {
-			t.Errorf("%q: not understood: %q; %q", text, unread, summaries(d.Findings))
+			t.Errorf("%q: not understood: %q; %q", text, unread, Summaries(d.Findings))
 		}
 	}
 }
@@ -243,5 +241,5 @@ func onFiles(files map[string]host.File) host.Observer {
 	for p, f := range files {
 		text[p] = string(f.Data)
 	}
-	return fakeObserver{files: text}
+	return Fake{Files: text}
 }

@@ -28,9 +28,19 @@ type sfuFacts struct {
 	arch      string
 }
 
-// LiveKit runs a site's SFU and its configuration.
-func LiveKit(site Site) Step {
-	c := site.SFU
+// Steps implements Config.
+func (c *SFU) Steps(d Decl, s *Site) []Placed {
+	return []Placed{{Stage: StageSFU, Host: d.Host, Step: c.container(d, s)}}
+}
+
+// Removal implements Config.
+func (c *SFU) Removal(d Decl, s *Site) []Placed {
+	return []Placed{{Stage: StageSFU, Host: d.Host, Step: removeComponent(s, removal{"sfu", c.Container, []string{"livekit-config.yaml", "keys.yaml"}, sfuGrace, "LiveKit ends: calls on it are cut",
+		func(name string, files []host.File) []Secret { return sfuOffers(name, files[1]) }})}}
+}
+
+// container runs LiveKit with its configuration.
+func (c *SFU) container(d Decl, site *Site) Step {
 	dir := site.Dir() + "/sfu"
 	config, keys := sfuFiles(site)
 	probe := func(ctx context.Context, o host.Observer) (sfuFacts, error) {
@@ -52,30 +62,29 @@ func LiveKit(site Site) Step {
 			Put(s, keysUnread, f.name, keys)
 		}
 	}
-	diff := func(f sfuFacts, s Shared) (Decision, error) { return decideSFU(site, f, s) }
+	diff := func(f sfuFacts, s Shared) (Decision, error) { return c.decide(d.Parts[0].Run.File, site, f, s) }
 	return Define("livekit", probe, share, diff)
 }
 
 // sfuFiles are the paths of LiveKit's configuration and key file on the host.
-func sfuFiles(site Site) (config, keys string) {
+func sfuFiles(site *Site) (config, keys string) {
 	return site.Dir() + "/sfu/livekit-config.yaml", site.Dir() + "/sfu/keys.yaml"
 }
 
-func decideSFU(site Site, f sfuFacts, s Shared) (Decision, error) {
-	c := site.SFU
+func (c *SFU) decide(archive *Archive, site *Site, f sfuFacts, s Shared) (Decision, error) {
 	dir := site.Dir() + "/sfu"
 	config, keys := sfuFiles(site)
 	var d Decision
 	held, wanted := livekit.ParseKeyFile(f.files[keys].Data), livekit.KeysByRef(s.Secrets.Values)
-	nodeIP, dev, findings := media(c, f)
+	nodeIP, dev, findings := c.media(f)
 	d.Findings = slices.Concat(findings, f.container.foreign(site, c.Container), keyFindings(held, wanted))
 	if livekit.Unread(f.files[keys].Data) {
 		d.Findings = append(d.Findings, Finding{Warning, "what " + keys + " holds is not understood: LiveKit may accept other pairs, which this run takes away", "look into it first; ecdeploy reads lines `KEY: SECRET`, two at most, without quotes"})
 	}
-	changes, more := planImage(c.Image, site.SFUFile, f.arch, f.image)
+	changes, more := planImage(c.Image, archive, f.arch, f.image)
 	d.Changes, d.Findings = changes, append(d.Findings, more...)
 
-	texts := []Text{liveKitConfig(site, nodeIP, dev), keyFile(wanted)}
+	texts := []Text{c.liveKitConfig(site, nodeIP, dev), keyFile(wanted)}
 	spec := host.ContainerSpec{
 		Name: c.Container, Image: c.Image, Args: []string{"--config", "/config/livekit-config.yaml"},
 		User: fmt.Sprintf("%d:%d", c.UID, c.UID), Restart: "always", StopTimeout: sfuGrace,
@@ -98,14 +107,14 @@ func decideSFU(site Site, f sfuFacts, s Shared) (Decision, error) {
 	if len(change.Why) > 0 {
 		d.Changes = append(d.Changes, &change)
 	}
-	d.Checks = sfuChecks(c)
+	d.Checks = c.checks()
 	return d, nil
 }
 
 // media decides which address LiveKit tells clients and on which interface it
 // gathers candidates. Without the filter it takes every interface: beside
 // docker0, TCP 7881 then fails even with node_ip set.
-func media(c SFU, f sfuFacts) (nodeIP string, devices []string, findings []Finding) {
+func (c *SFU) media(f sfuFacts) (nodeIP string, devices []string, findings []Finding) {
 	devices = c.Interfaces
 	nodeIP = c.NodeIP
 	if nodeIP == "" && !c.ExternalIP {
@@ -150,8 +159,7 @@ func (f sfuFacts) holders(ip string) []string {
 
 // liveKitConfig is livekit-config.yaml (keys as in livekit/livekit
 // config-sample.yaml, v1.13).
-func liveKitConfig(site Site, nodeIP string, devices []string) Text {
-	c := site.SFU
+func (c *SFU) liveKitConfig(site *Site, nodeIP string, devices []string) Text {
 	first, last := c.Ports.UDPRange()
 	var b strings.Builder
 	fmt.Fprintf(&b, "# LiveKit for %s. Written by ecdeploy: change the plan file, not this file.\n", site.Name)
@@ -170,25 +178,26 @@ func liveKitConfig(site Site, nodeIP string, devices []string) Text {
 		}
 	}
 	b.WriteString("room:\n  auto_create: false\nkey_file: /config/keys.yaml\nlogging:\n  json: true\n  level: info\nwebhook:\n  urls:\n")
-	fmt.Fprintf(&b, "    - %s\n  api_key: \"", strconv.Quote(webhookURL(site)))
+	fmt.Fprintf(&b, "    - %s\n  api_key: \"", strconv.Quote(c.webhookURL(site)))
 	return Text{{Lit: b.String()}, {Ref: livekit.RefKey}, {Lit: "\"\n"}}
 }
 
 // webhookURL is where LiveKit tells the JWT service of participants that left:
 // directly on the same host, else through the public URL.
-func webhookURL(site Site) string {
-	if site.SFU.Host == site.Auth.Host {
-		return "http://" + authAddr(site.Auth) + "/sfu_webhook"
+func (c *SFU) webhookURL(site *Site) string {
+	r, auth := site.Route(Tokens)
+	if auth.Host == c.HostName() {
+		return "http://" + r.Upstream + "/sfu_webhook"
 	}
-	return site.Auth.URL + "/sfu_webhook"
+	return r.URL + "/sfu_webhook"
 }
 
 // LocalURL is where LiveKit answers on its own host, without a slash at its end.
-func (c SFU) LocalURL() string {
+func (c *SFU) LocalURL() string {
 	return "http://" + net.JoinHostPort(netaddr.Dialable(c.Bind), strconv.Itoa(c.Ports.Signalling))
 }
 
-func sfuChecks(c SFU) []Check {
+func (c *SFU) checks() []Check {
 	url := c.LocalURL() + "/"
 	logs := "docker:" + c.Container
 	return []Check{

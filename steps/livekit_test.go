@@ -24,7 +24,7 @@ func TestMediaInterfaces(t *testing.T) {
 		{"asked from STUN servers", SFU{ExternalIP: true}, []string{"eth0"}},
 		{"named", SFU{NodeIP: "198.51.100.7,2001:db8::7", Interfaces: []string{"wg0"}}, []string{"wg0"}},
 	} {
-		_, got, findings := media(c.sfu, f)
+		_, got, findings := c.sfu.media(f)
 		if d := cmp.Diff(c.want, got); d != "" || len(findings) > 0 {
 			t.Errorf("%s: %s %v", c.name, d, findings)
 		}

@@ -1,7 +1,6 @@
 package steps
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
@@ -41,26 +40,8 @@ func parseNeighbours(r host.Result) neighbours {
 	return n
 }
 
-// Images by the last part of their name.
-var (
-	proxyImage   = regexp.MustCompile(`(^|/)(nginx[a-z-]*|traefik|caddy[a-z-]*|haproxy|swag|httpd)(:|@|$)`)
-	synapseImage = regexp.MustCompile(`(^|/)(matrix-)?synapse(:|@|$)`)
-	webPort      = regexp.MustCompile(`:(80|443)->`)
-)
-
-// proxy is a container that takes what comes to the host's web ports.
-func (n neighbours) proxy() (string, bool) {
-	return n.find(func(c runningContainer) bool {
-		return proxyImage.MatchString(c.Image) && (c.Ports == "" || webPort.MatchString(c.Ports)) || webPort.MatchString(c.Ports)
-	})
-}
-
-// synapse is a container in which Synapse runs.
-func (n neighbours) synapse() (string, bool) {
-	return n.find(func(c runningContainer) bool { return synapseImage.MatchString(c.Image) })
-}
-
-func (n neighbours) find(is func(runningContainer) bool) (string, bool) {
+// Find names the first container that is what is asked for.
+func (n neighbours) Find(is func(runningContainer) bool) (string, bool) {
 	i := slices.IndexFunc(n.containers, is)
 	if i < 0 {
 		return "", false
@@ -69,8 +50,8 @@ func (n neighbours) find(is func(runningContainer) bool) (string, bool) {
 	return "container " + c.Name + " (" + c.Image + ")", true
 }
 
-// managed names who would overwrite what ecdeploy edits.
-func (n neighbours) managed(on, what, wayOut string) []Finding {
+// Warn names who would overwrite what ecdeploy edits.
+func (n neighbours) Warn(on, what, wayOut string) []Finding {
 	var out []Finding
 	for _, m := range n.managers {
 		out = append(out, Finding{Warning, m + " is on " + on + ": it would overwrite edits of " + what + " that are its own, and ecdeploy does not support it yet", wayOut})

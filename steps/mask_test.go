@@ -44,12 +44,12 @@ func TestOwnDiffsShowNoSecrets(t *testing.T) {
 	old := "port: 7880\nkeys:\n  APIold: supersecret\nwebhook:\n  api_key: \"older\"\n- listed\n"
 	text := Text{{Lit: "port: 7999\nwebhook:\n  api_key: \""}, {Ref: livekit.RefKey}, {Lit: "\"\n"}}
 	file := host.File{Path: "/f", Real: "/f", Exists: true, Mode: 0o640, GID: 7, Data: []byte(old)}
-	for name, keys := range map[string]livekit.Keys{"known keys": testKeys(), "no keys yet": {}} {
+	for name, keys := range map[string]livekit.Keys{"known keys": TestKeys(), "no keys yet": {}} {
 		e, needed := ownFile("/f", file, text, 0o640, 7, KeySecrets(keys))
 		if !needed {
 			t.Fatalf("%s: no change", name)
 		}
-		for _, leak := range []string{"supersecret", "APIold", "older", "listed", testKeys().Key.Reveal()} {
+		for _, leak := range []string{"supersecret", "APIold", "older", "listed", TestKeys().Key.Reveal()} {
 			if strings.Contains(e.Diff, leak) {
 				t.Errorf("%s: %q in\n%s", name, leak, e.Diff)
 			}
@@ -59,8 +59,21 @@ func TestOwnDiffsShowNoSecrets(t *testing.T) {
 		}
 	}
 	// Old and new key files look alike: neither shows.
-	e, _ := ownFile("/k", host.File{Exists: true, Data: []byte("APIold: supersecret\n")}, keyFile(testKeys()), 0o640, 7, KeySecrets(testKeys()))
+	e, _ := ownFile("/k", host.File{Exists: true, Data: []byte("APIold: supersecret\n")}, keyFile(TestKeys()), 0o640, 7, KeySecrets(TestKeys()))
 	if strings.Contains(e.Diff, "APIold") || strings.Contains(e.Diff, "supersecret") {
 		t.Errorf("got %s", e.Diff)
+	}
+}
+
+func TestMaskSecrets(t *testing.T) {
+	in := "+registration_shared_secret: \"abc\"\n-  password: x\n database: postgres://u:pw@h/d\n macaroon_secret_key: q\n plain: 1\n"
+	got := maskSecrets(in)
+	for _, leak := range []string{"abc", " x", "pw@", ": q"} {
+		if strings.Contains(got, leak) {
+			t.Errorf("%q is still in %q", leak, got)
+		}
+	}
+	if !strings.Contains(got, "plain: 1") {
+		t.Errorf("too much is masked: %q", got)
 	}
 }

@@ -3,6 +3,7 @@ package steps
 import (
 	"context"
 	"net/netip"
+	"regexp"
 	"strings"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
@@ -21,6 +22,9 @@ var (
 	queryRoute = host.Cmd{Argv: []string{"ip", "-o", "route", "get", "192.0.2.1"}}
 	queryArch  = host.Cmd{Argv: []string{"uname", "-m"}}
 )
+
+// ProcName finds the name and the number of a process in what ss -p prints.
+var ProcName = regexp.MustCompile(`\("([^"]*)",pid=(\d+)`)
 
 // parseAddrs reads "2: eth0    inet 10.0.0.2/24 brd ...".
 func parseAddrs(r host.Result) []HostAddr {

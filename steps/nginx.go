@@ -2,6 +2,7 @@ package steps
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -12,6 +13,10 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/splice"
 )
+
+// titleNginx is the title of the change to files of others. The hosts remember it: by it a
+// site's edits are found again when it is taken away.
+const titleNginx = "nginx"
 
 const (
 	nginxDir  = "/etc/nginx"
@@ -43,48 +48,101 @@ var nginxRead = []string{nginxDir + "/*.conf", nginxDir + "/mime.types", nginxDi
 // of a container.
 var nginxRuns = host.Sh("if [ -d /run/systemd/system ]; then systemctl -q is-active nginx; else pgrep -x nginx; fi")
 
-// Nginx serves a site's routes through the nginx on a host. Where a TLS server
+// ProxyNginx is an nginx on the host itself.
+type ProxyNginx struct {
+	Host        string `hcl:"host"`
+	Certificate string `hcl:"certificate,optional"` // on the host; default: certbot's for the name, if there
+	Key         string `hcl:"key,optional"`
+}
+
+// NginxVariant is the nginx of a host.
+func NginxVariant() Variant {
+	return Variant{
+		Block: "proxy", Label: "nginx", Required: true, Several: true,
+		Doc:     "nginx on the host",
+		Example: `proxy "nginx" { host = host.NAME }`,
+		Config:  func() Config { return new(ProxyNginx) },
+		Detect:  detectNginx,
+	}
+}
+
+func detectNginx(ctx context.Context, o host.Observer) ([]Found, error) {
+	res, err := o.Query(ctx, nginxRuns)
+	if err != nil || !res[0].OK() {
+		return nil, err
+	}
+	return []Found{{Config: &ProxyNginx{Host: o.Name()}, Why: "nginx runs on " + o.Name(), Sure: true}}, nil
+}
+
+// HostName implements Config.
+func (c *ProxyNginx) HostName() string { return c.Host }
+
+// Parts implements Config.
+func (c *ProxyNginx) Parts(d Decl) []Part {
+	return []Part{{Name: "nginx", Title: "the proxy", Host: d.Host, Proxy: new(Proxy), Unit: &Unit{
+		Name: nginxUnit, Title: "nginx", Version: "nginx -v 2>&1 | sed -n 's,.*nginx/,,p'",
+	}}}
+}
+
+// Check implements Config.
+func (c *ProxyNginx) Check(b Block, d Decl, s *Site) {
+	CheckCertificate(b, c.Certificate, c.Key)
+	CheckServes(b, d, s)
+}
+
+// Steps implements Config.
+func (c *ProxyNginx) Steps(d Decl, s *Site) []Placed {
+	return []Placed{{Stage: StageProxy, Host: d.Host, Step: c.serve(s)}}
+}
+
+// Removal implements Config.
+func (c *ProxyNginx) Removal(d Decl, s *Site) []Placed {
+	return []Placed{{Stage: StageProxy, Host: d.Host, Step: c.remove(s)}}
+}
+
+// serve brings a site's routes into the nginx on a host. Where a TLS server
 // block for a public name is there, it gets one include line; else there is a
 // server block of our own. Either way the locations are in files of our own.
-func Nginx(site Site, c ProxyNginx) Step {
-	routes := site.Fronts[c.Host]
-	probe := func(ctx context.Context, o host.Observer) (nginxFacts, error) {
-		paths := append(slices.Clone(nginxRead), nginxDir+"/ecdeploy", orSelf(c.Certificate, nginxDir), "/etc/letsencrypt/live/*/fullchain.pem")
-		_, all, res, err := look(ctx, o, paths,
-			host.Cmd{Argv: []string{"nginx", "-v"}}, nginxRuns,
-			host.Cmd{Argv: []string{"test", "-s", "/proc/net/if_inet6"}},
-			host.Sh(`for k in "$@" /etc/letsencrypt/live/*/privkey.pem; do [ ! -f "$k" ] || printf '%s\n' "$k"; done`, orSelf(c.Key, "/nowhere")),
-			queryNeighbours, host.Cmd{Argv: []string{"ss", "-H", "-lntp", "sport = :443"}})
-		if err != nil {
-			return nginxFacts{}, fmt.Errorf("look at %s: %w", strings.Join(paths, ", "), err)
-		}
-		f := nginxFacts{name: o.Name(), installed: res[0].OK(), running: res[1].OK(), ipv6: res[2].OK(), keys: map[string]bool{}, own: map[string]host.File{}, now: time.Now(),
-			others: parseNeighbours(res[4]), https: holder(res[5])}
-		for k := range strings.Lines(string(res[3].Stdout)) {
-			f.keys[strings.TrimSpace(k)] = true
-		}
-		f.load(paths, all)
-		// The second flight: includes that lie elsewhere, and the certificates
-		// of the server blocks that our names have already.
-		if missing := append(f.tree.missing(), f.blockCertificates(frontNames(site, o.Name(), routes))...); len(missing) > 0 {
-			more, err := o.Read(ctx, missing...)
-			if err != nil {
-				return f, fmt.Errorf("read %s: %w", strings.Join(missing, ", "), err)
-			}
-			f.load(missing, more)
-		}
-		f.tree.complete()
-		return f, nil
-	}
+func (c *ProxyNginx) serve(site *Site) Step {
+	probe := func(ctx context.Context, o host.Observer) (nginxFacts, error) { return c.probe(ctx, o, site) }
 	share := func(f nginxFacts, s *Shared) { s.HTTPS[f.name] = f.tree.tlsAddr() }
-	return Define("nginx", probe, share, func(f nginxFacts, _ Shared) (Decision, error) { return f.decide(site, c, routes) })
+	return Define("nginx", probe, share, func(f nginxFacts, _ Shared) (Decision, error) { return f.decide(site, c, site.Served(c.Host)) })
+}
+
+func (c *ProxyNginx) probe(ctx context.Context, o host.Observer, site *Site) (nginxFacts, error) {
+	paths := append(slices.Clone(nginxRead), nginxDir+"/ecdeploy", cmp.Or(c.Certificate, nginxDir), "/etc/letsencrypt/live/*/fullchain.pem")
+	_, all, res, err := look(ctx, o, paths,
+		host.Cmd{Argv: []string{"nginx", "-v"}}, nginxRuns,
+		host.Cmd{Argv: []string{"test", "-s", "/proc/net/if_inet6"}},
+		host.Sh(`for k in "$@" /etc/letsencrypt/live/*/privkey.pem; do [ ! -f "$k" ] || printf '%s\n' "$k"; done`, cmp.Or(c.Key, "/nowhere")),
+		queryNeighbours, host.Cmd{Argv: []string{"ss", "-H", "-lntp", "sport = :443"}})
+	if err != nil {
+		return nginxFacts{}, fmt.Errorf("look at %s: %w", strings.Join(paths, ", "), err)
+	}
+	f := nginxFacts{name: o.Name(), installed: res[0].OK(), running: res[1].OK(), ipv6: res[2].OK(), keys: map[string]bool{}, own: map[string]host.File{}, now: time.Now(),
+		others: parseNeighbours(res[4]), https: holder(res[5])}
+	for k := range strings.Lines(string(res[3].Stdout)) {
+		f.keys[strings.TrimSpace(k)] = true
+	}
+	f.load(paths, all)
+	// The second flight: includes that lie elsewhere, and the certificates
+	// of the server blocks that our names have already.
+	if missing := append(f.tree.missing(), f.blockCertificates(frontNames(site, o.Name(), site.Served(c.Host)))...); len(missing) > 0 {
+		more, err := o.Read(ctx, missing...)
+		if err != nil {
+			return f, fmt.Errorf("read %s: %w", strings.Join(missing, ", "), err)
+		}
+		f.load(missing, more)
+	}
+	f.tree.complete()
+	return f, nil
 }
 
 // frontNames are the names that the nginx of a host has to answer for.
-func frontNames(site Site, hostName string, routes []Route) []string {
+func frontNames(site *Site, hostName string, routes []Route) []string {
 	var out []string
-	if _, here := site.WellKnown[hostName]; here {
-		out = append(out, site.Domain())
+	for _, r := range site.Static(hostName) {
+		out = append(out, r.Name())
 	}
 	for _, r := range routes {
 		out = append(out, r.Name())
@@ -112,17 +170,17 @@ func (f *nginxFacts) load(asked []string, files []host.File) {
 
 // holder is the program that ss found on a port where nginx is not.
 func holder(r host.Result) string {
-	m := procName.FindStringSubmatch(string(r.Stdout))
+	m := ProcName.FindStringSubmatch(string(r.Stdout))
 	if m == nil || strings.Contains(string(r.Stdout), `("nginx",`) {
 		return ""
 	}
 	return m[1]
 }
 
-func (f nginxFacts) decide(site Site, c ProxyNginx, routes []Route) (Decision, error) {
+func (f nginxFacts) decide(site *Site, c *ProxyNginx, routes []Route) (Decision, error) {
 	var d Decision
 	fail := func(summary, hint string) { d.Findings = append(d.Findings, Finding{Error, summary, hint}) }
-	inContainer, isContainer := f.others.proxy()
+	inContainer, isContainer := proxyContainer(f.others)
 	const wayOut = `use proxy "external" {}: ecdeploy then says what the proxy needs and checks it`
 	switch {
 	case !f.installed && isContainer:
@@ -137,12 +195,14 @@ func (f nginxFacts) decide(site Site, c ProxyNginx, routes []Route) (Decision, e
 	if len(d.Findings) > 0 {
 		return d, nil
 	}
-	w := nginxWriter{facts: f, site: site, cfg: c, findings: f.others.managed(f.name, "nginx", wayOut)}
+	w := nginxWriter{facts: f, site: site, cfg: c, findings: f.others.Warn(f.name, "nginx", wayOut)}
 	if isContainer {
 		w.findings = append(w.findings, Finding{Warning, inContainer + " takes web requests on " + f.name + ", and ecdeploy does not edit files of containers yet", "if it fronts the public names, " + wayOut})
 	}
 	w.routes(routes)
-	w.wellKnown()
+	for _, r := range site.Static(f.name) {
+		w.static(r)
+	}
 	w.finish()
 	d.Findings = w.findings
 	if len(w.edits) > 0 && !slices.ContainsFunc(w.findings, func(x Finding) bool { return x.Severity == Error }) {
@@ -151,15 +211,17 @@ func (f nginxFacts) decide(site Site, c ProxyNginx, routes []Route) (Decision, e
 			Overlay: overlayTops(nginxDir, w.edits), Check: nginxCheck,
 		}}
 	}
-	d.Checks = routeChecks(routes, f.tree.tlsAddr())
+	for _, r := range routes {
+		d.Checks = append(d.Checks, r.ChecksAt(f.tree.tlsAddr())...)
+	}
 	return d, nil
 }
 
 // nginxWriter collects the edits of one decision.
 type nginxWriter struct {
 	facts    nginxFacts
-	site     Site
-	cfg      ProxyNginx
+	site     *Site
+	cfg      *ProxyNginx
 	servers  strings.Builder // server blocks of our own
 	inside   []*inner        // what goes into foreign server blocks
 	edits    []FileEdit
@@ -246,7 +308,7 @@ func (w *nginxWriter) inspect(s nginxServer, r Route) {
 		switch {
 		case d.Name == "return":
 			w.fail(at+" answers everything by itself (return)", "put that return into a location")
-		case d.Name == "add_header" && len(d.Args) > 0 && strings.EqualFold(d.Args[0], "Access-Control-Allow-Origin") && r.Component == "auth":
+		case d.Name == "add_header" && len(d.Args) > 0 && strings.EqualFold(d.Args[0], "Access-Control-Allow-Origin") && r.CORS:
 			w.fail(at+" adds a CORS header to everything; the JWT service sends its own, and browsers refuse two", "move add_header Access-Control-Allow-Origin into the locations that need it")
 		}
 	}
@@ -277,24 +339,21 @@ func (w *nginxWriter) ownServer(name, body string) {
 	fmt.Fprintf(&w.servers, "    server_name %s;\n    ssl_certificate %s;\n    ssl_certificate_key %s;\n\n%s\n}\n", name, nginxQuote(cert), nginxQuote(key), host.Indent(body, "    "))
 }
 
-// wellKnown makes sure that the static announcement is served as JSON with its
-// one CORS header. A location that is there already is left to its owner.
-func (w *nginxWriter) wellKnown() {
-	file, here := w.site.WellKnown[w.facts.name]
-	if !here {
-		return
-	}
-	const uri = "/.well-known/matrix/client"
-	found := w.facts.serving(w.site.Domain())
+// static makes sure that a static file is served as JSON with its one CORS header.
+// A location that is there already is left to its owner.
+func (w *nginxWriter) static(r Route) {
+	name, uri := r.Name(), r.Prefix()
+	found := w.facts.serving(name)
 	if len(found) == 0 {
-		w.findings = append(w.findings, Finding{Warning, "nginx on " + w.facts.name + " has no TLS server block for " + w.site.Domain() + ", so " + file + " may be served by nobody", `serve https://` + w.site.Domain() + uri + `, or use well_known "external" {}`})
+		w.findings = append(w.findings, Finding{Warning, "nginx on " + w.facts.name + " has no TLS server block for " + name + ", so " + r.File + " may be served by nobody",
+			`serve ` + r.URL + `, or use well_known "external" {}`})
 		return
 	}
 	found = slices.DeleteFunc(found, func(win winner) bool { return win.doubt || win.server.handles(uri) })
 	if len(found) == 0 {
 		return
 	}
-	fmt.Fprintf(&w.into(found, w.site.Domain()).text, "location = %s {\n    alias %s;\n    default_type application/json;\n    add_header Access-Control-Allow-Origin \"*\" always;\n}\n", uri, nginxQuote(file))
+	fmt.Fprintf(&w.into(found, name).text, "location = %s {\n    alias %s;\n    default_type application/json;\n    add_header Access-Control-Allow-Origin \"*\" always;\n}\n", uri, nginxQuote(r.File))
 }
 
 // finish turns what was collected into file edits.
@@ -346,7 +405,7 @@ func (w *nginxWriter) hosts(s nginxServer, path string) bool {
 }
 
 func (w *nginxWriter) innerPath(in *inner) string {
-	return nginxDir + "/ecdeploy/" + w.site.slug() + "." + in.name + ".conf"
+	return nginxDir + "/ecdeploy/" + w.site.Slug() + "." + in.name + ".conf"
 }
 
 // stale are our own files of this site that nothing needs any more: those for
@@ -423,7 +482,7 @@ func (w *nginxWriter) ownFiles() []string {
 // default server.
 func (w *nginxWriter) place() string {
 	tree := &w.facts.tree
-	places := tree.places(w.site.slug())
+	places := tree.places(w.site.Slug())
 	if len(places) == 0 {
 		w.fail("nginx.conf includes no folder of server blocks", "add `include /etc/nginx/conf.d/*.conf;` to its http block")
 		return ""

@@ -45,10 +45,10 @@ func TestNginxBoundsItsWork(t *testing.T) {
 		}), true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := decideNginx(t, testSite(), ProxyNginx{}, nginxHost(t, c.sites))
-			said := strings.Contains(summaries(d.Findings), "nginx's configuration cannot be read: ")
+			d := decideNginx(t, OneHost(), &ProxyNginx{}, nginxHost(t, c.sites))
+			said := strings.Contains(Summaries(d.Findings), "nginx's configuration cannot be read: ")
 			if said == c.fits || (len(d.Changes) == 1) != c.fits {
-				t.Errorf("%d changes, and it says %.300s", len(d.Changes), summaries(d.Findings))
+				t.Errorf("%d changes, and it says %.300s", len(d.Changes), Summaries(d.Findings))
 			}
 		})
 	}

@@ -19,7 +19,7 @@ func TestNginxFindings(t *testing.T) {
 		name  string
 		files map[string]string
 		drop  []string
-		cfg   ProxyNginx
+		cfg   *ProxyNginx
 		says  map[string]string // answers of queries, by how they begin
 		code  map[string]int
 		want  string
@@ -38,11 +38,11 @@ func TestNginxFindings(t *testing.T) {
 		{name: "about to expire", files: map[string]string{p: pemCert(t, 3, "rtc.example.org")}, want: "warning: certificate " + p + " for rtc.example.org ends on", hint: "certbot renew"},
 		{name: "another name", files: map[string]string{p: pemCert(t, 60, "www.example.org")}, want: "error: no certificate for rtc.example.org", hint: "certbot"},
 		{name: "a wildcard of one level only", files: map[string]string{p: pemCert(t, 60, "*.org")}, want: "error: no certificate for rtc.example.org", hint: "certbot"},
-		{name: "named and not covering", cfg: ProxyNginx{Certificate: "/c.pem", Key: "/k"}, files: map[string]string{"/c.pem": pemCert(t, 60, "www.example.org")},
+		{name: "named and not covering", cfg: &ProxyNginx{Certificate: "/c.pem", Key: "/k"}, files: map[string]string{"/c.pem": pemCert(t, 60, "www.example.org")},
 			want: "error: certificate /c.pem does not cover rtc.example.org (it covers www.example.org)", hint: "certbot"},
-		{name: "named and missing", cfg: ProxyNginx{Certificate: "/c.pem", Key: "/k"}, want: "error: certificate /c.pem is not on h", hint: "certbot"},
-		{name: "named and no certificate", cfg: ProxyNginx{Certificate: "/c.pem", Key: "/k"}, files: map[string]string{"/c.pem": "-----BEGIN CERTIFICATE-----\nnonsense\n"}, want: "error: certificate /c.pem: it holds no PEM certificate", hint: "certbot"},
-		{name: "its key missing", cfg: ProxyNginx{Certificate: "/c.pem", Key: "/k"}, files: map[string]string{"/c.pem": pemCert(t, 60, "rtc.example.org")}, want: "error: key /k is not on h", hint: "correct key"},
+		{name: "named and missing", cfg: &ProxyNginx{Certificate: "/c.pem", Key: "/k"}, want: "error: certificate /c.pem is not on h", hint: "certbot"},
+		{name: "named and no certificate", cfg: &ProxyNginx{Certificate: "/c.pem", Key: "/k"}, files: map[string]string{"/c.pem": "-----BEGIN CERTIFICATE-----\nnonsense\n"}, want: "error: certificate /c.pem: it holds no PEM certificate", hint: "certbot"},
+		{name: "its key missing", cfg: &ProxyNginx{Certificate: "/c.pem", Key: "/k"}, files: map[string]string{"/c.pem": pemCert(t, 60, "rtc.example.org")}, want: "error: key /k is not on h", hint: "correct key"},
 		{name: "the block's certificate expired", files: map[string]string{"s": block("ssl_certificate /srv/c.pem;"), "/srv/c.pem": pemCert(t, -1, "rtc.example.org")}, want: "error: certificate /srv/c.pem for rtc.example.org expired", hint: "certbot"},
 		{name: "the block has that location", files: map[string]string{"s": block("location /livekit/jwt/ { proxy_pass http://127.0.0.1:8081; }")}, want: "error: the server block for rtc.example.org (/etc/nginx/sites-available/s:1) has a location of its own at /livekit/jwt/", hint: "remove that location"},
 		{name: "the block answers all", files: map[string]string{"s": block("return 404;")}, want: "error: the server block for rtc.example.org (/etc/nginx/sites-available/s:1) answers everything", hint: "location"},
@@ -55,10 +55,10 @@ func TestNginxFindings(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			o := nginxHost(t, c.files)
 			for _, p := range c.drop {
-				delete(o.files, p)
+				delete(o.Files, p)
 			}
-			usual := o.answer
-			o.answer = func(argv string) host.Result {
+			usual := o.Answer
+			o.Answer = func(argv string) host.Result {
 				r := usual(argv)
 				for begin, text := range c.says {
 					if strings.HasPrefix(argv, begin) {
@@ -72,19 +72,22 @@ func TestNginxFindings(t *testing.T) {
 				}
 				return r
 			}
-			got := decideNginx(t, oneName("rtc.example.org"), c.cfg, o)
+			if c.cfg == nil {
+				c.cfg = new(ProxyNginx)
+			}
+			got := decideNginx(t, OneName("rtc.example.org"), c.cfg, o)
 			if c.want == "" {
 				if len(got.Findings) != 0 || len(got.Changes) != 1 {
-					t.Fatalf("got %s and %d changes", summaries(got.Findings), len(got.Changes))
+					t.Fatalf("got %s and %d changes", Summaries(got.Findings), len(got.Changes))
 				}
 				return
 			}
 			// Both routes of one name may meet the same obstacle.
-			if len(got.Findings) == 0 || !strings.HasPrefix(summaries(got.Findings), c.want) || !strings.Contains(got.Findings[0].Hint, c.hint) {
+			if len(got.Findings) == 0 || !strings.HasPrefix(Summaries(got.Findings), c.want) || !strings.Contains(got.Findings[0].Hint, c.hint) {
 				t.Fatalf("got %v\nwant %s", got.Findings, c.want)
 			}
 			if strings.HasPrefix(c.want, "error") && len(got.Changes) != 0 {
-				t.Errorf("plans %v all the same", verbs(got))
+				t.Errorf("plans %v all the same", Verbs(got))
 			}
 		})
 	}
@@ -97,12 +100,12 @@ func TestNginxTakesTheLongestCertificate(t *testing.T) {
 		"/etc/letsencrypt/live/a/fullchain.pem": pemCert(t, -5, "rtc.example.org"),
 		"/etc/letsencrypt/live/b/fullchain.pem": pemCert(t, 80, "rtc.example.org"),
 	})
-	o.answer = func(argv string) host.Result {
+	o.Answer = func(argv string) host.Result {
 		return host.Result{Stdout: []byte("/etc/letsencrypt/live/a/privkey.pem\n/etc/letsencrypt/live/b/privkey.pem\n/etc/letsencrypt/live/rtc/privkey.pem\n")}
 	}
-	d := decideNginx(t, oneName("rtc.example.org"), ProxyNginx{}, o)
+	d := decideNginx(t, OneName("rtc.example.org"), &ProxyNginx{}, o)
 	if len(d.Findings) != 0 || len(d.Changes) != 1 || !strings.Contains(d.Changes[0].Summary().Diff, "ssl_certificate_key /etc/letsencrypt/live/b/privkey.pem;") {
-		t.Errorf("got %s %v", summaries(d.Findings), d.Changes)
+		t.Errorf("got %s %v", Summaries(d.Findings), d.Changes)
 	}
 }
 
@@ -123,23 +126,23 @@ func TestNginxReadsNoSecrets(t *testing.T) {
 }
 
 func TestNginxWellKnownLocation(t *testing.T) {
-	site := testSite()
-	site.WellKnown = map[string]string{"h": "/var/www/well-known/client"}
+	site := OneHost()
+	WithWellKnown(site, "/var/www/well-known/client")
 	apex := "server {\n    listen 443 ssl;\n    server_name example.org;\n    root /var/www/html;\n}\n"
 	o := nginxHost(t, map[string]string{"apex": apex})
-	o.settle(t, site, decideNginx(t, site, ProxyNginx{}, o))
-	text := o.files["/etc/nginx/ecdeploy/example.org.example.org.conf"]
+	settle(t, o, site, decideNginx(t, site, &ProxyNginx{}, o))
+	text := o.Files["/etc/nginx/ecdeploy/example.org.example.org.conf"]
 	if !strings.Contains(text, "location = /.well-known/matrix/client {") || strings.Count(text, "Access-Control-Allow-Origin") != 1 {
 		t.Errorf("got %q", text)
 	}
 	// A location of the admin's is left to the admin.
 	o = nginxHost(t, map[string]string{"apex": strings.Replace(apex, "    root", "    location /.well-known/matrix/ { add_header Access-Control-Allow-Origin *; }\n    root", 1)})
-	if got := verbs(decideNginx(t, site, ProxyNginx{}, o)); !cmp.Equal(got, []string{"+ /etc/nginx/sites-enabled/zz-ecdeploy-example.org.conf"}) {
+	if got := Verbs(decideNginx(t, site, &ProxyNginx{}, o)); !cmp.Equal(got, []string{"+ /etc/nginx/sites-enabled/zz-ecdeploy-example.org.conf"}) {
 		t.Errorf("got %v", got)
 	}
 	o = nginxHost(t, nil)
-	if d := decideNginx(t, site, ProxyNginx{}, o); !strings.Contains(summaries(d.Findings), "warning: nginx on h has no TLS server block for example.org") {
-		t.Errorf("got %s", summaries(d.Findings))
+	if d := decideNginx(t, site, &ProxyNginx{}, o); !strings.Contains(Summaries(d.Findings), "warning: nginx on h has no TLS server block for example.org") {
+		t.Errorf("got %s", Summaries(d.Findings))
 	}
 }
 

@@ -39,17 +39,17 @@ func TestNginxOwnBlockIsNoDefault(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := nginxHost(t, c.files)
-			d := decideNginx(t, testSite(), ProxyNginx{}, o)
+			d := decideNginx(t, OneHost(), &ProxyNginx{}, o)
 			if c.error != "" {
-				if !strings.Contains(summaries(d.Findings), c.error) || len(d.Changes) != 0 {
-					t.Fatalf("got %s and %v", summaries(d.Findings), verbs(d))
+				if !strings.Contains(Summaries(d.Findings), c.error) || len(d.Changes) != 0 {
+					t.Fatalf("got %s and %v", Summaries(d.Findings), Verbs(d))
 				}
 				return
 			}
-			if diff := cmp.Diff(c.want, verbs(d)); diff != "" {
-				t.Fatalf("%s\n%s", diff, summaries(d.Findings))
+			if diff := cmp.Diff(c.want, Verbs(d)); diff != "" {
+				t.Fatalf("%s\n%s", diff, Summaries(d.Findings))
 			}
-			o.settle(t, testSite(), d)
+			settle(t, o, OneHost(), d)
 		})
 	}
 }
@@ -88,26 +88,26 @@ func TestNginxFindsWhoAnswersToday(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			o := nginxHost(t, c.files)
 			for p, text := range other {
-				o.files[p] = text
+				o.Files[p] = text
 			}
-			d := decideNginx(t, oneName(name), ProxyNginx{}, o)
-			if diff := cmp.Diff(c.want, verbs(d)); diff != "" || !strings.Contains(summaries(d.Findings), c.says) {
-				t.Fatalf("%s\n%s", diff, summaries(d.Findings))
+			d := decideNginx(t, OneName(name), &ProxyNginx{}, o)
+			if diff := cmp.Diff(c.want, Verbs(d)); diff != "" || !strings.Contains(Summaries(d.Findings), c.says) {
+				t.Fatalf("%s\n%s", diff, Summaries(d.Findings))
 			}
 			if c.says == "" {
-				o.settle(t, oneName(name), d)
+				settle(t, o, OneName(name), d)
 			}
 		})
 	}
 	// A name that is all ours gets its own block, and a note once.
 	o := nginxHost(t, map[string]string{"a": block("*.example.org", "")})
-	d := decideNginx(t, testSite(), ProxyNginx{}, o)
-	if !cmp.Equal(verbs(d), []string{lastPlace}) || !strings.Contains(summaries(d.Findings), "go to server_name *.example.org (/etc/nginx/sites-available/a:1) now") || d.Findings[0].Severity != Note {
-		t.Fatalf("got %v, %s", verbs(d), summaries(d.Findings))
+	d := decideNginx(t, OneHost(), &ProxyNginx{}, o)
+	if !cmp.Equal(Verbs(d), []string{lastPlace}) || !strings.Contains(Summaries(d.Findings), "go to server_name *.example.org (/etc/nginx/sites-available/a:1) now") || d.Findings[0].Severity != Note {
+		t.Fatalf("got %v, %s", Verbs(d), Summaries(d.Findings))
 	}
-	o.settle(t, testSite(), d)
-	if again := decideNginx(t, testSite(), ProxyNginx{}, o); len(again.Findings) != 0 {
-		t.Errorf("noted again: %s", summaries(again.Findings))
+	settle(t, o, OneHost(), d)
+	if again := decideNginx(t, OneHost(), &ProxyNginx{}, o); len(again.Findings) != 0 {
+		t.Errorf("noted again: %s", Summaries(again.Findings))
 	}
 }
 
@@ -132,10 +132,10 @@ func TestNginxUnreadConfiguration(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			o := nginxHost(t, c.files)
 			reads := 0
-			o.reads, o.errs = &reads, c.errs
-			d := decideNginx(t, oneName("rtc.example.org"), ProxyNginx{}, o)
-			if got := summaries(d.Findings); c.want == "" && got != "" || !strings.Contains(got, c.want) || (len(d.Changes) == 0) == (c.want == "") {
-				t.Errorf("got %q and %v", got, verbs(d))
+			o.Reads, o.Errs = &reads, c.errs
+			d := decideNginx(t, OneName("rtc.example.org"), &ProxyNginx{}, o)
+			if got := Summaries(d.Findings); c.want == "" && got != "" || !strings.Contains(got, c.want) || (len(d.Changes) == 0) == (c.want == "") {
+				t.Errorf("got %q and %v", got, Verbs(d))
 			}
 			if reads > 2 {
 				t.Errorf("%d flights", reads)
@@ -149,17 +149,17 @@ func TestNginxUnreadConfiguration(t *testing.T) {
 func TestNginxKeepsItsCertificate(t *testing.T) {
 	const a, b = "/etc/letsencrypt/live/a/fullchain.pem", "/etc/letsencrypt/live/b/fullchain.pem"
 	o := nginxHost(t, map[string]string{a: pemCert(t, 80, "rtc.example.org"), b: pemCert(t, 60, "rtc.example.org")})
-	o.answer = func(string) host.Result {
+	o.Answer = func(string) host.Result {
 		return host.Result{Stdout: []byte("/etc/letsencrypt/live/a/privkey.pem\n/etc/letsencrypt/live/b/privkey.pem\n")}
 	}
-	o.settle(t, oneName("rtc.example.org"), decideNginx(t, oneName("rtc.example.org"), ProxyNginx{}, o))
-	changes := func() int { return len(decideNginx(t, oneName("rtc.example.org"), ProxyNginx{}, o).Changes) }
-	o.files[b] = pemCert(t, 90, "rtc.example.org")
+	settle(t, o, OneName("rtc.example.org"), decideNginx(t, OneName("rtc.example.org"), &ProxyNginx{}, o))
+	changes := func() int { return len(decideNginx(t, OneName("rtc.example.org"), &ProxyNginx{}, o).Changes) }
+	o.Files[b] = pemCert(t, 90, "rtc.example.org")
 	if changes() != 0 {
 		t.Error("it takes the other one after that is renewed")
 	}
 	for name, text := range map[string]string{"about to end": pemCert(t, 3, "rtc.example.org"), "of another name": pemCert(t, 80, "x.test")} {
-		if o.files[a] = text; changes() != 1 {
+		if o.Files[a] = text; changes() != 1 {
 			t.Errorf("it keeps one %s", name)
 		}
 	}

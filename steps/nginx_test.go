@@ -43,21 +43,21 @@ http {
 `
 
 // nginxHost is a Debian host whose sites-enabled holds symlinks.
-func nginxHost(t *testing.T, sites map[string]string) fakeObserver {
-	o := fakeObserver{files: map[string]string{
+func nginxHost(t *testing.T, sites map[string]string) Fake {
+	o := Fake{Files: map[string]string{
 		"/etc/nginx/nginx.conf": nginxConf, "/etc/nginx/mime.types": "types { }\n",
 		"/etc/letsencrypt/live/rtc/fullchain.pem": pemCert(t, 60, "*.example.org", "example.org"),
 		"/etc/letsencrypt/live/rtc/privkey.pem":   "KEY",
-	}, links: map[string]string{}}
+	}, Links: map[string]string{}}
 	for name, text := range sites {
 		if strings.HasPrefix(name, "/") {
-			o.files[name] = text
+			o.Files[name] = text
 			continue
 		}
-		o.files["/etc/nginx/sites-available/"+name] = text
-		o.links["/etc/nginx/sites-enabled/"+name] = "/etc/nginx/sites-available/" + name
+		o.Files["/etc/nginx/sites-available/"+name] = text
+		o.Links["/etc/nginx/sites-enabled/"+name] = "/etc/nginx/sites-available/" + name
 	}
-	o.answer = func(argv string) host.Result {
+	o.Answer = func(argv string) host.Result {
 		if strings.HasPrefix(argv, "for k in") {
 			return host.Result{Stdout: []byte("/etc/letsencrypt/live/rtc/privkey.pem\n")}
 		}
@@ -66,10 +66,10 @@ func nginxHost(t *testing.T, sites map[string]string) fakeObserver {
 	return o
 }
 
-func decideNginx(t *testing.T, site Site, c ProxyNginx, o host.Observer) Decision {
+func decideNginx(t *testing.T, site *Site, c *ProxyNginx, o host.Observer) Decision {
 	t.Helper()
 	c.Host = "h"
-	facts, err := Nginx(site, c).Probe(t.Context(), o)
+	facts, err := c.serve(site).Probe(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,67 +80,30 @@ func decideNginx(t *testing.T, site Site, c ProxyNginx, o host.Observer) Decisio
 	return d
 }
 
-// apply makes the edits of a decision in the files of o.
-func (o fakeObserver) apply(t *testing.T, d Decision) {
-	t.Helper()
-	for _, c := range d.Changes {
-		for _, e := range c.(*Files).Edits {
-			switch {
-			case e.Remove:
-				delete(o.files, e.Path)
-			case e.Edits == nil:
-				o.files[e.Path] = e.Text.Masked()
-			default:
-				after, err := splice.Apply([]byte(o.files[e.Path]), e.Edits)
-				if err != nil {
-					t.Fatal(err)
-				}
-				o.files[e.Path] = string(after)
-			}
-		}
-	}
-}
-
-func verbs(d Decision) []string {
-	var out []string
-	for _, c := range d.Changes {
-		out = append(out, editDetails(c.(*Files).Edits)...)
-	}
-	return out
-}
-
 // settle applies a decision and wants the second one to have nothing to do.
-func (o fakeObserver) settle(t *testing.T, site Site, d Decision) {
+func settle(t *testing.T, o Fake, site *Site, d Decision) {
 	t.Helper()
 	for _, f := range d.Findings {
 		if f.Severity == Error {
-			t.Fatalf("got %s", summaries(d.Findings))
+			t.Fatalf("got %s", Summaries(d.Findings))
 		}
 	}
-	o.apply(t, d)
+	o.Apply(t, d)
 	// Our own files belong to root and are 0644, as the fake has all files.
-	if again := decideNginx(t, site, ProxyNginx{}, o); len(again.Changes) != 0 {
-		t.Fatalf("the second apply plans %v", verbs(again))
+	if again := decideNginx(t, site, &ProxyNginx{}, o); len(again.Changes) != 0 {
+		t.Fatalf("the second apply plans %v", Verbs(again))
 	}
-}
-
-// oneName is testSite with both services below one name.
-func oneName(name string) Site {
-	s := testSite()
-	s.SFU.URL, s.Auth.URL = "https://"+name+"/livekit/sfu", "https://"+name+"/livekit/jwt"
-	s.Fronts = map[string][]Route{"h": {{"sfu", s.SFU.URL, "127.0.0.1:7880"}, {"auth", s.Auth.URL, "127.0.0.1:8080"}}}
-	return s
 }
 
 func TestNginxTwoNamesOfOurOwn(t *testing.T) {
 	o := nginxHost(t, map[string]string{"default": "server { listen 80 default_server; server_name _; root /var/www/html; }\n"})
-	site := testSite()
-	d := decideNginx(t, site, ProxyNginx{}, o)
-	if diff := cmp.Diff([]string{"+ /etc/nginx/conf.d/ecdeploy-example.org.conf"}, verbs(d)); diff != "" {
+	site := OneHost()
+	d := decideNginx(t, site, &ProxyNginx{}, o)
+	if diff := cmp.Diff([]string{"+ /etc/nginx/conf.d/ecdeploy-example.org.conf"}, Verbs(d)); diff != "" {
 		t.Fatal(diff)
 	}
-	o.settle(t, site, d)
-	text := o.files["/etc/nginx/conf.d/ecdeploy-example.org.conf"]
+	settle(t, o, site, d)
+	text := o.Files["/etc/nginx/conf.d/ecdeploy-example.org.conf"]
 	parsed, err := splice.ParseNginx([]byte(text))
 	if err != nil {
 		t.Fatal(err)
@@ -192,20 +155,20 @@ server {
 
 func TestNginxOneNameInAForeignBlock(t *testing.T) {
 	o := nginxHost(t, map[string]string{"matrix": matrixSite})
-	site := oneName("matrix.example.org")
-	d := decideNginx(t, site, ProxyNginx{}, o)
+	site := OneName("matrix.example.org")
+	d := decideNginx(t, site, &ProxyNginx{}, o)
 	want := []string{"+ /etc/nginx/ecdeploy/example.org.matrix.example.org.conf", "~ /etc/nginx/sites-available/matrix"}
-	if diff := cmp.Diff(want, verbs(d)); diff != "" {
+	if diff := cmp.Diff(want, Verbs(d)); diff != "" {
 		t.Fatal(diff)
 	}
-	o.settle(t, site, d)
+	settle(t, o, site, d)
 	// One line, in the block for port 443: the ones on 80 and 8448 stay.
 	wantText := strings.Replace(matrixSite, "location /_matrix { proxy_pass http://127.0.0.1:8008; }\n",
 		"location /_matrix { proxy_pass http://127.0.0.1:8008; }\n    include /etc/nginx/ecdeploy/example.org.matrix.example.org.conf;\n", 1)
-	if diff := cmp.Diff(wantText, o.files["/etc/nginx/sites-available/matrix"]); diff != "" {
+	if diff := cmp.Diff(wantText, o.Files["/etc/nginx/sites-available/matrix"]); diff != "" {
 		t.Error(diff)
 	}
-	parsed, err := splice.ParseNginx([]byte(o.files["/etc/nginx/ecdeploy/example.org.matrix.example.org.conf"]))
+	parsed, err := splice.ParseNginx([]byte(o.Files["/etc/nginx/ecdeploy/example.org.matrix.example.org.conf"]))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,31 +191,31 @@ func TestNginxNameChanges(t *testing.T) {
 		"/etc/nginx/ecdeploy/mine.conf":                              "# by hand\n",
 	}
 	o := nginxHost(t, sites)
-	before := o.files["/etc/nginx/sites-available/matrix"]
-	site := oneName("matrix.example.org")
-	o.settle(t, site, decideNginx(t, site, ProxyNginx{}, o))
+	before := o.Files["/etc/nginx/sites-available/matrix"]
+	site := OneName("matrix.example.org")
+	settle(t, o, site, decideNginx(t, site, &ProxyNginx{}, o))
 
-	site = testSite()
-	d := decideNginx(t, site, ProxyNginx{}, o)
+	site = OneHost()
+	d := decideNginx(t, site, &ProxyNginx{}, o)
 	want := []string{"~ /etc/nginx/sites-available/matrix", "- /etc/nginx/ecdeploy/example.org.matrix.example.org.conf", "+ /etc/nginx/sites-enabled/zz-ecdeploy-example.org.conf"}
-	if diff := cmp.Diff(want, verbs(d)); diff != "" {
+	if diff := cmp.Diff(want, Verbs(d)); diff != "" {
 		t.Fatal(diff)
 	}
-	o.settle(t, site, d)
-	if diff := cmp.Diff(before, o.files["/etc/nginx/sites-available/matrix"]); diff != "" {
+	settle(t, o, site, d)
+	if diff := cmp.Diff(before, o.Files["/etc/nginx/sites-available/matrix"]); diff != "" {
 		t.Error(diff)
 	}
 
-	site = oneName("chat.example.org") // another name of the same block
-	d = decideNginx(t, site, ProxyNginx{}, o)
+	site = OneName("chat.example.org") // another name of the same block
+	d = decideNginx(t, site, &ProxyNginx{}, o)
 	want = []string{"+ /etc/nginx/ecdeploy/example.org.chat.example.org.conf", "~ /etc/nginx/sites-available/matrix", "- /etc/nginx/sites-enabled/zz-ecdeploy-example.org.conf"}
-	if diff := cmp.Diff(want, verbs(d)); diff != "" {
+	if diff := cmp.Diff(want, Verbs(d)); diff != "" {
 		t.Fatal(diff)
 	}
-	o.settle(t, site, d)
+	settle(t, o, site, d)
 	for p, text := range map[string]string{"/etc/nginx/ecdeploy/example.org.uk.matrix.example.org.conf": other, "/etc/nginx/ecdeploy/mine.conf": "# by hand\n"} {
-		if o.files[p] != text {
-			t.Errorf("%s became %q", p, o.files[p])
+		if o.Files[p] != text {
+			t.Errorf("%s became %q", p, o.Files[p])
 		}
 	}
 }
@@ -266,11 +229,11 @@ func TestNginxBlockMadeOfSnippets(t *testing.T) {
 		"rtc":                           "server {\n\tserver_name rtc.example.org;\n\tinclude snippets/tls.conf;\n}\n",
 	})
 	reads := 0
-	o.reads = &reads
-	site := oneName("rtc.example.org")
-	d := decideNginx(t, site, ProxyNginx{}, o)
-	if diff := cmp.Diff([]string{"+ /etc/nginx/ecdeploy/example.org.rtc.example.org.conf", "~ /etc/nginx/sites-available/rtc"}, verbs(d)); diff != "" {
-		t.Errorf("%s\n%s", diff, summaries(d.Findings))
+	o.Reads = &reads
+	site := OneName("rtc.example.org")
+	d := decideNginx(t, site, &ProxyNginx{}, o)
+	if diff := cmp.Diff([]string{"+ /etc/nginx/ecdeploy/example.org.rtc.example.org.conf", "~ /etc/nginx/sites-available/rtc"}, Verbs(d)); diff != "" {
+		t.Errorf("%s\n%s", diff, Summaries(d.Findings))
 	}
 	if reads != 2 {
 		t.Errorf("%d flights, want 2: the second for the certificate", reads)
@@ -291,8 +254,8 @@ func TestNginxListensAsTheOthersDo(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := nginxHost(t, map[string]string{"x": c.sites + "\n"})
-			o.apply(t, decideNginx(t, testSite(), ProxyNginx{}, o))
-			parsed, err := splice.ParseNginx([]byte(o.files["/etc/nginx/conf.d/ecdeploy-example.org.conf"] + o.files["/etc/nginx/sites-enabled/zz-ecdeploy-example.org.conf"]))
+			o.Apply(t, decideNginx(t, OneHost(), &ProxyNginx{}, o))
+			parsed, err := splice.ParseNginx([]byte(o.Files["/etc/nginx/conf.d/ecdeploy-example.org.conf"] + o.Files["/etc/nginx/sites-enabled/zz-ecdeploy-example.org.conf"]))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -18,10 +18,12 @@ func locations(r Route) string {
 	fmt.Fprintf(&b, "%s {\n    proxy_pass http://%s/;\n    proxy_http_version 1.1;\n", loc, r.Upstream)
 	b.WriteString("    proxy_set_header Host $host;\n    proxy_set_header X-Real-IP $remote_addr;\n" +
 		"    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n    proxy_set_header X-Forwarded-Proto $scheme;\n")
-	if r.Component == "sfu" {
+	if r.WebSocket {
 		b.WriteString("    proxy_set_header Upgrade $http_upgrade;\n    proxy_set_header Connection \"upgrade\";\n" +
-			"    proxy_read_timeout 1h;\n    proxy_send_timeout 1h;\n    proxy_buffering off;\n" +
-			"    access_log off;\n    error_log /var/log/nginx/error.log crit;\n")
+			"    proxy_read_timeout 1h;\n    proxy_send_timeout 1h;\n    proxy_buffering off;\n")
+	}
+	if r.Quiet {
+		b.WriteString("    access_log off;\n    error_log /var/log/nginx/error.log crit;\n")
 	}
 	b.WriteString("}\n")
 	return b.String()

@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -24,7 +25,7 @@ type layer struct {
 // TITLE PATH parted by tabs; the first two are paths. What runs before the site was
 // last taken away did is none; of a run that was taken back it is one where somebody
 // had edited the file and all stayed as it was.
-func queryOrigins(site Site) host.Cmd {
+func queryOrigins(site *Site) host.Cmd {
 	return host.Sh(`cd "$1" 2>/dev/null || exit 0
 of() { # ABOUT BEFORE AFTER
 	{ IFS= read -r title && IFS= read -r path; } <"$1" && printf '%s\t%s\t%s\t%s\n' "$PWD/$2" "$PWD/$3" "$title" "$path"
@@ -48,7 +49,7 @@ for r in runs/*."$2"; do
 $(of "$f" "$k.old" "$k.new")"
 	done
 done
-printf '%s\n' "$all"`, Root, site.slug())
+printf '%s\n' "$all"`, Root, site.Slug())
 }
 
 // foreignFacts are the files of others that hold something of a site.
@@ -109,7 +110,7 @@ func (f foreignFacts) takeBack() (edits []FileEdit, texts map[string][]byte, fin
 			findings = append(findings, Finding{Note, p + " is not there any more: there is nothing to take back in it", ""})
 			continue
 		case now.Err != "" || !now.Mode.IsRegular():
-			findings = append(findings, Finding{Error, p + " cannot be read: " + orSelf(now.Err, "it is no regular file"), "see what became of it"})
+			findings = append(findings, Finding{Error, p + " cannot be read: " + cmp.Or(now.Err, "it is no regular file"), "see what became of it"})
 			continue
 		}
 		text := now.Data
@@ -128,7 +129,7 @@ func (f foreignFacts) takeBack() (edits []FileEdit, texts map[string][]byte, fin
 			findings = append(findings, Finding{Warning, "somebody else changed in " + p + " what ecdeploy had put there; theirs stays", "look for it, and take it out by hand if nothing needs it. It was:\n" + maskSecrets(splice.Lines(kept))})
 		}
 		if json.Valid(now.Data) && !json.Valid(text) {
-			findings = append(findings, Finding{Error, p + " would be no JSON any more without what ecdeploy put there", "take " + rtcFociName + " out by hand, then run ecdeploy again"})
+			findings = append(findings, Finding{Error, p + " would be no JSON any more without what ecdeploy put there", "take it out by hand, then run ecdeploy again"})
 			continue
 		}
 		texts[now.Real] = text
@@ -142,6 +143,3 @@ func (f foreignFacts) takeBack() (edits []FileEdit, texts map[string][]byte, fin
 	}
 	return edits, texts, findings, nil
 }
-
-// rtcFociName is the key of the client well-known that announces back ends.
-const rtcFociName = "org.matrix.msc4143.rtc_foci"

@@ -36,7 +36,7 @@ func TestQueryOrigins(t *testing.T) {
 	}
 	list := func() string {
 		t.Helper()
-		argv := queryOrigins(testSite()).Argv
+		argv := queryOrigins(OneHost()).Argv
 		for i, a := range argv {
 			if a == Root {
 				argv[i] = root

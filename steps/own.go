@@ -147,7 +147,7 @@ func maskWords(s string) string {
 
 // siteDirs are the folders that hold a component's files; the last one can be
 // entered by the group gid.
-func siteDirs(site Site, component string, gid int) []Dir {
+func siteDirs(site *Site, component string, gid int) []Dir {
 	return []Dir{
 		{Path: "/etc/ecdeploy", Mode: 0o755},
 		{Path: site.Dir(), Mode: 0o755},

@@ -1,12 +1,10 @@
 package steps
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
@@ -25,11 +23,10 @@ const (
 // the last one by base name wins at boot.
 var sysctlFiles = []string{"/etc/sysctl.conf", "/etc/sysctl.d/*.conf", "/run/sysctl.d/*.conf", "/usr/local/lib/sysctl.d/*.conf", "/usr/lib/sysctl.d/*.conf"}
 
-type portRange struct{ first, last int }
-
 type portsFacts struct {
-	ephemeral portRange
-	reserved  []portRange
+	name      string
+	ephemeral PortRange
+	reserved  []PortRange
 	writable  bool
 	file      host.File
 	others    []sysctlSetting
@@ -39,13 +36,13 @@ type portsFacts struct {
 // sysctlSetting is another file that sets the key.
 type sysctlSetting struct {
 	path     string
-	reserved []portRange
+	reserved []PortRange
 	later    bool // it is read after ours
 }
 
-// ReservedPorts keeps the kernel from giving LiveKit's ports to outgoing
+// reservedPorts keeps the kernel from giving LiveKit's ports to outgoing
 // connections, beside whatever is reserved already.
-func ReservedPorts(site Site) Step {
+func reservedPorts(site *Site) Step {
 	return Define("reserved-ports", probePorts, nil, func(f portsFacts, _ Shared) (Decision, error) { return f.decide(site), nil })
 }
 
@@ -54,7 +51,7 @@ func probePorts(ctx context.Context, o host.Observer) (portsFacts, error) {
 	if err != nil {
 		return portsFacts{}, err
 	}
-	f := portsFacts{file: files[sysctlFile], writable: res[1].OK(), others: otherSysctl(all), sites: files["/etc/ecdeploy"].Names}
+	f := portsFacts{name: o.Name(), file: files[sysctlFile], writable: res[1].OK(), others: otherSysctl(all), sites: files["/etc/ecdeploy"].Names}
 	f.parseProc(string(res[0].Stdout))
 	return f, nil
 }
@@ -64,9 +61,9 @@ func probePorts(ctx context.Context, o host.Observer) (portsFacts, error) {
 func (f *portsFacts) parseProc(s string) {
 	lines := strings.SplitN(s+"\n\n", "\n", 3)
 	if p := strings.Fields(lines[0]); len(p) == 2 {
-		f.ephemeral = portRange{number0(p[0]), number0(p[1])}
+		f.ephemeral = PortRange{number0(p[0]), number0(p[1])}
 	}
-	f.reserved = parseRanges(lines[1])
+	f.reserved = ParseRanges(lines[1])
 }
 
 // otherSysctl finds what other files reserve.
@@ -84,7 +81,7 @@ func otherSysctl(files []host.File) []sysctlSetting {
 			k, v, ok := strings.Cut(line, "=")
 			k = strings.ReplaceAll(strings.TrimPrefix(strings.TrimSpace(k), "-"), "/", ".")
 			if ok && k == reservedKey {
-				out = append(out, sysctlSetting{f.Real, parseRanges(v), base > path.Base(sysctlFile)})
+				out = append(out, sysctlSetting{f.Real, ParseRanges(v), base > path.Base(sysctlFile)})
 				break
 			}
 		}
@@ -92,130 +89,84 @@ func otherSysctl(files []host.File) []sysctlSetting {
 	return out
 }
 
-func (f portsFacts) decide(site Site) Decision {
+func (f portsFacts) decide(site *Site) Decision {
 	var d Decision
-	ports := slices.DeleteFunc(sitePorts(site), func(r portRange) bool { return r.last < f.ephemeral.first || r.first > f.ephemeral.last })
-	want := mergeRanges(slices.Concat(f.reserved, ports))
+	ports := slices.DeleteFunc(sitePorts(site, f.name), func(r PortRange) bool { return r.Last < f.ephemeral.First || r.First > f.ephemeral.Last })
+	want := MergeRanges(slices.Concat(f.reserved, ports))
 	for _, l := range f.others {
 		if !l.later {
 			continue
 		}
-		if all := mergeRanges(slices.Concat(l.reserved, ports)); !slices.Equal(all, mergeRanges(l.reserved)) {
+		if all := MergeRanges(slices.Concat(l.reserved, ports)); !slices.Equal(all, MergeRanges(l.reserved)) {
 			d.Findings = append(d.Findings, Finding{Warning, l.path + " sets " + reservedKey + " too and wins at the next boot: what is reserved now is free again then",
-				"write there: " + reservedKey + " = " + formatRanges(all)})
+				"write there: " + reservedKey + " = " + FormatRanges(all)})
 		}
 	}
-	kept := mergeRanges(append(slices.Clone(want), parseRanges(afterEquals(string(f.file.Data)))...))
+	kept := MergeRanges(append(slices.Clone(want), ParseRanges(afterEquals(string(f.file.Data)))...))
 	before := f.reserved
 	if f.file.Exists {
 		before = reservedBefore(string(f.file.Data))
 	}
 	text := reservedText(kept, before)
-	live := slices.Equal(want, mergeRanges(f.reserved))
+	live := slices.Equal(want, MergeRanges(f.reserved))
 	edit, needed := ownFile(sysctlFile, f.file, text, 0o644, 0, Secrets{})
 	if live && (!f.file.Exists || !needed) {
 		return d // reserved by ours or by somebody else
 	}
 	if !f.writable {
-		d.Findings = append(d.Findings, Finding{Warning, fmt.Sprintf("the kernel may give ports of %s to outgoing connections, and this host does not let root reserve them", site.SFU.Ports.UDP),
-			"reserve them on the machine that runs this container: sysctl net.ipv4.ip_local_reserved_ports=" + formatRanges(want)})
+		d.Findings = append(d.Findings, Finding{Warning, fmt.Sprintf("the kernel may give ports of %s to outgoing connections, and this host does not let root reserve them", FormatRanges(MergeRanges(ports))),
+			"reserve them on the machine that runs this container: sysctl net.ipv4.ip_local_reserved_ports=" + FormatRanges(want)})
 		return d
 	}
-	d.Changes = []Change{&Files{Title: "reserved ports " + formatRanges(want), Edits: []FileEdit{edit}, Activate: setReserved(want), Reactivate: unsetReserved(want, f.reserved)}}
+	d.Changes = []Change{&Files{Title: "reserved ports " + FormatRanges(want), Edits: []FileEdit{edit}, Activate: setReserved(want), Reactivate: unsetReserved(want, f.reserved)}}
 	return d
 }
 
-// sitePorts are the ports that a site listens on, on the SFU's host.
-func sitePorts(site Site) []portRange {
-	p := site.SFU.Ports
-	first, last := p.UDPRange()
-	ports := []portRange{{first, last}, {p.TCP, p.TCP}, {p.Signalling, p.Signalling}}
-	if site.Auth.Host == site.SFU.Host {
-		ports = append(ports, portRange{site.Auth.Port, site.Auth.Port})
+// sitePorts are the ports that a site listens on, on a host.
+func sitePorts(site *Site, on string) []PortRange {
+	var ports []PortRange
+	for _, p := range site.On(on) {
+		for _, l := range p.Listens {
+			ports = append(ports, PortRange{l.First, l.Last})
+		}
 	}
 	return ports
 }
 
 // reservedText is our file; before are the ports that others had reserved when it
 // was first written.
-func reservedText(r, before []portRange) Text {
+func reservedText(r, before []PortRange) Text {
 	head := "# Ports that outgoing connections must not take. Written by ecdeploy.\n"
 	if len(before) > 0 {
-		head += beforeLine + formatRanges(before) + "\n"
+		head += beforeLine + FormatRanges(before) + "\n"
 	}
-	return Lit(head + reservedKey + " = " + formatRanges(r) + "\n")
+	return Lit(head + reservedKey + " = " + FormatRanges(r) + "\n")
 }
 
 const beforeLine = "# Reserved before, by others: "
 
 // reservedBefore reads that line of it.
-func reservedBefore(file string) []portRange {
+func reservedBefore(file string) []PortRange {
 	for line := range strings.Lines(file) {
 		if ports, ok := strings.CutPrefix(line, beforeLine); ok {
-			return parseRanges(ports)
+			return ParseRanges(ports)
 		}
 	}
 	return nil
 }
 
 // setReserved is sh text that makes the kernel reserve just these.
-func setReserved(r []portRange) string {
-	return "printf '%s\\n' '" + formatRanges(r) + "' >" + procReserved
+func setReserved(r []PortRange) string {
+	return "printf '%s\\n' '" + FormatRanges(r) + "' >" + procReserved
 }
 
 // unsetReserved undoes setReserved(now), where nobody else reserved others since.
-func unsetReserved(now, before []portRange) string {
+func unsetReserved(now, before []PortRange) string {
 	return fmt.Sprintf("case $(cat %s) in '%s') %s ;; '%s') ;; *) ec_note 'other ports were reserved since; they stay' ;; esac",
-		procReserved, formatRanges(now), setReserved(before), formatRanges(mergeRanges(before)))
+		procReserved, FormatRanges(now), setReserved(before), FormatRanges(MergeRanges(before)))
 }
 
 func afterEquals(s string) string {
 	_, after, _ := strings.Cut(s, "=")
 	return strings.TrimSpace(after)
-}
-
-// parseRanges reads "1-2,5".
-func parseRanges(s string) []portRange {
-	var out []portRange
-	for p := range strings.SplitSeq(strings.TrimSpace(s), ",") {
-		a, b, isRange := strings.Cut(p, "-")
-		first, err := strconv.Atoi(strings.TrimSpace(a))
-		if err != nil {
-			continue
-		}
-		r := portRange{first, first}
-		if isRange {
-			if r.last, err = strconv.Atoi(strings.TrimSpace(b)); err != nil {
-				continue
-			}
-		}
-		out = append(out, r)
-	}
-	return out
-}
-
-// mergeRanges sorts and joins ranges that touch.
-func mergeRanges(in []portRange) []portRange {
-	in = slices.SortedFunc(slices.Values(in), func(a, b portRange) int { return cmp.Compare(a.first, b.first) })
-	var out []portRange
-	for _, r := range in {
-		if n := len(out); n > 0 && r.first <= out[n-1].last+1 {
-			out[n-1].last = max(out[n-1].last, r.last)
-			continue
-		}
-		out = append(out, r)
-	}
-	return out
-}
-
-func formatRanges(in []portRange) string {
-	var s []string
-	for _, r := range in {
-		if r.first == r.last {
-			s = append(s, strconv.Itoa(r.first))
-		} else {
-			s = append(s, fmt.Sprintf("%d-%d", r.first, r.last))
-		}
-	}
-	return strings.Join(s, ",")
 }

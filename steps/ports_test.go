@@ -42,7 +42,7 @@ func TestReservedPorts(t *testing.T) {
 		{name: "an earlier file, and a comment", proc: "32768\t60999\n50000-51000\n", files: map[string]string{"/etc/sysctl.d/10-web.conf": reservedKey + " = 8080\n", "/usr/lib/sysctl.d/99-x.conf": "#" + reservedKey + " = 1\n"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			o := fakeObserver{files: c.files, answer: func(argv string) host.Result {
+			o := Fake{Files: c.files, Answer: func(argv string) host.Result {
 				switch {
 				case strings.HasPrefix(argv, "cat "):
 					return host.Result{Stdout: []byte(c.proc)}
@@ -51,11 +51,11 @@ func TestReservedPorts(t *testing.T) {
 				}
 				return host.Result{}
 			}}
-			site := testSite()
+			auth := testAuth()
 			if c.auth != 0 {
-				site.Auth.Port = c.auth
+				auth.Port = c.auth
 			}
-			facts, err := ReservedPorts(site).Probe(t.Context(), o)
+			facts, err := reservedPorts(siteOf(testSFU(), auth)).Probe(t.Context(), o)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -63,7 +63,7 @@ func TestReservedPorts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := summaries(d.Findings); !strings.HasPrefix(got, c.wantFinds) || c.wantFinds == "" && got != "" {
+			if got := Summaries(d.Findings); !strings.HasPrefix(got, c.wantFinds) || c.wantFinds == "" && got != "" {
 				t.Errorf("says %q, want %q", got, c.wantFinds)
 			}
 			if c.wantFile == "" {
@@ -98,5 +98,18 @@ func TestReservedPorts(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestRanges(t *testing.T) {
+	for in, want := range map[string]string{
+		"":                          "",
+		"50100-50200,7881":          "7881,50100-50200",
+		"1-5,6-9,20,21":             "1-9,20-21",
+		"50150-50160,50100-50200,7": "7,50100-50200",
+	} {
+		if got := FormatRanges(MergeRanges(ParseRanges(in))); got != want {
+			t.Errorf("%q became %q, want %q", in, got, want)
+		}
 	}
 }

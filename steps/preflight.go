@@ -1,10 +1,10 @@
 package steps
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,7 +31,7 @@ type preflightFacts struct {
 	addrs      []HostAddr
 	listeners  []listener
 	published  []publishedPort
-	coturn     portRange // of a coturn that runs
+	coturn     PortRange // of a coturn that runs
 	coturnFile string
 	resolved   map[string][]string // names to addresses, as the host sees them
 	groups     map[int]string      // names of groups that have a container's number
@@ -105,8 +105,8 @@ for g in $GIDS; do getent group "$g" | awk -F: '{print "group " $3 " " $1}'; don
 if command -v ss >/dev/null; then ss -H -lntup | awk '{p = $7; for (i = 8; i <= NF; i++) p = p "_" $i; print "listen " $1 " " $5 " " p}'; else echo noss; fi
 true`
 
-// Preflight looks at all that a host must have before anything changes.
-func Preflight(site Site) Step {
+// preflight looks at all that a host must have before anything changes.
+func preflight(site *Site) Step {
 	probe := func(ctx context.Context, o host.Observer) (preflightFacts, error) {
 		asked := time.Now()
 		res, err := o.Query(ctx, host.Sh(preflightEnv(site, o.Name())+preflightText), queryAddrs)
@@ -124,44 +124,54 @@ func Preflight(site Site) Step {
 }
 
 // preflightEnv sets the words that the text works on.
-func preflightEnv(site Site, on string) string {
-	var images, containers []string
-	if site.SFU.Host == on {
-		images, containers = append(images, site.SFU.Image), append(containers, site.SFU.Container)
-	}
-	if site.Auth.Host == on {
-		images, containers = append(images, site.Auth.Image), append(containers, site.Auth.Container)
+func preflightEnv(site *Site, on string) string {
+	var images, containers, groups []string
+	for _, p := range site.containersOn(on) {
+		images, containers = append(images, p.Run.Image), append(containers, p.Run.Container)
+		groups = append(groups, strconv.Itoa(p.Run.UID))
 	}
 	var b strings.Builder
 	for _, v := range []struct {
 		name  string
 		words []string
 	}{
-		{"TOOLS", neededTools}, {"NAMES", publicNames(site, on)}, {"IMAGES", images}, {"CONTAINERS", containers},
-		{"GIDS", []string{strconv.Itoa(site.SFU.UID), strconv.Itoa(site.Auth.UID)}},
+		{"TOOLS", neededTools}, {"NAMES", publicNames(site, on)}, {"IMAGES", images}, {"CONTAINERS", containers}, {"GIDS", groups},
 	} {
 		fmt.Fprintf(&b, "%s=%s\n", v.name, shellescape.Quote(strings.Join(v.words, " ")))
 	}
 	return b.String() + "d=\n"
 }
 
-// publicNames are the names that a host serves, and those that the JWT service
-// looks up.
-func publicNames(site Site, on string) []string {
+// publicNames are the names that a host serves, and those that its parts look up.
+func publicNames(site *Site, on string) []string {
 	var names []string
 	add := func(n string) {
 		if n != "" && !slices.Contains(names, n) {
 			names = append(names, n)
 		}
 	}
-	for _, r := range site.Fronts[on] {
+	for _, r := range site.Served(on) {
 		add(r.Name())
 	}
-	if site.Auth.Host == on {
-		add(Route{URL: site.SFU.URL}.Name())
-		add(site.Domain())
+	for _, r := range lookedUp(site, on) {
+		add(r.Name)
 	}
 	return names
+}
+
+// lookedUp are the names that parts on a host look up.
+func lookedUp(site *Site, on string) []Resolve {
+	var out []Resolve
+	for _, p := range site.On(on) {
+		for _, r := range p.Resolves {
+			if r.Of != "" {
+				route, _ := site.Route(r.Of)
+				r.Name = route.Name()
+			}
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 func parsePreflight(s string) preflightFacts {
@@ -199,7 +209,7 @@ func parsePreflight(s string) preflightFacts {
 		case kind == "published":
 			f.published = append(f.published, parsePublished(v)...)
 		case kind == "coturn" && len(w) == 3:
-			f.coturn, f.coturnFile = portRange{number0(w[0]), number0(w[1])}, w[2]
+			f.coturn, f.coturnFile = PortRange{number0(w[0]), number0(w[1])}, w[2]
 		case kind == "dns" && len(w) == 2:
 			f.resolved[w[0]] = append(f.resolved[w[0]], w[1])
 		case kind == "group" && len(w) == 2:
@@ -238,8 +248,6 @@ func (o *osRelease) parse(line string) {
 	}
 }
 
-var procName = regexp.MustCompile(`\("([^"]*)",pid=(\d+)`)
-
 // parseListener reads the protocol, the local address and the processes of a
 // line of ss.
 func parseListener(w []string) (listener, bool) {
@@ -253,8 +261,8 @@ func parseListener(w []string) (listener, bool) {
 		return l, false
 	}
 	if len(w) > 2 {
-		for _, m := range procName.FindAllStringSubmatch(w[2], -1) {
-			l.Proc = orSelf(l.Proc, m[1])
+		for _, m := range ProcName.FindAllStringSubmatch(w[2], -1) {
+			l.Proc = cmp.Or(l.Proc, m[1])
 			l.PIDs = append(l.PIDs, number0(m[2]))
 		}
 	}

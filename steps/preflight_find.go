@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -23,22 +24,25 @@ const (
 )
 
 // carries reports whether one of the site's containers runs on the host.
-func (f preflightFacts) carries(site Site) bool {
-	return site.SFU.Host == f.name || site.Auth.Host == f.name
+func (f preflightFacts) carries(site *Site) bool { return len(site.containersOn(f.name)) > 0 }
+
+// pulls reports whether an image of the host comes from a registry.
+func (f preflightFacts) pulls(site *Site) bool {
+	return slices.ContainsFunc(site.containersOn(f.name), func(p Part) bool { return p.Run.File == nil })
 }
 
 // system says what is wrong with the machine itself.
-func (f preflightFacts) system(site Site) []Finding {
+func (f preflightFacts) system(site *Site) []Finding {
 	var out []Finding
 	add := func(s Severity, summary, hint string) { out = append(out, Finding{s, summary, hint}) }
 	if len(f.tools) > 0 {
 		add(Error, f.name+" lacks "+strings.Join(f.tools, ", "), "apt install coreutils diffutils grep iproute2 libc-bin mawk sed util-linux")
 	}
 	if !f.os.debian() {
-		add(Warning, fmt.Sprintf("%s runs %s; ecdeploy was seen working on Debian, and its steps for packages expect Debian's paths", f.name, orSelf(f.os.Name, "an unknown system")), "")
+		add(Warning, fmt.Sprintf("%s runs %s; ecdeploy was seen working on Debian, and its steps for packages expect Debian's paths", f.name, cmp.Or(f.os.Name, "an unknown system")), "")
 	}
-	if f.carries(site) && f.arch != "amd64" && f.arch != "arm64" && (site.SFUFile == nil || site.AuthFile == nil) {
-		add(Error, fmt.Sprintf("%s is %s, and there are images for amd64 and arm64 only", f.name, orSelf(f.arch, "of an unknown architecture")), "give images of your own with archive = \"...\"")
+	if f.arch != "amd64" && f.arch != "arm64" && f.pulls(site) {
+		add(Error, fmt.Sprintf("%s is %s, and there are images for amd64 and arm64 only", f.name, cmp.Or(f.arch, "of an unknown architecture")), "give images of your own with archive = \"...\"")
 	}
 	switch {
 	case f.noSystemd && f.bootHook == "":
@@ -76,7 +80,7 @@ func (o osRelease) install() string {
 }
 
 // docker says what is wrong with the engine. 20.10 is the first with API 1.41.
-func (f preflightFacts) docker(site Site) []Finding {
+func (f preflightFacts) docker(site *Site) []Finding {
 	if !f.carries(site) {
 		return nil
 	}
@@ -104,58 +108,63 @@ func (f preflightFacts) docker(site Site) []Finding {
 }
 
 // ports finds others on the ports that our components want.
-func (f preflightFacts) ports(site Site) []Finding {
+func (f preflightFacts) ports(site *Site) []Finding {
 	var out []Finding
 	if f.noSS {
 		out = append(out, Finding{Warning, "there is no ss on " + f.name + ": who else uses ports cannot be told", "apt install iproute2"})
 	}
-	taken := func(bind string, port int) {
-		for _, l := range f.listeners {
-			if l.Proto == "tcp" && l.Port == port && overlap(bind, l.Addr) && !f.replaced(site, l) {
-				out = append(out, Finding{Error, fmt.Sprintf("port %d/tcp on %s is taken by %s", port, f.name, f.who(l)), "stop it, or choose another port in the plan file"})
-				return // it often holds IPv4 and IPv6 apart
+	for _, p := range site.On(f.name) {
+		for _, l := range p.Listens {
+			switch {
+			case l.Proto == "udp":
+				out = append(out, f.media(site, l)...)
+			case l.First > 0:
+				out = append(out, f.taken(site, l)...)
 			}
 		}
-	}
-	if site.SFU.Host == f.name {
-		taken(site.SFU.Bind, site.SFU.Ports.Signalling)
-		taken("", site.SFU.Ports.TCP)
-		out = append(out, f.media(site)...)
-	}
-	if site.Auth.Host == f.name {
-		taken(site.Auth.Bind, site.Auth.Port)
 	}
 	return out
 }
 
-// media finds who else uses the UDP range. LiveKit passes over a port that is
+// taken names who has a TCP port.
+func (f preflightFacts) taken(site *Site, want Listen) []Finding {
+	for _, l := range f.listeners {
+		if l.Proto == "tcp" && l.Port == want.First && overlap(want.Bind, l.Addr) && !f.replaced(site, l) {
+			// Once: it often holds IPv4 and IPv6 apart.
+			return []Finding{{Error, fmt.Sprintf("port %d/tcp on %s is taken by %s", want.First, f.name, f.who(l)), "stop it, or choose another port in the plan file"}}
+		}
+	}
+	return nil
+}
+
+// media finds who else uses a UDP range. LiveKit passes over a port that is
 // taken, so that one is no error; another LiveKit takes its ports when calls
 // begin and cannot be seen before.
-func (f preflightFacts) media(site Site) []Finding {
+func (f preflightFacts) media(site *Site, want Listen) []Finding {
 	var out []Finding
-	first, last := site.SFU.Ports.UDPRange()
 	count, another := map[string]int{}, false
 	for _, l := range f.listeners {
 		switch {
 		case f.replaced(site, l):
-		case l.Proto == "udp" && l.Port >= first && l.Port <= last:
+		case l.Proto == "udp" && l.Port >= want.First && l.Port <= want.Last:
 			count[f.who(l)]++
 		case l.Proto == "tcp" && l.Proc == "livekit-server" && !slices.ContainsFunc(l.PIDs, func(p int) bool { return slices.Contains(f.siblings, p) }):
 			another = true
 		}
 	}
+	ports := fmt.Sprintf("%d-%d", want.First, want.Last)
 	if another {
-		out = append(out, Finding{Warning, "another LiveKit runs on " + f.name + ", whose UDP ports cannot be seen while no call is on", "compare its port_range_start and port_range_end with " + site.SFU.Ports.UDP})
+		out = append(out, Finding{Warning, "another LiveKit runs on " + f.name + ", whose UDP ports cannot be seen while no call is on", "compare its port_range_start and port_range_end with " + ports})
 	}
 	for _, who := range slices.Sorted(maps.Keys(count)) {
 		severity := Warning
-		if count[who] > (last-first+1)/2 {
+		if count[who] > (want.Last-want.First+1)/2 {
 			severity = Error
 		}
-		out = append(out, Finding{severity, fmt.Sprintf("%s uses %d of the UDP ports %s on %s", who, count[who], site.SFU.Ports.UDP, f.name), "choose another range in sfu { ports {} }"})
+		out = append(out, Finding{severity, fmt.Sprintf("%s uses %d of the UDP ports %s on %s", who, count[who], ports, f.name), "choose another range in sfu { ports {} }"})
 	}
-	if c := f.coturn; c.last > 0 && c.last >= first && c.first <= last {
-		out = append(out, Finding{Warning, fmt.Sprintf("coturn on %s relays on %d-%d/udp, which overlaps with %s", f.name, c.first, c.last, site.SFU.Ports.UDP), "set min-port and max-port in " + f.coturnFile + ", or another range in sfu { ports {} }"})
+	if c := f.coturn; c.Last > 0 && c.Last >= want.First && c.First <= want.Last {
+		out = append(out, Finding{Warning, fmt.Sprintf("coturn on %s relays on %d-%d/udp, which overlaps with %s", f.name, c.First, c.Last, ports), "set min-port and max-port in " + f.coturnFile + ", or another range in sfu { ports {} }"})
 	}
 	return out
 }
@@ -173,12 +182,12 @@ func overlap(a, b string) bool {
 
 // replaced reports whether l belongs to a container that this site's takes the
 // place of, be it by the container's process or by Docker's proxy for it.
-func (f preflightFacts) replaced(site Site, l listener) bool {
+func (f preflightFacts) replaced(site *Site, l listener) bool {
 	if slices.ContainsFunc(l.PIDs, func(p int) bool { return slices.Contains(f.ours, p) }) {
 		return true
 	}
 	p, ok := f.publisher(l)
-	return ok && (site.SFU.Host == f.name && p.Container == site.SFU.Container || site.Auth.Host == f.name && p.Container == site.Auth.Container)
+	return ok && slices.ContainsFunc(site.containersOn(f.name), func(c Part) bool { return c.Run.Container == p.Container })
 }
 
 // publisher is the published port that l stands for.
@@ -196,19 +205,16 @@ func (f preflightFacts) who(l listener) string {
 	if p, ok := f.publisher(l); ok {
 		return "container " + p.Container
 	}
-	return orSelf(l.Proc, "another program")
+	return cmp.Or(l.Proc, "another program")
 }
 
 // others names groups that could read the credentials, and what DNS says that
 // a person may not expect.
-func (f preflightFacts) others(site Site) []Finding {
+func (f preflightFacts) others(site *Site) []Finding {
 	var out []Finding
-	for _, c := range []struct {
-		on string
-		id int
-	}{{site.SFU.Host, site.SFU.UID}, {site.Auth.Host, site.Auth.UID}} {
-		if g := f.groups[c.id]; g != "" && c.on == f.name {
-			out = append(out, Finding{Warning, fmt.Sprintf("group %s on %s has the number %d: its members could read the credentials", g, f.name, c.id), "choose another uid in sfu {} or auth {}"})
+	for _, p := range site.containersOn(f.name) {
+		if g := f.groups[p.Run.UID]; g != "" {
+			out = append(out, Finding{Warning, fmt.Sprintf("group %s on %s has the number %d: its members could read the credentials", g, f.name, p.Run.UID), "choose another uid in sfu {} or auth {}"})
 		}
 	}
 	return append(out, f.dns(site)...)
@@ -216,20 +222,21 @@ func (f preflightFacts) others(site Site) []Finding {
 
 // dns looks at the public names. That they lead elsewhere is normal behind NAT
 // or Cloudflare and for a homeserver's name, so it is only said.
-func (f preflightFacts) dns(site Site) []Finding {
+func (f preflightFacts) dns(site *Site) []Finding {
 	var out []Finding
-	sfu := Route{URL: site.SFU.URL}.Name()
+	looked := lookedUp(site, f.name)
 	for _, n := range publicNames(site, f.name) {
 		at := f.resolved[n]
-		served := slices.ContainsFunc(site.Fronts[f.name], func(r Route) bool { return r.Name() == n })
-		switch {
-		case len(at) == 0 && n == site.Domain() && !served && n != sfu:
-			out = append(out, Finding{Warning, n + " does not resolve on " + f.name + ": the JWT service finds the homeserver by that name", "add a DNS record for " + n})
-		case len(at) == 0 && n == sfu && site.Auth.Host == f.name:
-			out = append(out, Finding{Warning, n + " does not resolve on " + f.name + ": the JWT service calls LiveKit by that name", "add a DNS record for " + n})
-		case len(at) == 0:
-			out = append(out, Finding{Warning, n + " does not resolve on " + f.name, "add a DNS record for " + n})
-		case served && len(f.addrs) > 0 && !slices.ContainsFunc(at, f.has):
+		served := slices.ContainsFunc(site.Served(f.name), func(r Route) bool { return r.Name() == n })
+		if len(at) == 0 {
+			why := ""
+			if i := slices.IndexFunc(looked, func(r Resolve) bool { return r.Name == n && (r.Of != "" || !served) }); i >= 0 {
+				why = ": " + looked[i].Why
+			}
+			out = append(out, Finding{Warning, n + " does not resolve on " + f.name + why, "add a DNS record for " + n})
+			continue
+		}
+		if served && len(f.addrs) > 0 && !slices.ContainsFunc(at, f.has) {
 			out = append(out, Finding{Note, fmt.Sprintf("%s resolves to %s, which is no address of %s: right behind NAT, a load balancer or Cloudflare, else a wrong DNS record", n, strings.Join(at, ", "), f.name), ""})
 		}
 	}

@@ -12,15 +12,6 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/host"
 )
 
-// summaries are a list of findings as "severity: summary", for tests to search.
-func summaries(fs []Finding) string {
-	var b strings.Builder
-	for _, f := range fs {
-		b.WriteString(string(f.Severity) + ": " + f.Summary + "\n")
-	}
-	return b.String()
-}
-
 // preflightGood is what the text prints on a host that has all it should.
 const preflightGood = `os PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"
 os VERSION_ID="12"
@@ -49,14 +40,14 @@ func preflightFound(text string) preflightFacts {
 	return f
 }
 
-func preflightFindings(t *testing.T, site Site, f preflightFacts) []Finding {
+func preflightFindings(t *testing.T, site *Site, f preflightFacts) []Finding {
 	t.Helper()
 	return append(append(append(f.system(site), f.docker(site)...), f.ports(site)...), f.others(site)...)
 }
 
 func TestPreflightOfAGoodHost(t *testing.T) {
-	if got := preflightFindings(t, testSite(), preflightFound(preflightGood)); len(got) != 0 {
-		t.Errorf("got %s, want nothing", summaries(got))
+	if got := preflightFindings(t, OneHost(), preflightFound(preflightGood)); len(got) != 0 {
+		t.Errorf("got %s, want nothing", Summaries(got))
 	}
 }
 
@@ -115,15 +106,15 @@ func TestPreflightFindings(t *testing.T) {
 					t.Fatalf("%q is not in the text", c.old)
 				}
 			}
-			got := preflightFindings(t, testSite(), preflightFound(text))
+			got := preflightFindings(t, OneHost(), preflightFound(text))
 			if c.want == "" {
 				if len(got) != 0 {
-					t.Fatalf("got %s, want nothing", summaries(got))
+					t.Fatalf("got %s, want nothing", Summaries(got))
 				}
 				return
 			}
-			if len(got) != 1 || !strings.HasPrefix(summaries(got), c.want) || !strings.Contains(got[0].Hint, c.hint) {
-				t.Fatalf("got %s hint %v\nwant one: %s, hint with %q", summaries(got), got, c.want, c.hint)
+			if len(got) != 1 || !strings.HasPrefix(Summaries(got), c.want) || !strings.Contains(got[0].Hint, c.hint) {
+				t.Fatalf("got %s hint %v\nwant one: %s, hint with %q", Summaries(got), got, c.want, c.hint)
 			}
 		})
 	}
@@ -149,10 +140,10 @@ func TestPreflightInstallLine(t *testing.T) {
 // A host that carries no container needs neither Docker nor room for images.
 func TestPreflightOfAProxyAlone(t *testing.T) {
 	f := preflightFound("os ID=debian\narch riscv64\nclock 1764000000\nroom 100\nimages 100 /var\ndns matrix-rtc-sfu.example.org 198.51.100.7\ndns matrix-rtc-jwt.example.org 198.51.100.7\n")
-	site := testSite()
-	site.SFU.Host, site.Auth.Host = "other", "other"
+	site := OneHost()
+	site.Parts[0].Host, site.Parts[1].Host = "other", "other"
 	if got := preflightFindings(t, site, f); len(got) != 0 {
-		t.Errorf("got %s, want nothing", summaries(got))
+		t.Errorf("got %s, want nothing", Summaries(got))
 	}
 }
 
@@ -180,10 +171,10 @@ func (localObserver) Query(ctx context.Context, cmds ...host.Cmd) ([]host.Result
 // Names that are hostile to a shell reach it as words, and the text runs to
 // its end with a plain POSIX sh.
 func TestPreflightTextIsShellSafe(t *testing.T) {
-	site := testSite()
-	site.SFU.Container = `x'; touch "` + t.TempDir() + `/pwned"; echo tool PWNED; '`
-	site.SFU.Image = "$(echo tool PWNED)`echo tool PWNED`*"
-	facts, err := Preflight(site).Probe(t.Context(), localObserver{})
+	sfu := testSFU()
+	sfu.Container = `x'; touch "` + t.TempDir() + `/pwned"; echo tool PWNED; '`
+	sfu.Image = "$(echo tool PWNED)`echo tool PWNED`*"
+	facts, err := preflight(siteOf(sfu, testAuth())).Probe(t.Context(), localObserver{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +185,7 @@ func TestPreflightTextIsShellSafe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := summaries(d.Findings); strings.Contains(s, "PWNED") || strings.Contains(s, "clocks") || strings.Contains(s, " 0 MiB") {
+	if s := Summaries(d.Findings); strings.Contains(s, "PWNED") || strings.Contains(s, "clocks") || strings.Contains(s, " 0 MiB") {
 		t.Errorf("got %s", s)
 	}
 }
@@ -249,12 +240,12 @@ listen tcp [::]:443 users:(("nginx",pid=21253,fd=9),("nginx",pid=21252,fd=9),("n
 `
 
 func TestPreflightOfADeployedHost(t *testing.T) {
-	if got := preflightFindings(t, testSite(), preflightFound(preflightDeployed)); len(got) != 0 {
-		t.Errorf("got %s, want nothing", summaries(got))
+	if got := preflightFindings(t, OneHost(), preflightFound(preflightDeployed)); len(got) != 0 {
+		t.Errorf("got %s, want nothing", Summaries(got))
 	}
 	// Made by somebody else, the same listeners are in the way.
 	strangers := strings.NewReplacer("ours", "theirs", "sibling", "theirs").Replace(preflightDeployed)
-	if got := preflightFindings(t, testSite(), preflightFound(strangers)); strings.Count(summaries(got), "error: port") != 3 {
-		t.Errorf("got %s, want three ports taken", summaries(got))
+	if got := preflightFindings(t, OneHost(), preflightFound(strangers)); strings.Count(Summaries(got), "error: port") != 3 {
+		t.Errorf("got %s, want three ports taken", Summaries(got))
 	}
 }

@@ -17,7 +17,7 @@ type publishedPort struct {
 }
 
 func (p publishedPort) String() string {
-	return fmt.Sprintf("port %s/%s of container %s", formatRanges([]portRange{{p.First, p.Last}}), p.Proto, p.Container)
+	return fmt.Sprintf("port %s/%s of container %s", FormatRanges([]PortRange{{p.First, p.Last}}), p.Proto, p.Container)
 }
 
 // world reports whether others than the host itself can reach it.
@@ -39,12 +39,12 @@ func parsePublished(s string) []publishedPort {
 			if !ok || i < 0 {
 				continue
 			}
-			r := parseRanges(at[i+1:])
+			r := ParseRanges(at[i+1:])
 			_, proto, _ := strings.Cut(to, "/")
 			if len(r) != 1 {
 				continue
 			}
-			p := publishedPort{name, strings.Trim(at[:i], "[]"), proto, r[0].first, r[0].last}
+			p := publishedPort{name, strings.Trim(at[:i], "[]"), proto, r[0].First, r[0].Last}
 			if key := fmt.Sprint(p.String(), p.world()); !seen[key] {
 				seen[key] = true
 				out = append(out, p)

@@ -10,43 +10,49 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/livekit"
 )
 
-// testSite is a site on one host, as plans would hand it to steps.
-func testSite() Site {
-	s := Site{
-		Name: "example.org",
-		SFU: SFU{Host: "h", URL: "https://matrix-rtc-sfu.example.org", Image: "livekit/livekit-server:v1", Container: "livekit-sfu",
-			NodeIP: "198.51.100.7", Bind: "127.0.0.1", UID: 10030, Participants: 40, Ports: &Ports{7880, 7881, "50100-50200"}},
-		Auth: Auth{Host: "h", URL: "https://matrix-rtc-jwt.example.org", Image: "jwt:1", Container: "element-call-jwt", Bind: "127.0.0.1", Port: 8080,
-			FullAccess: []string{"example.org"}, UID: 10033},
-		WellKnown: map[string]string{}, Reaches: map[string][]string{},
+// siteOf is a site of these, a proxy and a static well-known, all on one host.
+func siteOf(sfu *SFU, auth *Auth) *Site {
+	s := &Site{Name: "example.org"}
+	for _, c := range []Config{sfu, auth} {
+		s.Parts = append(s.Parts, declared(c).Parts...)
 	}
-	s.Fronts = map[string][]Route{"h": {
-		{"sfu", s.SFU.URL, "127.0.0.1:7880"},
-		{"auth", s.Auth.URL, "127.0.0.1:8080"},
-	}}
+	s.Parts = append(s.Parts, Part{Name: "nginx", Title: "the proxy", Host: auth.Host, Proxy: new(Proxy)})
 	return s
 }
 
-func testKeys() livekit.Keys {
-	return livekit.Keys{Key: host.NewSecret(strings.Repeat("k", 48)), Secret: host.NewSecret(strings.Repeat("s", 48))}
+// declared is where a config of the site stands.
+func declared(c Config) Decl {
+	d := Decl{Site: "example.org", Host: c.HostName()}
+	d.Parts = c.Parts(d)
+	return d
+}
+
+func testSFU() *SFU {
+	return &SFU{Host: "h", URL: "https://matrix-rtc-sfu.example.org", Image: "livekit/livekit-server:v1", Container: "livekit-sfu",
+		NodeIP: "198.51.100.7", Bind: "127.0.0.1", UID: 10030, Participants: 40, Ports: &Ports{7880, 7881, "50100-50200"}}
+}
+
+func testAuth() *Auth {
+	return &Auth{Host: "h", URL: "https://matrix-rtc-jwt.example.org", Image: "jwt:1", Container: "element-call-jwt", Bind: "127.0.0.1", Port: 8080,
+		FullAccess: []string{"example.org"}, UID: 10033}
 }
 
 // sfuFound are the facts of a host on which everything is as the site wants
 // it, so that a test can spoil one thing at a time.
-func sfuFound(t *testing.T, site Site) sfuFacts {
+func sfuFound(t *testing.T, sfu *SFU) sfuFacts {
 	t.Helper()
-	return sfuWith(t, site, testKeys())
+	return sfuWith(t, sfu, TestKeys())
 }
 
 // sfuWith is sfuFound with these credentials.
-func sfuWith(t *testing.T, site Site, keys livekit.Keys) sfuFacts {
+func sfuWith(t *testing.T, sfu *SFU, keys livekit.Keys) sfuFacts {
 	t.Helper()
 	f := sfuFacts{
 		name: "h", arch: "amd64", image: imageFacts{Found: true, ID: "sha256:i"},
 		addrs: []HostAddr{{"lo", "127.0.0.1"}, {"eth0", "198.51.100.7"}, {"docker0", "172.17.0.1"}},
 		route: HostAddr{"eth0", "198.51.100.7"}, files: map[string]host.File{},
 	}
-	first, err := decideSFU(site, f, Shared{Secrets: KeySecrets(keys)})
+	first, err := decideSFU(sfu, testAuth(), f, Shared{Secrets: KeySecrets(keys)})
 	if err != nil || len(first.Changes) != 1 {
 		t.Fatalf("first decision: %d changes, %v", len(first.Changes), err)
 	}
@@ -69,38 +75,44 @@ func sfuWith(t *testing.T, site Site, keys livekit.Keys) sfuFacts {
 	return f
 }
 
+// decideSFU is the decision of an SFU beside a JWT service.
+func decideSFU(sfu *SFU, auth *Auth, f sfuFacts, s Shared) (Decision, error) {
+	return sfu.decide(nil, siteOf(sfu, auth), f, s)
+}
+
 func TestLiveKitSecondApplyPlansNothing(t *testing.T) {
-	site := testSite()
-	d, err := decideSFU(site, sfuFound(t, site), Shared{Secrets: KeySecrets(testKeys())})
+	sfu := testSFU()
+	d, err := decideSFU(sfu, testAuth(), sfuFound(t, sfu), Shared{Secrets: KeySecrets(TestKeys())})
 	if err != nil || len(d.Changes) != 0 {
 		t.Fatalf("got %d changes, %v; want none", len(d.Changes), err)
 	}
 }
 
 func TestLiveKitChangesOnlyForACause(t *testing.T) {
-	site := testSite()
-	for name, spoil := range map[string]func(*sfuFacts, *Site){
-		"restart policy": func(f *sfuFacts, _ *Site) { f.container.Restart = "unless-stopped" },
-		"not running":    func(f *sfuFacts, _ *Site) { f.container.Running = false },
-		"other image":    func(f *sfuFacts, _ *Site) { f.image.ID = "sha256:new" },
-		"port":           func(_ *sfuFacts, s *Site) { p := *s.SFU.Ports; p.TCP = 7999; s.SFU.Ports = &p },
-		"file edited by hand": func(f *sfuFacts, s *Site) {
-			p := s.Dir() + "/sfu/livekit-config.yaml"
+	const dir = "/etc/ecdeploy/example.org"
+	for name, spoil := range map[string]func(*sfuFacts, *SFU){
+		"restart policy": func(f *sfuFacts, _ *SFU) { f.container.Restart = "unless-stopped" },
+		"not running":    func(f *sfuFacts, _ *SFU) { f.container.Running = false },
+		"other image":    func(f *sfuFacts, _ *SFU) { f.image.ID = "sha256:new" },
+		"port":           func(_ *sfuFacts, c *SFU) { c.Ports.TCP = 7999 },
+		"file edited by hand": func(f *sfuFacts, _ *SFU) {
+			p := dir + "/sfu/livekit-config.yaml"
 			file := f.files[p]
 			file.Data = append([]byte("# mine\n"), file.Data...)
 			f.files[p] = file
 		},
-		"key file readable by all": func(f *sfuFacts, s *Site) {
-			p := s.Dir() + "/sfu/keys.yaml"
+		"key file readable by all": func(f *sfuFacts, _ *SFU) {
+			p := dir + "/sfu/keys.yaml"
 			file := f.files[p]
 			file.Mode = 0o644
 			f.files[p] = file
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f, s := sfuFound(t, site), site
-			spoil(&f, &s)
-			d, err := decideSFU(s, f, Shared{Secrets: KeySecrets(testKeys())})
+			sfu := testSFU()
+			f := sfuFound(t, sfu)
+			spoil(&f, sfu)
+			d, err := decideSFU(sfu, testAuth(), f, Shared{Secrets: KeySecrets(TestKeys())})
 			if err != nil || len(d.Changes) != 1 {
 				t.Fatalf("got %d changes, %v; want 1", len(d.Changes), err)
 			}
@@ -110,24 +122,24 @@ func TestLiveKitChangesOnlyForACause(t *testing.T) {
 
 func TestMediaAddress(t *testing.T) {
 	f := sfuFacts{addrs: []HostAddr{{"eth0", "10.0.0.5"}, {"docker0", "172.17.0.1"}}, route: HostAddr{"eth0", "10.0.0.5"}}
-	if _, _, findings := media(SFU{}, f); len(findings) != 1 || findings[0].Severity != Error {
+	if _, _, findings := (&SFU{}).media(f); len(findings) != 1 || findings[0].Severity != Error {
 		t.Errorf("a private address of the host's own must be refused, got %v", findings)
 	}
-	ip, devs, findings := media(SFU{NodeIP: "198.51.100.9"}, f) // behind 1:1 NAT
+	ip, devs, findings := (&SFU{NodeIP: "198.51.100.9"}).media(f) // behind 1:1 NAT
 	if ip != "198.51.100.9" || !cmp.Equal(devs, []string{"eth0"}) || len(findings) != 0 {
 		t.Errorf("got %s %v %v", ip, devs, findings)
 	}
 }
 
 func TestSecretsStayOutOfChanges(t *testing.T) {
-	site := testSite()
-	f := sfuFound(t, site)
+	sfu := testSFU()
+	f := sfuFound(t, sfu)
 	f.container.Running = false
 	for p, file := range f.files {
 		file.Data = append(file.Data, '\n')
 		f.files[p] = file
 	}
-	d, err := decideSFU(site, f, Shared{Secrets: KeySecrets(testKeys())})
+	d, err := decideSFU(sfu, testAuth(), f, Shared{Secrets: KeySecrets(TestKeys())})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +148,7 @@ func TestSecretsStayOutOfChanges(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, secret := range []string{testKeys().Key.Reveal(), testKeys().Secret.Reveal()} {
+		for _, secret := range []string{TestKeys().Key.Reveal(), TestKeys().Secret.Reveal()} {
 			if strings.Contains(string(b), secret) {
 				t.Errorf("the plan's data holds a secret: %s", b)
 			}
@@ -147,32 +159,6 @@ func TestSecretsStayOutOfChanges(t *testing.T) {
 		}
 		if diff := cmp.Diff(c, back); diff != "" {
 			t.Errorf("a change does not survive JSON:\n%s", diff)
-		}
-	}
-}
-
-func TestMaskSecrets(t *testing.T) {
-	in := "+registration_shared_secret: \"abc\"\n-  password: x\n database: postgres://u:pw@h/d\n macaroon_secret_key: q\n plain: 1\n"
-	got := maskSecrets(in)
-	for _, leak := range []string{"abc", " x", "pw@", ": q"} {
-		if strings.Contains(got, leak) {
-			t.Errorf("%q is still in %q", leak, got)
-		}
-	}
-	if !strings.Contains(got, "plain: 1") {
-		t.Errorf("too much is masked: %q", got)
-	}
-}
-
-func TestRanges(t *testing.T) {
-	for in, want := range map[string]string{
-		"":                          "",
-		"50100-50200,7881":          "7881,50100-50200",
-		"1-5,6-9,20,21":             "1-9,20-21",
-		"50150-50160,50100-50200,7": "7,50100-50200",
-	} {
-		if got := formatRanges(mergeRanges(parseRanges(in))); got != want {
-			t.Errorf("%q became %q, want %q", in, got, want)
 		}
 	}
 }

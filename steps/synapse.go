@@ -1,17 +1,24 @@
 package steps
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"al.essio.dev/pkg/shellescape"
 	"golang.org/x/mod/semver"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
 )
+
+// titleSynapse is the title of the change to files of others. The hosts remember it: by it a
+// site's edits are found again when it is taken away.
+const titleSynapse = "Synapse"
 
 // synapseDir is where Debian's and matrix.org's packages keep the configuration.
 const synapseDir = "/etc/matrix-synapse"
@@ -45,16 +52,82 @@ type unitFacts struct {
 	Configs     []string // the arguments of --config-path, in order
 }
 
-// SynapseOnDebian makes the effective configuration of a packaged Synapse right.
-func SynapseOnDebian(site Site, c SynapseDebian) Step {
+// SynapseDebian is a Synapse from Debian's or matrix.org's package.
+type SynapseDebian struct {
+	Host         string        `hcl:"host"`
+	Unit         string        `hcl:"unit,optional"`            // default matrix-synapse.service
+	StartTimeout time.Duration `hcl:"start_timeout,optional"`   // default 120s
+	MaxDelay     string        `hcl:"max_event_delay,optional"` // default 24h
+}
+
+const debianUnit = "matrix-synapse.service"
+
+// SynapseDebianVariant is the packaged Synapse.
+func SynapseDebianVariant() Variant {
+	return Variant{
+		Block: "synapse", Label: "debian", Required: true,
+		Doc:     "1.140 or newer from Debian's or matrix.org's package, one process",
+		Example: `synapse "debian" { host = host.NAME }`,
+		Config: func() Config {
+			return &SynapseDebian{Unit: debianUnit, StartTimeout: 120 * time.Second, MaxDelay: "24h"}
+		},
+		Detect: detectSynapse,
+	}
+}
+
+func detectSynapse(ctx context.Context, o host.Observer) ([]Found, error) {
+	res, err := o.Query(ctx, queryVersion, queryUnit(debianUnit))
+	if err != nil {
+		return nil, err
+	}
+	version, unit := upstreamVersion(string(res[0].Stdout)), parseUnit(res[1])
+	if version == "" || !unit.Found {
+		return nil, nil
+	}
+	c := SynapseDebian{Host: o.Name(), Unit: debianUnit, StartTimeout: 120 * time.Second, MaxDelay: "24h"}
+	return []Found{{Config: &c, Why: "the package matrix-synapse " + version + " is installed on " + o.Name(), Sure: unit.Active}}, nil
+}
+
+// HostName implements Config.
+func (c *SynapseDebian) HostName() string { return c.Host }
+
+// Parts implements Config.
+func (c *SynapseDebian) Parts(d Decl) []Part {
+	return []Part{{Name: "synapse", Title: "Synapse", Host: d.Host, Homeserver: c, Unit: &Unit{
+		Name: c.Unit, Title: "Synapse",
+		Version: "dpkg-query -W -f '${db:Status-Status} ${Version}\\n' matrix-synapse-py3 matrix-synapse 2>/dev/null | sed -n 's/^installed //p' | head -n 1",
+	}}}
+}
+
+// synapseTime is a duration of Synapse's with its unit.
+var synapseTime = regexp.MustCompile(`^[1-9][0-9]{0,8}[smhdwy]$`)
+
+// Check implements Config.
+func (c *SynapseDebian) Check(b Block, _ Decl, _ *Site) {
+	CheckUnit(b, c.Unit, debianUnit)
+	if b.Known("max_event_delay") && !synapseTime.MatchString(c.MaxDelay) {
+		b.Wrong("max_event_delay", "max_event_delay is no duration of Synapse's", `write a number and one of s, m, h, d, w, y, like "24h"`)
+	}
+}
+
+// Steps implements Config.
+func (c *SynapseDebian) Steps(d Decl, s *Site) []Placed {
+	return []Placed{{Stage: StageHomeserver, Host: d.Host, Step: c.configure(s)}}
+}
+
+// Removal implements Config.
+func (c *SynapseDebian) Removal(d Decl, s *Site) []Placed {
+	return []Placed{{Stage: StageHomeserver, Host: d.Host, Step: c.remove(s)}}
+}
+
+// configure makes the effective configuration right.
+func (c *SynapseDebian) configure(site *Site) Step {
 	return Define("synapse", c.probe, nil, func(f synapseFacts, _ Shared) (Decision, error) { return f.decide(site, c), nil })
 }
 
-func (c SynapseDebian) probe(ctx context.Context, o host.Observer) (synapseFacts, error) {
+func (c *SynapseDebian) probe(ctx context.Context, o host.Observer) (synapseFacts, error) {
 	_, all, res, err := look(ctx, o, configPaths(debianConfigs),
-		host.Cmd{Argv: []string{"systemctl", "show", "--property=LoadState,ActiveState,User,ExecStart", "--", c.Unit}},
-		queryVersion,
-		queryWorkers, queryNeighbours)
+		queryUnit(c.Unit), queryVersion, queryWorkers, queryNeighbours)
 	if err != nil {
 		return synapseFacts{}, err
 	}
@@ -78,6 +151,10 @@ func (c SynapseDebian) probe(ctx context.Context, o host.Observer) (synapseFacts
 
 // debianConfigs are the --config-path arguments of the package's unit.
 var debianConfigs = []string{synapseDir + "/homeserver.yaml", synapseDir + "/conf.d"}
+
+func queryUnit(unit string) host.Cmd {
+	return host.Cmd{Argv: []string{"systemctl", "show", "--property=LoadState,ActiveState,User,ExecStart", "--", unit}}
+}
 
 // queryVersion leaves out packages that were removed and left their
 // configuration behind.
@@ -139,7 +216,7 @@ func parseUnit(r host.Result) unitFacts {
 		case "ActiveState":
 			u.Active = v == "active"
 		case "User":
-			u.User = orSelf(v, "root")
+			u.User = cmp.Or(v, "root")
 		case "ExecStart":
 			_, argv, _ := strings.Cut(v, "argv[]=")
 			argv, _, _ = strings.Cut(argv, " ;")
@@ -191,12 +268,12 @@ func (f synapseFacts) older(than string) bool {
 	return f.version != "" && semver.Compare("v"+f.version, "v"+than) < 0
 }
 
-func (f synapseFacts) decide(site Site, c SynapseDebian) Decision {
+func (f synapseFacts) decide(site *Site, c *SynapseDebian) Decision {
 	fail := func(summary, hint string) Decision {
 		return Decision{Findings: []Finding{{Error, summary, hint}}}
 	}
 	const wayOut = `use synapse "external" {}: ecdeploy then says which settings are needed and checks them`
-	inContainer, isContainer := f.others.synapse()
+	inContainer, isContainer := synapseContainer(f.others)
 	switch {
 	case len(f.others.managers) > 0 && len(f.unit.Configs) == 0:
 		return fail("Synapse on "+f.name+" belongs to "+strings.Join(f.others.managers, ", ")+", which would overwrite edits of its files and is not supported yet", wayOut)
@@ -217,9 +294,9 @@ func (f synapseFacts) decide(site Site, c SynapseDebian) Decision {
 	case len(f.workerNames()) > 0:
 		return fail("Synapse has workers on "+f.name+" ("+strings.Join(f.workerNames(), ", ")+"), which are not supported yet: each would need a restart", wayOut)
 	}
-	want := synapseWants(site, c, f)
+	want := f.wants(site.Needs(), c.MaxDelay)
 	var d Decision
-	d.Findings = append(f.others.managed(f.name, "Synapse's files", wayOut), f.notes()...)
+	d.Findings = append(f.others.Warn(f.name, "Synapse's files", wayOut), f.notes()...)
 	if isContainer {
 		d.Findings = append(d.Findings, Finding{Warning, "beside " + c.Unit + ", a Synapse runs in " + inContainer + " on " + f.name + "; the unit's is edited", "if the site's is the other one, " + wayOut})
 	}
@@ -252,4 +329,12 @@ func (f synapseFacts) checker() string {
 		cmd = "setpriv --reuid=" + shellescape.Quote(f.unit.User) + ` --regid="$(id -g ` + shellescape.Quote(f.unit.User) + `)" --init-groups -- ` + cmd
 	}
 	return "cd / && out=$(" + cmd + ` 2>&1) || { printf '%s\n' "$out" >&2; exit 1; }`
+}
+
+// synapseImage finds images of Synapse by the last part of their name.
+var synapseImage = regexp.MustCompile(`(^|/)(matrix-)?synapse(:|@|$)`)
+
+// synapseContainer is a container in which Synapse runs.
+func synapseContainer(n neighbours) (string, bool) {
+	return n.Find(func(c runningContainer) bool { return synapseImage.MatchString(c.Image) })
 }

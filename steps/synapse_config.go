@@ -1,10 +1,10 @@
 package steps
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,31 +23,64 @@ type setting struct {
 	path  []any
 	value any
 	add   bool // append value to the list at path instead of replacing it
+	need  Requirement
 }
 
 type settings []setting
 
-// synapseWants lists what is missing from the effective configuration
+// translation is what a need means in Synapse's settings: those that are missing.
+type translation struct {
+	need Requirement
+	want func(f synapseFacts, url, maxDelay string) settings
+}
+
+// translations are in the order in which new keys are written
 // (element-hq/synapse docs/usage/configuration, element-call
 // docs/self_hosting.md). Limits are raised, never lowered.
-func synapseWants(site Site, c SynapseDebian, f synapseFacts) settings {
+var translations = []translation{
+	{Transport, func(f synapseFacts, _, _ string) settings { return f.flag("msc4143_enabled") }},
+	{StateAfter, func(f synapseFacts, _, _ string) settings { return f.flag("msc4222_enabled") }},
+	{RoomSummary, func(f synapseFacts, _, _ string) settings {
+		if !f.older("1.153.0") { // on by itself since
+			return nil
+		}
+		return f.flag("msc3266_enabled")
+	}},
+	{DelayedEvents, func(f synapseFacts, _, maxDelay string) settings { return f.delay(maxDelay) }},
+	{CallRates, func(f synapseFacts, _, _ string) settings { return f.limit("rc_message", 0.2, 10, 0.5, 30) }},
+	{CallRates, func(f synapseFacts, _, _ string) settings { return f.limit("rc_delayed_event_mgmt", 1, 5, 1, 20) }},
+	{Transport, func(f synapseFacts, url, _ string) settings { return f.transports(url) }},
+	{OpenID, func(f synapseFacts, _, _ string) settings { return f.openID() }},
+}
+
+// wants are what is missing from the effective configuration for these needs.
+func (f synapseFacts) wants(needs []Need, maxDelay string) settings {
 	var out settings
-	flags := []string{"msc4143_enabled", "msc4222_enabled"}
-	if f.older("1.153.0") {
-		flags = append(flags, "msc3266_enabled")
-	}
-	for _, flag := range flags {
-		if v, _ := f.effective("experimental_features", flag); v != true {
-			out = append(out, setting{path: []any{"experimental_features", flag}, value: true})
+	for _, t := range translations {
+		i := slices.IndexFunc(needs, func(n Need) bool { return n.What == t.need })
+		if i < 0 {
+			continue
+		}
+		for _, s := range t.want(f, needs[i].URL, maxDelay) {
+			s.need = t.need
+			out = append(out, s)
 		}
 	}
-	if v, _ := f.effective("max_event_delay_duration"); synapseDuration(v) < synapseDuration(c.MaxDelay) {
-		out = append(out, setting{path: []any{"max_event_delay_duration"}, value: c.MaxDelay})
+	return out
+}
+
+func (f synapseFacts) flag(name string) settings {
+	if v, _ := f.effective("experimental_features", name); v == true {
+		return nil
 	}
-	out = append(out, f.limit("rc_message", 0.2, 10, 0.5, 30)...)
-	out = append(out, f.limit("rc_delayed_event_mgmt", 1, 5, 1, 20)...)
-	out = append(out, f.transports(site)...)
-	return append(out, f.openID()...)
+	return settings{{path: []any{"experimental_features", name}, value: true}}
+}
+
+func (f synapseFacts) delay(least string) settings {
+	if v, _ := f.effective("max_event_delay_duration"); synapseDuration(v) >= synapseDuration(least) {
+		return nil
+	}
+	return settings{{path: []any{"max_event_delay_duration"}, value: least}}
 }
 
 // limit raises a rate limit to at least perSecond and burst; what an absent
@@ -79,8 +112,8 @@ func number(v any, ok bool, def float64) float64 {
 
 // transports announces the site's JWT service as the livekit transport and
 // keeps transports of other types.
-func (f synapseFacts) transports(site Site) settings {
-	entry := splice.Map{{Key: "type", Value: "livekit"}, {Key: "livekit_service_url", Value: site.Auth.URL}}
+func (f synapseFacts) transports(url string) settings {
+	entry := splice.Map{{Key: "type", Value: "livekit"}, {Key: "livekit_service_url", Value: url}}
 	v, ok := f.effective("matrix_rtc", "transports")
 	list, _ := v.([]any)
 	if !ok || len(list) == 0 {
@@ -92,7 +125,7 @@ func (f synapseFacts) transports(site Site) settings {
 		if !ok || m.Get("type") != "livekit" {
 			continue
 		}
-		if m.Get("livekit_service_url") == site.Auth.URL {
+		if m.Get("livekit_service_url") == url {
 			return nil
 		}
 		if first < 0 {
@@ -100,7 +133,7 @@ func (f synapseFacts) transports(site Site) settings {
 		}
 	}
 	if first >= 0 { // an older URL of ours; a second SFU is never announced
-		return settings{{path: []any{"matrix_rtc", "transports", first, "livekit_service_url"}, value: site.Auth.URL}}
+		return settings{{path: []any{"matrix_rtc", "transports", first, "livekit_service_url"}, value: url}}
 	}
 	return settings{{path: []any{"matrix_rtc", "transports"}, value: entry, add: true}}
 }
@@ -209,25 +242,6 @@ func (s setting) edits(text []byte) ([]splice.Edit, error) {
 		return splice.YAMLAppend(text, s.path, s.value)
 	}
 	return splice.YAMLSet(text, s.path, s.value)
-}
-
-// foreignFile is an edit of a file that somebody else wrote.
-func foreignFile(path string, before []byte, edits []splice.Edit) (FileEdit, error) {
-	after, err := splice.Apply(before, edits)
-	if err != nil {
-		return FileEdit{}, fmt.Errorf("edit %s: %w", path, err)
-	}
-	return FileEdit{Path: path, Before: digest(before, Secrets{}), After: digest(after, Secrets{}), Edits: edits,
-		Diff: unified(path, string(before), string(after), 0)}, nil
-}
-
-// refusal is the finding for an edit that splice would not make.
-func refusal(what string, err error) Finding {
-	hint := "make the change by hand, then run ecdeploy again"
-	if r, ok := errors.AsType[*splice.RefusedError](err); ok && r.Lines != "" {
-		hint = "add by hand, then run ecdeploy again:\n" + r.Lines
-	}
-	return Finding{Error, what + " cannot be edited safely: " + err.Error(), hint}
 }
 
 // synapseDuration reads Synapse's durations: milliseconds as a number, or a

@@ -72,7 +72,7 @@ func (f synapseFacts) workerNames() []string {
 
 // otherName is Synapse's server name where the site's is another one: tokens for
 // the wrong name let nobody start a call.
-func (f synapseFacts) otherName(site Site) string {
+func (f synapseFacts) otherName(site *Site) string {
 	v, _ := f.effective("server_name")
 	if s, ok := v.(string); ok && s != site.Name {
 		return s
@@ -80,7 +80,7 @@ func (f synapseFacts) otherName(site Site) string {
 	return ""
 }
 
-func synapseChecks(site Site, c SynapseDebian, f synapseFacts) []Check {
+func synapseChecks(site *Site, c *SynapseDebian, f synapseFacts) []Check {
 	logs := "unit:" + c.Unit
 	hint := "journalctl -u " + c.Unit
 	var out []Check

@@ -9,36 +9,23 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/splice"
 )
 
-// SynapseState is what a packaged Synapse's files say, for who wants to know
-// whether calls can work rather than what to change.
-type SynapseState struct {
-	Active   bool
-	Problem  string // why its configuration could not be read
-	Version  string // "1.160.0"; "" where it cannot be told
-	Local    string // where it answers clients over plain HTTP on its own host; "" for nowhere
-	Advert   bool   // it is new enough (1.156) to say in /versions that it has transports
-	Lacks    []Lack // what the effective configuration is to have and has not
-	Settings int    // how many settings were looked at
-}
+// BaseURL implements Homeserver.
+func (c *SynapseDebian) BaseURL() string { return "" }
 
-// Lack is a setting that is not as calls need it.
-type Lack struct {
-	Path string // "matrix_rtc.transports"
-	Have string // "" where nobody sets it
-	Want string
-}
+// Configured implements Homeserver.
+func (c *SynapseDebian) Configured() bool { return true }
 
-// wantedSettings is how many settings synapseWants looks at: two flags, the delay,
+// wantedSettings is how many settings the translations look at: two flags, the delay,
 // two parts of two limits, the transports and the listeners.
 const wantedSettings = 9
 
-// LookAtSynapse reads the effective configuration of a packaged Synapse.
-func LookAtSynapse(ctx context.Context, o host.Observer, site Site, c SynapseDebian) (SynapseState, error) {
+// State implements Homeserver.
+func (c *SynapseDebian) State(ctx context.Context, o host.Observer, site *Site) (HomeserverState, error) {
 	f, err := c.probe(ctx, o)
 	if err != nil {
-		return SynapseState{}, err
+		return HomeserverState{}, err
 	}
-	s := SynapseState{Active: f.unit.Active, Problem: f.problem, Version: f.version, Local: f.localURL(), Advert: f.version != "" && !f.older("1.156.0"), Settings: wantedSettings}
+	s := HomeserverState{Unit: c.Unit, Active: f.unit.Active, Problem: f.problem, Version: f.version, Local: f.localURL(), Advert: f.version != "" && !f.older("1.156.0"), Settings: wantedSettings}
 	switch {
 	case !f.unit.Found:
 		s.Problem = "there is no unit " + c.Unit
@@ -48,8 +35,8 @@ func LookAtSynapse(ctx context.Context, o host.Observer, site Site, c SynapseDeb
 	if s.Problem != "" {
 		return s, nil
 	}
-	for _, w := range synapseWants(site, c, f) {
-		l := Lack{Path: dotted(w.path), Want: yamlWords(w.value)}
+	for _, w := range f.wants(site.Needs(), c.MaxDelay) {
+		l := Lack{Need: w.need, Path: dotted(w.path), Want: yamlWords(w.value)}
 		if have, ok := f.effective(w.path...); ok {
 			l.Have = yamlWords(have)
 		}

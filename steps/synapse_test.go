@@ -47,14 +47,14 @@ func synapseFound(files ...string) synapseFacts {
 	return f
 }
 
-func debianConfig() SynapseDebian {
-	return SynapseDebian{Unit: "matrix-synapse.service", StartTimeout: time.Minute, MaxDelay: "24h"}
+func debianConfig() *SynapseDebian {
+	return &SynapseDebian{Unit: "matrix-synapse.service", StartTimeout: time.Minute, MaxDelay: "24h"}
 }
 
 // settle applies what f wants, and wants the second look to want nothing.
 func settleSynapse(t *testing.T, f synapseFacts) (after map[string]string, d Decision) {
 	t.Helper()
-	d = f.decide(testSite(), debianConfig())
+	d = f.decide(OneHost(), debianConfig())
 	after = map[string]string{}
 	for i, file := range f.files {
 		for _, c := range d.Changes {
@@ -71,7 +71,7 @@ func settleSynapse(t *testing.T, f synapseFacts) (after map[string]string, d Dec
 		}
 		after[file.Path] = string(f.files[i].Data)
 	}
-	if again := f.decide(testSite(), debianConfig()); len(again.Changes) != 0 {
+	if again := f.decide(OneHost(), debianConfig()); len(again.Changes) != 0 {
 		t.Fatalf("the second apply plans %s", again.Changes[0].Summary().Diff)
 	}
 	return after, d
@@ -159,7 +159,7 @@ func TestSynapseConfigs(t *testing.T) {
 					t.Errorf("%q is gone", k)
 				}
 			}
-			if got := summaries(d.Findings); c.says == "" && got != "" || !strings.HasPrefix(got, c.says) {
+			if got := Summaries(d.Findings); c.says == "" && got != "" || !strings.HasPrefix(got, c.says) {
 				t.Errorf("says %q, want %q", got, c.says)
 			}
 		})
@@ -213,7 +213,7 @@ func TestSynapseListeners(t *testing.T) {
 			if f.localURL() != c.client || f.openIDURL() != c.openID {
 				t.Errorf("asks %q and %q, want %q and %q", f.localURL(), f.openIDURL(), c.client, c.openID)
 			}
-			if got := summaries(d.Findings); !strings.HasPrefix(got, c.says) || c.says == "" && got != "" {
+			if got := Summaries(d.Findings); !strings.HasPrefix(got, c.says) || c.says == "" && got != "" {
 				t.Errorf("says %q, want %q", got, c.says)
 			}
 			for _, check := range d.Checks {
@@ -243,7 +243,7 @@ func TestSynapseRefuses(t *testing.T) {
 		}, "error: Synapse has workers on h (redis is enabled", "external"},
 		{"another server name", func(f *synapseFacts) {
 			f.files = append(f.files, configFile{Path: synapseDir + "/conf.d/server_name.yaml", Data: []byte("server_name: matrix.other.org\n")})
-		}, "error: Synapse on h is the homeserver of matrix.other.org, not of " + testSite().Name, `site "matrix.other.org"`},
+		}, "error: Synapse on h is the homeserver of matrix.other.org, not of " + OneHost().Name, `site "matrix.other.org"`},
 		{"mdad's unit", func(f *synapseFacts) {
 			f.unit.Configs = nil
 			f.others.managers = []string{"matrix-docker-ansible-deploy (/matrix/synapse)"}
@@ -262,14 +262,14 @@ func TestSynapseRefuses(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			f := synapseFound("homeserver.yaml", hsListen)
 			c.spoil(&f)
-			d := f.decide(testSite(), debianConfig())
+			d := f.decide(OneHost(), debianConfig())
 			var errs []Finding
 			for _, x := range d.Findings {
 				if x.Severity == Error {
 					errs = append(errs, x)
 				}
 			}
-			if len(errs) != 1 || !strings.HasPrefix(summaries(errs), c.want) || !strings.Contains(errs[0].Hint, c.hint) || len(d.Changes) != 0 {
+			if len(errs) != 1 || !strings.HasPrefix(Summaries(errs), c.want) || !strings.Contains(errs[0].Hint, c.hint) || len(d.Changes) != 0 {
 				t.Errorf("got %v and %d changes, want %s", errs, len(d.Changes), c.want)
 			}
 		})
@@ -280,7 +280,7 @@ func TestSynapseWarns(t *testing.T) {
 	f := synapseFound("homeserver.yaml", hsDone)
 	f.version = ""
 	f.others = neighbours{managers: []string{"matrix-docker-ansible-deploy (/matrix/synapse)"}, containers: []runningContainer{{"old", "matrixdotorg/synapse", ""}}}
-	got := summaries(f.decide(testSite(), debianConfig()).Findings)
+	got := Summaries(f.decide(OneHost(), debianConfig()).Findings)
 	for _, want := range []string{"warning: Synapse's version on h cannot be told", "warning: matrix-docker-ansible-deploy (/matrix/synapse) is on h", "warning: beside matrix-synapse.service, a Synapse runs in container old"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is missing in %s", want, got)
@@ -293,7 +293,7 @@ func TestSynapseOldFlag(t *testing.T) {
 	for version, want := range map[string]int{"1.152.1": 1, "1.153.0": 0, "1.160.0": 0} {
 		f := synapseFound("homeserver.yaml", hsDone)
 		f.version = version
-		if d := f.decide(testSite(), debianConfig()); len(d.Changes) != want {
+		if d := f.decide(OneHost(), debianConfig()); len(d.Changes) != want {
 			t.Errorf("%s: %d changes, want %d", version, len(d.Changes), want)
 		}
 	}
@@ -332,10 +332,10 @@ func TestParseUnit(t *testing.T) {
 // The probe follows the unit's arguments to files elsewhere, symlinks and
 // hidden files included, in Synapse's order.
 func TestSynapseProbe(t *testing.T) {
-	o := fakeObserver{files: map[string]string{
+	o := Fake{Files: map[string]string{
 		"/srv/hs/homeserver.yaml": hsListen, "/srv/hs/conf.d/b.yaml": "b: 1\n", "/srv/hs/conf.d/.a.yaml": "a: 1\n", "/srv/hs/conf.d/notes.txt": "x", "/srv/secret.yaml": "c: 1\n",
-	}, links: map[string]string{"/srv/hs/conf.d/c.yaml": "/srv/secret.yaml"}}
-	o.answer = func(argv string) host.Result {
+	}, Links: map[string]string{"/srv/hs/conf.d/c.yaml": "/srv/secret.yaml"}}
+	o.Answer = func(argv string) host.Result {
 		switch {
 		case strings.HasPrefix(argv, "systemctl show"):
 			return host.Result{Stdout: []byte("LoadState=loaded\nActiveState=active\nUser=synapse\nExecStart={ path=p ; argv[]=/usr/bin/python3 -m synapse.app.homeserver --config-path=/srv/hs/homeserver.yaml --config-path=/srv/hs/conf.d/ ; }\n")}
@@ -344,13 +344,13 @@ func TestSynapseProbe(t *testing.T) {
 		}
 		return host.Result{}
 	}
-	found, err := SynapseOnDebian(testSite(), debianConfig()).Probe(t.Context(), o)
+	found, err := debianConfig().configure(OneHost()).Probe(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	d, err := found.Diff(Shared{})
 	if err != nil || len(d.Changes) != 1 {
-		t.Fatalf("got %d changes, %v, %s", len(d.Changes), err, summaries(d.Findings))
+		t.Fatalf("got %d changes, %v, %s", len(d.Changes), err, Summaries(d.Findings))
 	}
 	c := d.Changes[0].(*Files)
 	if c.Edits[0].Path != "/srv/hs/homeserver.yaml" || !cmp.Equal(c.Overlay, []string{synapseDir, "/srv/hs"}) {

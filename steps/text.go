@@ -6,10 +6,10 @@ import (
 )
 
 // Text is bytes with holes in which secrets stand as references.
-type Text []Part
+type Text []Piece
 
-// Part is either literal text or a reference.
-type Part struct {
+// Piece is either literal text or a reference.
+type Piece struct {
 	Lit string `json:"lit,omitempty"`
 	Ref string `json:"ref,omitempty"`
 }

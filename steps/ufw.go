@@ -1,12 +1,12 @@
 package steps
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"al.essio.dev/pkg/shellescape"
@@ -14,44 +14,43 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/host"
 )
 
-// opening is a set of ports that must be reachable on a host.
-type opening struct {
-	Proto string // "tcp" or "udp"
-	First int
-	Last  int
-	From  string // address that may come in; "" for the world
+// FirewallUFW is ufw.
+type FirewallUFW struct{}
+
+// UFWVariant is ufw.
+func UFWVariant() Variant {
+	return Variant{
+		Block: "firewall", Scope: InHost, Label: "ufw",
+		Doc:     "ufw",
+		Example: `firewall "ufw" {}`,
+		Config:  func() Config { return new(FirewallUFW) },
+		Detect:  detectUFW,
+	}
 }
 
-func (o opening) ports() string {
-	if o.First == o.Last {
-		return strconv.Itoa(o.First)
+func detectUFW(ctx context.Context, o host.Observer) ([]Found, error) {
+	f, err := probeUFW(ctx, o)
+	if err != nil || !f.installed {
+		return nil, err
 	}
-	return fmt.Sprintf("%d:%d", o.First, o.Last)
+	return []Found{{Config: new(FirewallUFW), Why: "ufw is installed on " + o.Name(), Sure: f.active || f.problem != ""}}, nil
 }
 
-func (o opening) String() string {
-	s := strings.Replace(o.ports(), ":", "-", 1) + "/" + o.Proto
-	if o.From != "" {
-		s += " from " + o.From
-	}
-	return s
-}
+// HostName implements Config.
+func (*FirewallUFW) HostName() string { return "" }
 
-// openings are the ports that a site needs on a host: media on the SFU's, and
-// its signalling port where a proxy comes over the network.
-func openings(site Site, hostName string, s Shared) []opening {
-	if site.SFU.Host != hostName {
-		return nil
-	}
-	first, last := site.SFU.Ports.UDPRange()
-	out := []opening{{Proto: "tcp", First: site.SFU.Ports.TCP, Last: site.SFU.Ports.TCP}, {Proto: "udp", First: first, Last: last}}
-	for _, from := range site.Reaches[hostName] {
-		if source := s.Sources[from]; source != "" { // else an error of the step "source-address"; never the world
-			port := site.SFU.Ports.Signalling
-			out = append(out, opening{"tcp", port, port, source})
-		}
-	}
-	return out
+// Parts implements Config.
+func (*FirewallUFW) Parts(Decl) []Part { return nil }
+
+// Check implements Config.
+func (*FirewallUFW) Check(Block, Decl, *Site) {}
+
+// Steps implements Config.
+func (*FirewallUFW) Steps(d Decl, s *Site) []Placed { return firewallSteps(d, s, openUFW(s)) }
+
+// Removal implements Config.
+func (*FirewallUFW) Removal(d Decl, s *Site) []Placed {
+	return []Placed{{Stage: StageHost, Host: d.Host, Step: closeUFW(s)}}
 }
 
 type ufwFacts struct {
@@ -61,7 +60,6 @@ type ufwFacts struct {
 	problem   string // why it does not tell its state
 	allowAll  bool   // the default for incoming is allow
 	rules     []ufwRule
-	firewalld bool
 	published []publishedPort // which Docker opens past ufw
 }
 
@@ -69,7 +67,7 @@ type ufwFacts struct {
 type ufwRule struct {
 	Action  string // ALLOW, DENY, REJECT, LIMIT
 	Proto   string // "" for both
-	Ports   []portRange
+	Ports   []PortRange
 	From    string // "" for anywhere
 	V6      bool
 	Part    string // "on eth0" or an address of the host that it is for alone; "" for all
@@ -77,53 +75,58 @@ type ufwRule struct {
 }
 
 func (r ufwRule) String() string {
-	s := formatRanges(r.Ports)
+	s := FormatRanges(r.Ports)
 	if r.Proto != "" {
 		s += "/" + r.Proto
 	}
 	if r.Part != "" {
 		s += " " + r.Part
 	}
-	return s + " " + r.Action + " from " + orSelf(r.From, "anywhere")
+	return s + " " + r.Action + " from " + cmp.Or(r.From, "anywhere")
 }
 
 // overlaps and contains compare a rule's ports with a range.
 func (r ufwRule) overlaps(first, last int) bool {
-	return slices.ContainsFunc(r.Ports, func(p portRange) bool { return p.first <= last && p.last >= first })
+	return slices.ContainsFunc(r.Ports, func(p PortRange) bool { return p.First <= last && p.Last >= first })
 }
 
 func (r ufwRule) contains(first, last int) bool {
-	return slices.ContainsFunc(r.Ports, func(p portRange) bool { return p.first <= first && p.last >= last })
+	return slices.ContainsFunc(r.Ports, func(p PortRange) bool { return p.First <= first && p.Last >= last })
 }
 
-// Firewall opens what a site needs on one host. label is "ufw", "none", or ""
-// for whichever is there.
-func Firewall(site Site, label string) Step {
+// openUFW opens what a site needs on one host.
+func openUFW(site *Site) Step {
 	diff := func(f ufwFacts, s Shared) (Decision, error) {
-		open := openings(site, f.name, s)
-		if len(open) == 0 {
-			return Decision{}, nil
-		}
-		var names []string
-		for _, o := range open {
-			names = append(names, o.String())
-		}
-		all := strings.Join(names, ", ")
+		open := Openings(site, f.name, s)
 		switch {
-		case label == "none":
-			return Decision{Findings: []Finding{{Note, "the firewall of " + f.name + " is left alone, as the plan file says: " + all + " must be open", ""}}}, nil
-		case label == "ufw" && !f.installed:
+		case !f.installed:
 			return Decision{Findings: []Finding{{Error, "ufw is not installed on " + f.name, `say firewall "none" {} in the host block, or install ufw`}}}, nil
 		case f.problem != "":
 			return Decision{Findings: []Finding{f.silent()}}, nil
-		case f.firewalld:
-			return Decision{Findings: []Finding{{Warning, "firewalld runs on " + f.name + " and is not supported yet: " + all + " must be open", `open them yourself, then say firewall "none" {} in the host block`}}}, nil
 		case !f.active:
-			return Decision{Findings: []Finding{{Note, "ufw is not active on " + f.name + ", so nothing is opened there: " + all + " must be open in whatever else filters", ""}}}, nil
+			return Decision{Findings: []Finding{{Note, "ufw is not active on " + f.name + ", so nothing is opened there: " + openingList(open) + " must be open in whatever else filters", ""}}}, nil
 		}
 		return f.decide(site, open), nil
 	}
 	return Define("firewall", probeUFW, nil, diff)
+}
+
+// closeUFW takes the site's own rules away again.
+func closeUFW(site *Site) Step {
+	diff := func(f ufwFacts, _ Shared) (Decision, error) {
+		var d Decision
+		switch {
+		case f.problem != "":
+			return Decision{Findings: []Finding{f.silent()}}, nil
+		case f.installed && !f.active && needsOpen(site, f.name):
+			d.Findings = []Finding{{Note, "ufw is not active on " + f.name + ", so its rules cannot be told; those for the site have the comment " + ufwComment(site), "ufw show added"}}
+		}
+		for _, o := range f.stale(site, nil) {
+			d.Changes = append(d.Changes, ufwDelete(site, o))
+		}
+		return d, nil
+	}
+	return Define("remove-firewall", probeUFW, nil, diff)
 }
 
 // silent is the finding for a ufw that could not be asked.
@@ -133,12 +136,11 @@ func (f ufwFacts) silent() Finding {
 
 func probeUFW(ctx context.Context, o host.Observer) (ufwFacts, error) {
 	res, err := o.Query(ctx, host.Cmd{Argv: []string{"ufw", "status", "verbose"}},
-		host.Sh("systemctl -q is-active firewalld"),
 		host.Cmd{Argv: []string{"docker", "ps", "--format", "{{.Names}}\t{{.Ports}}"}})
 	if err != nil {
 		return ufwFacts{}, err
 	}
-	f := ufwFacts{name: o.Name(), installed: res[0].Code != 127, firewalld: res[1].OK(), published: parsePublished(string(res[2].Stdout))}
+	f := ufwFacts{name: o.Name(), installed: res[0].Code != 127, published: parsePublished(string(res[1].Stdout))}
 	if res[0].OK() {
 		f.parseStatus(string(res[0].Stdout))
 	} else if f.installed {
@@ -150,10 +152,10 @@ func probeUFW(ctx context.Context, o host.Observer) (ufwFacts, error) {
 // lastLine is where a program says what went wrong.
 func lastLine(s string) string {
 	lines := strings.Split(strings.TrimSpace(s), "\n")
-	return orSelf(lines[len(lines)-1], "it says nothing")
+	return cmp.Or(lines[len(lines)-1], "it says nothing")
 }
 
-func (f ufwFacts) decide(site Site, open []opening) Decision {
+func (f ufwFacts) decide(site *Site, open []Opening) Decision {
 	var d Decision
 	for _, o := range open {
 		d.Findings = append(d.Findings, f.partly(o)...)
@@ -178,13 +180,13 @@ func (f ufwFacts) decide(site Site, open []opening) Decision {
 }
 
 // stale are the openings of our own rules for the site that no longer serve it.
-func (f ufwFacts) stale(site Site, open []opening) []opening {
-	var out []opening
+func (f ufwFacts) stale(site *Site, open []Opening) []Opening {
+	var out []Opening
 	for _, r := range f.rules {
 		if r.V6 || r.Action != "ALLOW" || r.Comment != ufwComment(site) || len(r.Ports) != 1 {
 			continue
 		}
-		o := opening{r.Proto, r.Ports[0].first, r.Ports[0].last, r.From}
+		o := Opening{r.Proto, r.Ports[0].First, r.Ports[0].Last, r.From}
 		if !slices.Contains(open, o) {
 			out = append(out, o)
 		}
@@ -220,7 +222,7 @@ func (r ufwRule) everything() bool { return r.contains(1, 65535) }
 
 // effect says what the rules do to o: "open", "closed" or "limited" by a rule
 // that comes first, or "" where the default decides.
-func (f ufwFacts) effect(o opening) (string, ufwRule) {
+func (f ufwFacts) effect(o Opening) (string, ufwRule) {
 	for _, r := range f.rules {
 		if !r.concerns(o) || r.Part != "" {
 			continue
@@ -240,12 +242,12 @@ func (f ufwFacts) effect(o opening) (string, ufwRule) {
 	return "", ufwRule{}
 }
 
-func (r ufwRule) concerns(o opening) bool {
+func (r ufwRule) concerns(o Opening) bool {
 	return !r.V6 && (r.Proto == "" || r.Proto == o.Proto) && r.overlaps(o.First, o.Last) && (r.From == "" || covers(r.From, o.From))
 }
 
 // partly names rules that close o on one interface or address.
-func (f ufwFacts) partly(o opening) []Finding {
+func (f ufwFacts) partly(o Opening) []Finding {
 	var out []Finding
 	for _, r := range f.rules {
 		if r.Part != "" && r.concerns(o) {
@@ -267,21 +269,21 @@ func covers(from, ip string) bool {
 	return from == ip
 }
 
-func ufwComment(site Site) string { return "ecdeploy " + site.Name }
+func ufwComment(site *Site) string { return "ecdeploy " + site.Name }
 
 // ufwCommands are the arguments of ufw that add and delete the rule for o.
-func ufwCommands(site Site, o opening) (add, del []string) {
+func ufwCommands(site *Site, o Opening) (add, del []string) {
 	rule := []string{"allow"}
 	if o.From == "" {
-		rule = append(rule, o.ports()+"/"+o.Proto)
+		rule = append(rule, o.Ports()+"/"+o.Proto)
 	} else {
-		rule = append(rule, "proto", o.Proto, "from", o.From, "to", "any", "port", o.ports())
+		rule = append(rule, "proto", o.Proto, "from", o.From, "to", "any", "port", o.Ports())
 	}
 	return slices.Concat(rule, []string{"comment", ufwComment(site)}), slices.Concat([]string{"--force", "delete"}, rule)
 }
 
 // ufwChange runs ufw with do, and undo with back.
-func ufwChange(verb string, o opening, do []string, undo string, back []string) Change {
+func ufwChange(verb string, o Opening, do []string, undo string, back []string) Change {
 	return &Exec{
 		Verb: verb, Title: "ufw allow " + o.String(),
 		SaveText: "ec_save_ufw",
@@ -292,13 +294,13 @@ func ufwChange(verb string, o opening, do []string, undo string, back []string) 
 
 // ufwAllow is one rule of our own. It is only planned where its effect was not
 // there, so deleting it takes away nothing of anybody else's.
-func ufwAllow(site Site, o opening) Change {
+func ufwAllow(site *Site, o Opening) Change {
 	add, del := ufwCommands(site, o)
 	return ufwChange("+", o, add, "ec_undo_ufw", del)
 }
 
 // ufwDelete takes away a rule of our own that nothing needs any more.
-func ufwDelete(site Site, o opening) Change {
+func ufwDelete(site *Site, o Opening) Change {
 	add, del := ufwCommands(site, o)
 	return ufwChange("-", o, del, "ec_undo_ufw_delete", add)
 }
@@ -358,9 +360,9 @@ func parseUFWRule(line string) (ufwRule, bool) {
 	ports, proto, _ := strings.Cut(to, "/")
 	r.Proto = proto
 	if ports == "Anywhere" {
-		r.Ports = []portRange{{1, 65535}}
+		r.Ports = []PortRange{{1, 65535}}
 		return r, true
 	}
-	r.Ports = parseRanges(strings.ReplaceAll(ports, ":", "-"))
+	r.Ports = ParseRanges(strings.ReplaceAll(ports, ":", "-"))
 	return r, len(r.Ports) > 0 && (proto == "" || proto == "tcp" || proto == "udp")
 }

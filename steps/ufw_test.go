@@ -46,34 +46,34 @@ func TestUFWEffect(t *testing.T) {
 		t.Fatalf("active %v, allowAll %v; want true, false", f.active, f.allowAll)
 	}
 	for _, c := range []struct {
-		open opening
+		open Opening
 		want string
 	}{
-		{opening{"udp", 50100, 50200, ""}, "open"}, // inside a wider rule of the admin's
-		{opening{"udp", 50100, 61000, ""}, ""},     // only partly inside
-		{opening{"tcp", 50100, 50200, ""}, ""},     // another protocol
-		{opening{"tcp", 7881, 7881, ""}, ""},       // open for IPv6 only
-		{opening{"tcp", 7880, 7880, "10.0.0.7"}, "open"},
-		{opening{"tcp", 7880, 7880, "10.0.1.7"}, ""},
-		{opening{"tcp", 7880, 7880, ""}, ""}, // open to a network is not open to the world
-		{opening{"tcp", 3000, 3000, ""}, "closed"},
-		{opening{"tcp", 3001, 3001, ""}, "closed"},
-		{opening{"tcp", 3002, 3002, ""}, ""}, // closed to somebody else only
-		{opening{"tcp", 3002, 3002, "192.0.2.9"}, "closed"},
-		{opening{"tcp", 22, 22, ""}, "limited"},
-		{opening{"tcp", 443, 443, ""}, "open"}, // an application profile
-		{opening{"tcp", 4002, 4002, ""}, "open"},
-		{opening{"tcp", 4015, 4015, ""}, "open"},
-		{opening{"tcp", 4001, 4001, ""}, ""},
-		{opening{"udp", 5000, 5000, ""}, "open"}, // a rule for both protocols
-		{opening{"tcp", 5001, 5001, ""}, "open"},
-		{opening{"tcp", 5002, 5002, ""}, ""}, // on one interface
-		{opening{"tcp", 5003, 5003, ""}, ""}, // on one address
-		{opening{"tcp", 5004, 5004, ""}, ""}, // what is forwarded does not come in
-		{opening{"tcp", 25, 25, ""}, ""},     // a rule for outgoing says nothing
-		{opening{"tcp", 9, 9, "10.9.9.9"}, "open"},
-		{opening{"tcp", 9, 9, "10.8.8.8"}, "open"},
-		{opening{"udp", 9, 9, "10.8.8.8"}, ""},
+		{Opening{"udp", 50100, 50200, ""}, "open"}, // inside a wider rule of the admin's
+		{Opening{"udp", 50100, 61000, ""}, ""},     // only partly inside
+		{Opening{"tcp", 50100, 50200, ""}, ""},     // another protocol
+		{Opening{"tcp", 7881, 7881, ""}, ""},       // open for IPv6 only
+		{Opening{"tcp", 7880, 7880, "10.0.0.7"}, "open"},
+		{Opening{"tcp", 7880, 7880, "10.0.1.7"}, ""},
+		{Opening{"tcp", 7880, 7880, ""}, ""}, // open to a network is not open to the world
+		{Opening{"tcp", 3000, 3000, ""}, "closed"},
+		{Opening{"tcp", 3001, 3001, ""}, "closed"},
+		{Opening{"tcp", 3002, 3002, ""}, ""}, // closed to somebody else only
+		{Opening{"tcp", 3002, 3002, "192.0.2.9"}, "closed"},
+		{Opening{"tcp", 22, 22, ""}, "limited"},
+		{Opening{"tcp", 443, 443, ""}, "open"}, // an application profile
+		{Opening{"tcp", 4002, 4002, ""}, "open"},
+		{Opening{"tcp", 4015, 4015, ""}, "open"},
+		{Opening{"tcp", 4001, 4001, ""}, ""},
+		{Opening{"udp", 5000, 5000, ""}, "open"}, // a rule for both protocols
+		{Opening{"tcp", 5001, 5001, ""}, "open"},
+		{Opening{"tcp", 5002, 5002, ""}, ""}, // on one interface
+		{Opening{"tcp", 5003, 5003, ""}, ""}, // on one address
+		{Opening{"tcp", 5004, 5004, ""}, ""}, // what is forwarded does not come in
+		{Opening{"tcp", 25, 25, ""}, ""},     // a rule for outgoing says nothing
+		{Opening{"tcp", 9, 9, "10.9.9.9"}, "open"},
+		{Opening{"tcp", 9, 9, "10.8.8.8"}, "open"},
+		{Opening{"udp", 9, 9, "10.8.8.8"}, ""},
 	} {
 		if got, _ := f.effect(c.open); got != c.want {
 			t.Errorf("effect(%s) = %q, want %q", c.open, got, c.want)
@@ -84,13 +84,13 @@ func TestUFWEffect(t *testing.T) {
 func TestUFWDefaultAllow(t *testing.T) {
 	var f ufwFacts
 	f.parseStatus("Status: active\nDefault: allow (incoming), allow (outgoing), disabled (routed)\n")
-	if got, _ := f.effect(opening{"tcp", 7881, 7881, ""}); got != "open" {
+	if got, _ := f.effect(Opening{"tcp", 7881, 7881, ""}); got != "open" {
 		t.Errorf("got %q, want open", got)
 	}
 }
 
 // ufwDecision is what the firewall step decides on the given outputs.
-func ufwDecision(t *testing.T, site Site, label, status string, installed bool, docker string, firewalld bool) Decision {
+func ufwDecision(t *testing.T, site *Site, label, status string, installed bool, docker string, firewalld bool) Decision {
 	t.Helper()
 	code := func(ok bool, bad int) int {
 		if ok {
@@ -98,7 +98,7 @@ func ufwDecision(t *testing.T, site Site, label, status string, installed bool, 
 		}
 		return bad
 	}
-	o := fakeObserver{answer: func(argv string) host.Result {
+	o := Fake{Answer: func(argv string) host.Result {
 		switch {
 		case strings.HasPrefix(status, "ERROR") && strings.HasPrefix(argv, "ufw"):
 			return host.Result{Code: 1, Stderr: []byte(status)}
@@ -112,7 +112,8 @@ func ufwDecision(t *testing.T, site Site, label, status string, installed bool, 
 		t.Errorf("unexpected query %s", argv)
 		return host.Result{Code: 1}
 	}}
-	facts, err := Firewall(site, label).Probe(t.Context(), o)
+	config := map[string]Config{"ufw": &FirewallUFW{}, "none": &FirewallNone{}, "": FirewallFoundVariant(UFWVariant()).Config()}[label]
+	facts, err := StepOf(config, site).Probe(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +131,7 @@ func TestFirewallSays(t *testing.T) {
 		want                 string
 	}{
 		{"inactive", "ufw", "Status: inactive\n", true, false, "note: ufw is not active on h"},
-		{"not installed, found by itself", "", "", false, false, "note: ufw is not active on h"},
+		{"not installed, found by itself", "", "", false, false, "note: no firewall that ecdeploy knows is on h"},
 		{"not installed, asked for", "ufw", "", false, false, "error: ufw is not installed on h"},
 		{"broken", "", "ERROR: problem running iptables: no permission\n", true, false, "error: ufw on h does not tell its state: ERROR: problem running iptables: no permission"},
 		{"broken, and left alone", "none", "ERROR: problem running iptables\n", true, false, "note: the firewall of h is left alone"},
@@ -140,9 +141,9 @@ func TestFirewallSays(t *testing.T) {
 		{"limited by the admin", "", "Status: active\nDefault: deny (incoming)\n7881/tcp LIMIT IN Anywhere\n50100:50200/udp ALLOW IN Anywhere\n", true, false, "warning: a rule of ufw on h limits 7881/tcp"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := ufwDecision(t, testSite(), c.label, c.status, c.installed, "", c.firewalld)
-			if len(d.Changes) != 0 || len(d.Findings) != 1 || !strings.HasPrefix(summaries(d.Findings), c.want) {
-				t.Errorf("got %d changes and %s, want none and %s", len(d.Changes), summaries(d.Findings), c.want)
+			d := ufwDecision(t, OneHost(), c.label, c.status, c.installed, "", c.firewalld)
+			if len(d.Changes) != 0 || len(d.Findings) != 1 || !strings.HasPrefix(Summaries(d.Findings), c.want) {
+				t.Errorf("got %d changes and %s, want none and %s", len(d.Changes), Summaries(d.Findings), c.want)
 			}
 		})
 	}
@@ -151,22 +152,23 @@ func TestFirewallSays(t *testing.T) {
 // A rule for one interface or address closes less, and still closes.
 func TestFirewallNamesPartlyClosed(t *testing.T) {
 	for _, line := range []string{"7881/tcp on eth0 DENY IN Anywhere", "Anywhere on eth1 REJECT IN Anywhere", "203.0.113.10 7881/tcp DENY IN Anywhere", "203.0.113.10 DENY IN Anywhere"} {
-		d := ufwDecision(t, testSite(), "", "Status: active\nDefault: deny (incoming)\n"+line+"\n", true, "", false)
-		if len(d.Changes) != 2 || !strings.Contains(summaries(d.Findings), "warning: a rule of ufw on h closes 7881/tcp") {
-			t.Errorf("%s: %d changes and %s", line, len(d.Changes), summaries(d.Findings))
+		d := ufwDecision(t, OneHost(), "", "Status: active\nDefault: deny (incoming)\n"+line+"\n", true, "", false)
+		if len(d.Changes) != 2 || !strings.Contains(Summaries(d.Findings), "warning: a rule of ufw on h closes 7881/tcp") {
+			t.Errorf("%s: %d changes and %s", line, len(d.Changes), Summaries(d.Findings))
 		}
 	}
-	d := ufwDecision(t, testSite(), "", "Status: active\nDefault: deny (incoming)\n7881/tcp on eth0 ALLOW IN Anywhere\n", true, "", false)
+	d := ufwDecision(t, OneHost(), "", "Status: active\nDefault: deny (incoming)\n7881/tcp on eth0 ALLOW IN Anywhere\n", true, "", false)
 	if len(d.Changes) != 2 || len(d.Findings) != 0 {
-		t.Errorf("a rule that opens one interface: %d changes and %s", len(d.Changes), summaries(d.Findings))
+		t.Errorf("a rule that opens one interface: %d changes and %s", len(d.Changes), Summaries(d.Findings))
 	}
 }
 
 // A private bind opens the signalling port to the proxy's address alone, and
 // to nobody where that address is not known.
 func TestFirewallOpensSignallingToTheProxyAlone(t *testing.T) {
-	site := testSite()
-	site.Reaches = map[string][]string{"h": {"proxy", "unreachable"}}
+	sfu, auth := testSFU(), testAuth()
+	sfu.Bind, auth.Host = "198.51.100.7", "proxy"
+	site := siteOf(sfu, auth)
 	d := ufwDecision(t, site, "", "Status: active\nDefault: deny (incoming)\n", true, "", false)
 	var do []string
 	for _, c := range d.Changes {
@@ -187,10 +189,10 @@ func TestFirewallOpensSignallingToTheProxyAlone(t *testing.T) {
 func TestFirewallRemovesItsOwnStaleRules(t *testing.T) {
 	const rules = "Status: active\nDefault: deny (incoming)\n7881/tcp ALLOW IN Anywhere # ecdeploy example.org\n50100:50200/udp ALLOW IN Anywhere # ecdeploy example.org\n7881/tcp (v6) ALLOW IN Anywhere (v6) # ecdeploy example.org\n" +
 		"40000:40100/udp ALLOW IN Anywhere # ecdeploy example.org.uk\n40200:40300/udp ALLOW IN Anywhere\n"
-	if d := ufwDecision(t, testSite(), "", rules, true, "", false); len(d.Changes) != 0 {
+	if d := ufwDecision(t, OneHost(), "", rules, true, "", false); len(d.Changes) != 0 {
 		t.Fatalf("got %d changes, want none", len(d.Changes))
 	}
-	d := ufwDecision(t, testSite(), "", rules+"50300:50400/udp ALLOW IN Anywhere # ecdeploy example.org\n7880/tcp ALLOW IN 10.0.0.9 # ecdeploy example.org\n", true, "", false)
+	d := ufwDecision(t, OneHost(), "", rules+"50300:50400/udp ALLOW IN Anywhere # ecdeploy example.org\n7880/tcp ALLOW IN 10.0.0.9 # ecdeploy example.org\n", true, "", false)
 	var got []string
 	for _, c := range d.Changes {
 		got = append(got, c.Summary().Verb+" "+c.Summary().Title)
@@ -202,32 +204,19 @@ func TestFirewallRemovesItsOwnStaleRules(t *testing.T) {
 
 func TestFirewallNamesTheatre(t *testing.T) {
 	const docker = "web\t0.0.0.0:3000->80/tcp, [::]:3000->80/tcp\nadmin\t0.0.0.0:9000->9000/tcp\ndb\t127.0.0.1:5432->5432/tcp\ndns\t0.0.0.0:3000->53/udp\n"
-	d := ufwDecision(t, testSite(), "", "Status: active\nDefault: deny (incoming)\n7881/tcp ALLOW IN Anywhere\n50100:50200/udp ALLOW IN Anywhere\n3000/tcp DENY IN Anywhere\n5432/tcp DENY IN Anywhere\n", true, docker, false)
+	d := ufwDecision(t, OneHost(), "", "Status: active\nDefault: deny (incoming)\n7881/tcp ALLOW IN Anywhere\n50100:50200/udp ALLOW IN Anywhere\n3000/tcp DENY IN Anywhere\n5432/tcp DENY IN Anywhere\n", true, docker, false)
 	want := "note: the rule 3000/tcp DENY from anywhere of ufw on h is theatre: Docker publishes port 3000/tcp of container web past ufw\n" +
 		"note: ufw on h does not govern what Docker publishes past it: port 9000/tcp of container admin, port 3000/udp of container dns\n"
-	if diff := cmp.Diff(want, summaries(d.Findings)); diff != "" {
+	if diff := cmp.Diff(want, Summaries(d.Findings)); diff != "" {
 		t.Error(diff)
-	}
-}
-
-func TestPublishedPorts(t *testing.T) {
-	got := parsePublished("web\t0.0.0.0:8081->80/tcp, :::8081->80/tcp, 9000/tcp\ndb\t127.0.0.1:5432->5432/tcp\nsfu\t198.51.100.7:50100-50200->50100-50200/udp\nhostnet\t\n")
-	want := []publishedPort{
-		{"web", "0.0.0.0", "tcp", 8081, 8081}, {"db", "127.0.0.1", "tcp", 5432, 5432}, {"sfu", "198.51.100.7", "udp", 50100, 50200},
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
-	}
-	if got[1].world() || !got[2].world() {
-		t.Error("loopback is not the world, a public address is")
 	}
 }
 
 func TestUFWDecide(t *testing.T) {
 	f := ufwFacts{name: "h", installed: true, active: true}
 	f.parseStatus(ufwStatus)
-	site := testSite()
-	d := f.decide(site, openings(site, "h", Shared{}))
+	site := OneHost()
+	d := f.decide(site, Openings(site, "h", Shared{}))
 	var titles []string
 	for _, c := range d.Changes {
 		titles = append(titles, c.Summary().Title)

@@ -7,12 +7,13 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/host"
 )
 
-// Ways looks, from the JWT service's own host and by public names, along the
-// two ways that the service goes for each join. It changes nothing. Without
+// paths checks, from the JWT service's own host and by public names, the two
+// connections that the service makes for each join. It changes nothing. Without
 // them every part answers for itself and yet nobody gets into a call.
-func Ways(site Site) Step {
+func (c *Auth) paths(site *Site) Step {
 	// The container trusts its image's CAs, unless a file of CAs is given.
-	public := site.Auth.CAFile == ""
+	public := c.CAFile == ""
+	signalling, _ := site.Route(Signalling)
 	ca := ""
 	if public {
 		ca = "; for a private CA set auth.ca_file"
@@ -20,8 +21,8 @@ func Ways(site Site) Step {
 	return Define("ways", func(context.Context, host.Observer) (struct{}, error) { return struct{}{}, nil }, nil, func(struct{}, Shared) (Decision, error) {
 		return Decision{Checks: []Check{
 			{
-				Name: "the JWT service's host reaches LiveKit at " + site.SFU.URL, Timeout: 20 * time.Second,
-				HTTP: &HTTPCheck{URL: site.SFU.URL + "/", Status: 200, Body: "OK", Public: public},
+				Name: "the JWT service's host reaches LiveKit at " + signalling.URL, Timeout: 20 * time.Second,
+				HTTP: &HTTPCheck{URL: signalling.URL + "/", Status: 200, Body: "OK", Public: public},
 				Hint: "from that host the name must lead to the proxy: where the router does not send its own public address back (hairpin NAT), put the name into the host's /etc/hosts" + ca,
 			},
 			{

@@ -7,6 +7,7 @@ import (
 
 	"github.com/emdecloud/ecdeploy/internal/engine"
 	"github.com/emdecloud/ecdeploy/plans"
+	"github.com/emdecloud/ecdeploy/steps"
 )
 
 // countCalls says of these sites, all at once, whose calls their plans would cut.
@@ -14,10 +15,12 @@ func (a *app) countCalls(ctx context.Context, s *session, sites []plans.Site, p 
 	emit := a.sink()
 	var g errgroup.Group
 	for i, site := range sites {
-		g.Go(func() error {
-			engine.CountCalls(ctx, s.hosts[site.SFU.Host], site, p[i], emit)
-			return nil
-		})
+		for _, part := range site.Context().With(steps.Signalling) {
+			g.Go(func() error {
+				engine.CountCalls(ctx, s.hosts[part.Host], part.Routes[0].LocalURL(), p[i], emit)
+				return nil
+			})
+		}
 	}
 	_ = g.Wait() // what is not known is an event, too
 }

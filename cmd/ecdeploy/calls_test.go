@@ -41,16 +41,12 @@ func TestCallsAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	port, err := strconv.Atoi(u.Port())
-	if err != nil {
-		t.Fatal(err)
-	}
 	var f []plans.Site
 	var p []plans.SitePlan
 	for i := range sites {
-		f = append(f, plans.Site{SFU: steps.SFU{Host: "h", Bind: u.Hostname(), Ports: &steps.Ports{Signalling: port}}})
+		f = append(f, plans.Site{Blocks: []plans.Declared{{Decl: steps.Decl{Parts: []steps.Part{{Host: "h", Routes: []steps.Route{{Purpose: steps.Signalling, Upstream: u.Host}}}}}}}})
 		p = append(p, plans.SitePlan{Site: strconv.Itoa(i) + ".test", Hosts: []plans.HostPlan{{Host: "h", Steps: []plans.StepPlan{
-			{Stage: plans.StageSFU, Changes: plans.Changes{&steps.Container{Interrupt: "LiveKit restarts"}}}}}}})
+			{Stage: steps.StageSFU, Changes: plans.Changes{&steps.Container{Interrupt: "LiveKit restarts"}}}}}}})
 	}
 	var out strings.Builder
 	(&app{out: &out}).countCalls(t.Context(), &session{hosts: map[string]host.Host{"h": near{}}}, f, p)

@@ -80,7 +80,7 @@ func lockedOut(t *testing.T, h *lab.Host, known string, before lab.Snapshot) {
 	closes := &steps.Exec{Verb: "+", Title: "a rule that closes port 22",
 		DoText:   "iptables -I INPUT -p tcp --dport 22 -j DROP",
 		UndoText: "! iptables -C INPUT -p tcp --dport 22 -j DROP 2>/dev/null || iptables -D INPUT -p tcp --dport 22 -j DROP"}
-	plan := plans.SitePlan{Site: "alone.test", Hosts: []plans.HostPlan{{Host: h.Name, Steps: []plans.StepPlan{{Stage: plans.StageHost, Step: "test", Changes: plans.Changes{closes}}}}}}
+	plan := plans.SitePlan{Site: "alone.test", Hosts: []plans.HostPlan{{Host: h.Name, Steps: []plans.StepPlan{{Stage: steps.StageHost, Step: "test", Changes: plans.Changes{closes}}}}}}
 	// A laptop gives up long before its own time-outs do: nobody waits for it here.
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()

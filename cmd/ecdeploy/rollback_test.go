@@ -3,20 +3,56 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/emdecloud/ecdeploy/internal/engine"
 	"github.com/emdecloud/ecdeploy/plans"
-	"github.com/emdecloud/ecdeploy/steps"
 )
 
 // The newest run is taken back first, and of each what is announced before what
 // it leads to; the names of the hosts do not count.
 func TestWayBack(t *testing.T) {
+	planFile := func(t *testing.T, sfu, auth, wellKnown string) string {
+		path := filepath.Join(t.TempDir(), "hosts.hcl")
+		more := ""
+		if sfu != auth {
+			more = fmt.Sprintf("proxy \"nginx\" { host = host.%s }", sfu)
+		}
+		text := "host \"a\" { address = \"a\" }\nhost \"b\" { address = \"b\" }\nhost \"c\" { address = \"c\" }\nhost \"z\" { address = \"z\" }\n" + fmt.Sprintf(`site "x.test" {
+  sfu {
+    host = host.%s
+    url  = "https://sfu.x.test"
+  }
+  auth {
+    host = host.%s
+    url  = "https://jwt.x.test"
+  }
+  synapse "external" { url = "https://matrix.x.test" }
+  proxy "nginx" { host = host.%s }
+  %s
+  well_known "file" {
+    host = host.%s
+    path = "/var/www/client"
+  }
+}
+`, sfu, auth, auth, more, wellKnown)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
 	split := func(name, sfu, auth, wellKnown string) plans.Site {
-		return plans.Site{ServerName: name, SFU: steps.SFU{Host: sfu}, Auth: steps.Auth{Host: auth}, WellKnown: plans.Variant{Host: wellKnown}, Proxies: []plans.Variant{{Host: sfu}, {Host: auth}}}
+		f, mistakes := plans.Load(planFile(t, sfu, auth, wellKnown), plans.LoadOptions{})
+		if f == nil {
+			t.Fatalf("%+v", mistakes)
+		}
+		site := f.Sites[0]
+		site.ServerName = name
+		return site
 	}
 	for _, c := range []struct {
 		name  string

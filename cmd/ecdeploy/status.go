@@ -12,6 +12,7 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/view"
 	"github.com/emdecloud/ecdeploy/plans"
+	"github.com/emdecloud/ecdeploy/steps"
 )
 
 func (a *app) statusCmd() *cobra.Command {
@@ -61,52 +62,61 @@ type deployed struct {
 	State     string `json:"state"` // as Docker or systemd words it; "" where it is not there
 }
 
-// deployedText prints WHAT, a tab and STATE for the containers $1 and $2, for
-// Synapse, whose unit is $3, and for nginx.
-const deployedText = `for c in "$1" "$2"; do
-	if all=$(timeout 8 docker ps -a --no-trunc --filter "name=^/?$c$" --format '{{.Names}}  {{.Image}}	{{.Status}}' 2>/dev/null); then
-		printf '%s\n' "$all" | head -n 1 | grep . || printf '%s\t\n' "$c"
-	elif command -v docker >/dev/null; then
-		printf '%s\tunknown: the Docker engine does not answer\n' "$c"
-	else
-		printf '%s\t\n' "$c"
-	fi
-done
+// containerText prints WHAT, a tab and STATE for the container $1.
+const containerText = `if all=$(timeout 8 docker ps -a --no-trunc --filter "name=^/?$1$" --format '{{.Names}}  {{.Image}}	{{.Status}}' 2>/dev/null); then
+	printf '%s\n' "$all" | head -n 1 | grep . || printf '%s\t\n' "$1"
+elif command -v docker >/dev/null; then
+	printf '%s\tunknown: the Docker engine does not answer\n' "$1"
+else
+	printf '%s\t\n' "$1"
+fi`
+
+// unitText prints it for the service $1, which is called $2; the version command
+// stands before it.
+const unitText = `
 active() {
 	if [ -d /run/systemd/system ]; then systemctl is-active "$1" 2>/dev/null || :; elif service "${1%.service}" status >/dev/null 2>&1; then echo active; else echo 'not active, or unknown'; fi
 }
-v=$(dpkg-query -W -f '${db:Status-Status} ${Version}\n' matrix-synapse-py3 matrix-synapse 2>/dev/null | sed -n 's/^installed //p' | head -n 1)
-printf 'Synapse %s\t%s\n' "$v" "$([ -z "$v" ] || active "$3")"
-v=$(nginx -v 2>&1 | sed -n 's,.*nginx/,,p')
-printf 'nginx %s\t%s\n' "$v" "$([ -z "$v" ] || active nginx)"`
+v=$(version)
+printf '%s %s\t%s\n' "$2" "$v" "$([ -z "$v" ] || active "$1")"`
+
+// question asks what is there of a part; false where nothing can be asked.
+func question(p steps.Part) (host.Cmd, bool) {
+	switch {
+	case p.Run != nil:
+		return host.Sh(containerText, p.Run.Container), true
+	case p.Unit != nil:
+		return host.Sh("version() { "+p.Unit.Version+"; }"+unitText, p.Unit.Name, p.Unit.Title), true
+	}
+	return host.Cmd{}, false
+}
 
 // deployedOn asks the hosts of a site what is on them.
 func deployedOn(ctx context.Context, s *session, site plans.Site) ([]deployed, error) {
-	at := map[string][]string{"sfu": {site.SFU.Host}, "auth": {site.Auth.Host}}
-	unit, packaged := site.SynapseUnit()
-	if packaged {
-		at["synapse"] = []string{site.Synapse.Host}
-	}
-	for _, p := range site.Proxies {
-		if p.Label == "nginx" {
-			at["proxy"] = append(at["proxy"], p.Host)
-		}
-	}
+	known := site.Context()
 	var out []deployed
-	for _, name := range site.HostNames() {
-		res, err := s.hosts[name].Query(ctx, host.Sh(deployedText, site.SFU.Container, site.Auth.Container, unit))
+	for _, name := range known.Hosts() {
+		var asked []steps.Part
+		var cmds []host.Cmd
+		for _, p := range known.On(name) {
+			if q, ok := question(p); ok {
+				asked, cmds = append(asked, p), append(cmds, q)
+			}
+		}
+		res, err := s.hosts[name].Query(ctx, cmds...)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		if !res[0].OK() {
-			return nil, fmt.Errorf("%s: look at what is there: exit status %d: %s", name, res[0].Code, host.Clean(string(res[0].Stderr)))
-		}
-		lines := strings.Split(host.Clean(string(res[0].Stdout)), "\n")
-		for i, component := range []string{"sfu", "auth", "synapse", "proxy"} {
-			if slices.Contains(at[component], name) && i < len(lines) {
-				what, state, _ := strings.Cut(lines[i], "\t")
-				out = append(out, deployed{component, name, strings.TrimSpace(what), state})
+		for i, p := range asked {
+			if !res[i].OK() {
+				return nil, fmt.Errorf("%s: look at %s: exit status %d: %s", name, p.Title, res[i].Code, host.Clean(string(res[i].Stderr)))
 			}
+			what, state, _ := strings.Cut(strings.TrimRight(host.Clean(string(res[i].Stdout)), "\n"), "\t")
+			component := p.Name
+			if p.Proxy != nil {
+				component = "proxy"
+			}
+			out = append(out, deployed{component, name, strings.TrimSpace(what), state})
 		}
 	}
 	return out, nil

@@ -16,6 +16,7 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/rtc"
 	"github.com/emdecloud/ecdeploy/internal/view"
 	"github.com/emdecloud/ecdeploy/plans"
+	"github.com/emdecloud/ecdeploy/steps"
 )
 
 // Bounds of a call that verify holds: it is a look, and no test of endurance.
@@ -197,16 +198,12 @@ func (s *session) target(site plans.Site, keys, issues plans.Pair, https map[str
 	if err != nil {
 		return rtc.Target{}, err
 	}
-	known, err := site.Context()
-	if err != nil {
-		return rtc.Target{}, err
-	}
-	t := rtc.Target{
-		Site: known, Hosts: map[string]host.Host{}, Keys: keys, Issues: issues, HTTPS: https, Roots: check.Roots, Now: now,
-		From: site.Verify.From, Helper: site.Verify.ProbeHelper, WellKnownHost: site.ServesWellKnown(), SynapseHost: site.Synapse.Host,
-		Participants: 2, Duration: time.Second,
-	}
-	t.Synapse, t.HomeserverURL = site.Homeserver()
+	context := site.Context()
+	_, sfu := context.Route(steps.Signalling)
+	t := rtc.NewTarget(context, sfu)
+	t.Hosts, t.Keys, t.Issues, t.HTTPS, t.Roots, t.Now = map[string]host.Host{}, keys, issues, https, check.Roots, now
+	t.From, t.Helper = site.Verify.From, site.Verify.ProbeHelper
+	t.Participants, t.Duration = 2, time.Second
 	for _, name := range site.HostNames() {
 		t.Hosts[name] = s.hosts[name]
 	}

@@ -145,8 +145,10 @@ func (s *siteRun) arm(ctx context.Context) error {
 // carryOut makes the changes stage by stage and looks after each whether it
 // works.
 func (s *siteRun) carryOut(ctx context.Context) error {
+	told := false
 	for _, stage := range s.plan.Stages() {
-		if stage == plans.StageSynapse {
+		if stage.Announces() && !told {
+			told = true
 			if err := s.prove(ctx, false); err != nil {
 				return err
 			}
@@ -270,7 +272,7 @@ func (s *siteRun) commitOrder() []*hostRun {
 		switch {
 		case len(at) == 0:
 			return place{}
-		case s.otherKeys() && slices.ContainsFunc(h.actions, func(a action) bool { return a.stage == plans.StageSFU }):
+		case s.otherKeys() && slices.ContainsFunc(h.actions, func(a action) bool { return a.stage.TakesTokens() }):
 			return place{last: -1}
 		}
 		return place{slices.Max(at), slices.Min(at)}

@@ -13,10 +13,10 @@ import (
 // asked whether to go on.
 const callsTime = 10 * time.Second
 
-// CountCalls emits who is on calls on a site's LiveKit, where p restarts or ends it
-// while it runs. h is LiveKit's host.
-func CountCalls(ctx context.Context, h host.Host, site plans.Site, p plans.SitePlan, emit Sink) {
-	if !restartsLiveKit(p) {
+// CountCalls emits who is on calls on the LiveKit that answers at url on its host h,
+// where p restarts or ends it while it runs.
+func CountCalls(ctx context.Context, h host.Host, url string, p plans.SitePlan, emit Sink) {
+	if !restartsLiveKit(p, h.Name()) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, callsTime)
@@ -24,17 +24,20 @@ func CountCalls(ctx context.Context, h host.Host, site plans.Site, p plans.SiteP
 	emit(Progress{Site: p.Site, Host: h.Name(), Text: "asks LiveKit who is on a call"})
 	e := Calls{Site: p.Site, Host: h.Name(), Ends: p.Destroys}
 	var err error
-	if e.Rooms, e.People, err = calls(ctx, h, site.SFU.LocalURL(), p.Found.Pair()); err != nil {
+	if e.Rooms, e.People, err = calls(ctx, h, url, p.Found.Pair()); err != nil {
 		e.Err = err.Error()
 	}
 	emit(e)
 }
 
-func restartsLiveKit(p plans.SitePlan) bool {
+func restartsLiveKit(p plans.SitePlan, on string) bool {
 	for _, h := range p.Hosts {
+		if h.Host != on {
+			continue
+		}
 		for _, st := range h.Steps {
 			for _, c := range st.Changes {
-				if st.Stage == plans.StageSFU && c.Summary().Interrupt != "" {
+				if st.Stage.TakesTokens() && c.Summary().Interrupt != "" {
 					return true
 				}
 			}

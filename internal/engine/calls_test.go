@@ -4,8 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -63,13 +61,12 @@ func TestCountCalls(t *testing.T) {
 				_, _ = w.Write([]byte(c.body))
 			}))
 			defer srv.Close()
-			site := plans.Site{SFU: onServer(t, srv)}
 			p := plans.SitePlan{Site: "x.test", Found: c.found, Hosts: []plans.HostPlan{{Host: "h", Steps: []plans.StepPlan{
-				{Stage: plans.StageSFU, Changes: c.changes},
-				{Stage: plans.StageAuth, Changes: restart},
+				{Stage: steps.StageSFU, Changes: c.changes},
+				{Stage: steps.StageAuth, Changes: restart},
 			}}}}
 			var got []Event
-			CountCalls(t.Context(), reachable{}, site, p, func(e Event) { got = append(got, e) })
+			CountCalls(t.Context(), reachable{}, srv.URL, p, func(e Event) { got = append(got, e) })
 			if c.want == nil {
 				if len(got) > 0 {
 					t.Errorf("it says %+v", got)
@@ -106,8 +103,8 @@ func TestCountCallsUnreachable(t *testing.T) {
 	closed.Close()
 	for name, srv := range map[string]*httptest.Server{"closed": closed, "silent": hangs} {
 		var got Calls
-		p := plans.SitePlan{Hosts: []plans.HostPlan{{Host: "h", Steps: []plans.StepPlan{{Stage: plans.StageSFU, Changes: plans.Changes{&steps.Container{Interrupt: "LiveKit restarts"}}}}}}}
-		CountCalls(ctx, reachable{}, plans.Site{SFU: onServer(t, srv)}, p, func(e Event) {
+		p := plans.SitePlan{Hosts: []plans.HostPlan{{Host: "h", Steps: []plans.StepPlan{{Stage: steps.StageSFU, Changes: plans.Changes{&steps.Container{Interrupt: "LiveKit restarts"}}}}}}}
+		CountCalls(ctx, reachable{}, srv.URL, p, func(e Event) {
 			if c, ok := e.(Calls); ok {
 				got = c
 			}
@@ -116,18 +113,4 @@ func TestCountCallsUnreachable(t *testing.T) {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
-}
-
-// onServer is an SFU that listens where srv does.
-func onServer(t *testing.T, srv *httptest.Server) steps.SFU {
-	t.Helper()
-	u, err := url.Parse(srv.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	port, err := strconv.Atoi(u.Port())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return steps.SFU{Bind: u.Hostname(), Ports: &steps.Ports{Signalling: port}}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/plans"
+	"github.com/emdecloud/ecdeploy/steps"
 )
 
 // named is a host of which only its name is asked.
@@ -21,9 +22,9 @@ func (n named) Name() string { return n.name }
 // that decides which tokens are good after a cut.
 func TestCommitOrder(t *testing.T) {
 	keys := func(k string) livekit.Keys { return livekit.Keys{Key: host.NewSecret(k), Secret: host.NewSecret(k)} }
-	sfu := []plans.Stage{plans.StageHost, plans.StageSFU}
-	auth := []plans.Stage{plans.StageAuth}
-	announcing := func(s []plans.Stage) []plans.Stage { return append(slices.Clone(s), plans.StageWellKnown) }
+	sfu := []plans.Stage{steps.StageHost, steps.StageSFU}
+	auth := []plans.Stage{steps.StageAuth}
+	announcing := func(s []plans.Stage) []plans.Stage { return append(slices.Clone(s), steps.StageWellKnown) }
 	for _, c := range []struct {
 		name        string
 		stages      map[string][]plans.Stage // by host
@@ -31,7 +32,7 @@ func TestCommitOrder(t *testing.T) {
 		destroys    bool
 		want        []string
 	}{
-		{"the last stage last", map[string][]plans.Stage{"a": auth, "w": {plans.StageWellKnown}, "z": sfu}, keys("k"), keys("k"), false, []string{"z", "a", "w"}},
+		{"the last stage last", map[string][]plans.Stage{"a": auth, "w": {steps.StageWellKnown}, "z": sfu}, keys("k"), keys("k"), false, []string{"z", "a", "w"}},
 		{"the SFU's host announces", map[string][]plans.Stage{"a": auth, "z": announcing(sfu)}, keys("k"), keys("k"), false, []string{"a", "z"}},
 		{"both end alike", map[string][]plans.Stage{"a": announcing(auth), "z": announcing(sfu)}, keys("k"), keys("k"), false, []string{"z", "a"}},
 		{"other credentials", map[string][]plans.Stage{"a": auth, "z": announcing(sfu)}, keys("k"), keys("new"), false, []string{"z", "a"}},

@@ -31,7 +31,7 @@ func TestProve(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := &siteRun{plan: plans.SitePlan{Site: "x.test", Keys: keys}}
-			for _, stage := range []plans.Stage{plans.StageSFU, plans.StageProxy, plans.StageSynapse, plans.StageWellKnown} {
+			for _, stage := range []plans.Stage{steps.StageSFU, steps.StageProxy, steps.StageHomeserver, steps.StageWellKnown} {
 				s.plan.Hosts = append(s.plan.Hosts, plans.HostPlan{Host: "h", Steps: []plans.StepPlan{{Stage: stage, Changes: plans.Changes{&steps.Files{}}}}})
 			}
 			s.Emit = func(e Event) {

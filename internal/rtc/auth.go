@@ -8,17 +8,15 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/matrix"
-	"github.com/emdecloud/ecdeploy/internal/netaddr"
 )
 
 // lookAtAuth looks at the JWT service as clients reach it, and at whom it asks.
 func (k *looker) lookAtAuth(ctx context.Context) {
-	url := k.Site.Auth.URL
+	url := k.Auth.URL
 	needs := []string{"container.auth", "tls.auth"}
 	var looks []look
 	if k.scope != Announced {
@@ -31,11 +29,6 @@ func (k *looker) lookAtAuth(ctx context.Context) {
 		looks = append(looks, look{id: "openid", name: "the way from the JWT service to the homeserver", part: Auth, do: k.openID})
 	}
 	k.all(ctx, looks...)
-}
-
-// localAuth is where the JWT service answers on its own host.
-func (k *looker) localAuth() string {
-	return "http://" + net.JoinHostPort(netaddr.Dialable(k.Site.Auth.Bind), strconv.Itoa(k.Site.Auth.Port))
 }
 
 // request is one request at the JWT service or LiveKit, with what a browser adds.
@@ -126,13 +119,13 @@ func (k *looker) misrouted(ctx context.Context, a asked, url, on, base, path str
 func (k *looker) onHost(name string) vantage { return on(k.Hosts[name]) }
 
 func (k *looker) healthz(ctx context.Context) result {
-	url := k.Site.Auth.URL + "/healthz"
+	url := k.Auth.URL + "/healthz"
 	a := k.ask(ctx, "auth", http.MethodGet, url, nil, "", "path-not-routed")
 	switch {
 	case a.lost != nil:
 		return *a.lost
 	case a.StatusCode != http.StatusOK:
-		return k.misrouted(ctx, a, url, k.Site.Auth.Host, k.localAuth(), "/healthz", http.StatusOK)
+		return k.misrouted(ctx, a, url, k.Auth.Host, k.Auth.Local, "/healthz", http.StatusOK)
 	}
 	return good(answers(200, url))
 }
@@ -145,13 +138,13 @@ var clientPaths = []string{"/sfu/get", "/get_token"}
 // path leads to the service, and needs no token.
 func (k *looker) sfuGet(ctx context.Context) result {
 	for _, path := range clientPaths {
-		url := k.Site.Auth.URL + path
+		url := k.Auth.URL + path
 		a := k.ask(ctx, "auth", http.MethodGet, url, map[string]string{"Origin": origin}, "", "path-not-routed")
 		switch {
 		case a.lost != nil:
 			return *a.lost
 		case a.StatusCode != http.StatusMethodNotAllowed:
-			return k.misrouted(ctx, a, url, k.Site.Auth.Host, k.localAuth(), path, http.StatusMethodNotAllowed)
+			return k.misrouted(ctx, a, url, k.Auth.Host, k.Auth.Local, path, http.StatusMethodNotAllowed)
 		}
 		if r := oneOrigin(url, a.Header); r.status == Failed {
 			return r
@@ -162,7 +155,7 @@ func (k *looker) sfuGet(ctx context.Context) result {
 
 func (k *looker) preflight(ctx context.Context) result {
 	for _, path := range clientPaths {
-		if r := k.preflightOf(ctx, k.Site.Auth.URL+path); r.status == Failed {
+		if r := k.preflightOf(ctx, k.Auth.URL+path); r.status == Failed {
 			return r
 		}
 	}
@@ -193,7 +186,7 @@ func (k *looker) preflightOf(ctx context.Context, url string) result {
 // from its own host, with the CAs that it trusts.
 func (k *looker) openID(ctx context.Context) result {
 	r := k.lookUp(ctx)
-	r.from = k.Site.Auth.Host
+	r.from = k.Auth.Host
 	return r
 }
 
@@ -239,23 +232,23 @@ func (k *looker) follow(v vantage, roots *x509.CertPool) *http.Client {
 // system's, unless the plan file gives it a file of others on its host, and the
 // container that runs has it.
 func (k *looker) jwtRoots(ctx context.Context) (*x509.CertPool, error) {
-	path := k.Site.Auth.CAFile
+	path := k.Auth.Trust
 	if path == "" {
 		return nil, nil
 	}
-	if m := k.seen[k.Site.Auth.Host]; m != nil {
-		c, ok := m.containers[k.Site.Auth.Container]
+	if m := k.seen[k.Auth.Host]; m != nil {
+		c, ok := m.containers[k.Auth.Container]
 		if _, has := c.env("SSL_CERT_FILE"); ok && !has {
 			return nil, nil
 		}
 	}
-	files, err := k.Hosts[k.Site.Auth.Host].Read(ctx, path)
+	files, err := k.Hosts[k.Auth.Host].Read(ctx, path)
 	if err != nil {
 		return nil, err
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(files[0].Data) {
-		return nil, fmt.Errorf("%s on %s holds no certificate", path, k.Site.Auth.Host)
+		return nil, fmt.Errorf("%s on %s holds no certificate", path, k.Auth.Host)
 	}
 	return roots, nil
 }
@@ -263,9 +256,9 @@ func (k *looker) jwtRoots(ctx context.Context) (*x509.CertPool, error) {
 // inContainer looks from the JWT service's container: it shares the host's network,
 // and has the host's /etc/hosts and resolver as they were when it started.
 func (k *looker) inContainer(ctx context.Context) vantage {
-	h := k.Hosts[k.Site.Auth.Host]
+	h := k.Hosts[k.Auth.Host]
 	known := map[string]string{}
-	res, err := h.Query(ctx, host.Sh(`p=$(docker inspect -f '{{.HostsPath}}' "$1") && cat "$p"`, k.Site.Auth.Container))
+	res, err := h.Query(ctx, host.Sh(`p=$(docker inspect -f '{{.HostsPath}}' "$1") && cat "$p"`, k.Auth.Container))
 	if err == nil && res[0].OK() {
 		for line := range strings.Lines(string(res[0].Stdout)) {
 			line, _, _ = strings.Cut(line, "#")

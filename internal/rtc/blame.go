@@ -168,7 +168,7 @@ func isV6(network string) bool { return strings.HasSuffix(network, "6") }
 func (t Target) blameUDP(ctx context.Context, network string, addr netip.Addr) Blame {
 	ctx, cancel := context.WithTimeout(ctx, blameTime)
 	defer cancel()
-	b := &udpBlame{t: t, h: t.Hosts[t.Site.SFU.Host], network: network, addr: addr}
+	b := &udpBlame{t: t, h: t.Hosts[t.SFU.Host], network: network, addr: addr}
 	if b.h == nil {
 		return Blame{"media", HostSide, []string{"there is no connection to the SFU's host, so nobody can look there"}}
 	}

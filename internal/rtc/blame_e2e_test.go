@@ -37,7 +37,8 @@ func connectLab(t *testing.T, hosts ...*lab.Host) (Target, netip.Addr) {
 		t.Cleanup(func() { _ = c.Close() })
 		target.Hosts[h.Name] = c
 	}
-	target.Site.SFU = steps.SFU{Host: hosts[0].Name, Ports: &steps.Ports{Signalling: 7880, TCP: 7881, UDP: "50100-50200"}}
+	target.Site = new(steps.Site)
+	target.SFU = Service{Host: hosts[0].Name, Signalling: 7880, TCP: 7881, UDP: [2]int{50100, 50200}}
 	return target, netip.MustParseAddr(hosts[0].IP)
 }
 

@@ -17,7 +17,7 @@ func (b *udpBlame) open(ctx context.Context, all []seen) (Blame, error) {
 		refused, sent, outDropped = refused+s.k.refused, sent+s.d.unreachable, outDropped+s.d.outDropped
 	}
 	b.say("the host's firewall lets UDP in")
-	if signal := b.t.Site.SFU.Ports.Signalling; len(b.around.at(false, signal)) == 0 && signal != 0 {
+	if signal := b.t.SFU.Signalling; len(b.around.at(false, signal)) == 0 && signal != 0 {
 		b.say("nobody listens on LiveKit's port %d either: LiveKit does not run there", signal)
 		return b.is("not-listening", HostSide)
 	}

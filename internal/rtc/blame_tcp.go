@@ -13,10 +13,10 @@ import (
 // blameTCP tells why media over TCP ("tcp4" or "tcp6") does not come to LiveKit's
 // port at addr.
 func (t Target) blameTCP(ctx context.Context, network string, addr netip.Addr) Blame {
-	if t.Site.SFU.Ports == nil {
+	if t.SFU.TCP == 0 {
 		return cannotLook(errors.New("the site says nothing of ports"))
 	}
-	return t.blamePort(ctx, t.Site.SFU.Host, network, netip.AddrPortFrom(addr, uint16(t.Site.SFU.Ports.TCP)))
+	return t.blamePort(ctx, t.SFU.Host, network, netip.AddrPortFrom(addr, uint16(t.SFU.TCP)))
 }
 
 // blamePort tells why connections do not come to a port of the host on.

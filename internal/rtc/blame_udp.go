@@ -55,10 +55,10 @@ func (b *udpBlame) find(ctx context.Context) (Blame, error) {
 	if b.around, err = lookAround(ctx, b.h); err != nil {
 		return Blame{}, err
 	}
-	if b.t.Site.SFU.Ports == nil {
+	if b.t.SFU.TCP == 0 {
 		return Blame{}, errors.New("the site says nothing of ports")
 	}
-	first, last := b.t.Site.SFU.Ports.UDPRange()
+	first, last := b.t.SFU.UDPRange()
 	ports := b.around.freePorts(first, last, rangePorts)
 	if len(ports) == 0 {
 		b.say("all UDP ports from %d to %d are in use on the host", first, last)
@@ -159,7 +159,7 @@ func (b *udpBlame) notArrived(ctx context.Context, all []seen) (Blame, error) {
 // outside are ports that are not of the range: HTTP/3's, TURN's, and one that
 // nobody opens.
 func (b *udpBlame) outside() []int {
-	first, last := b.t.Site.SFU.Ports.UDPRange()
+	first, last := b.t.SFU.UDPRange()
 	return slices.DeleteFunc([]int{443, 3478, 40007}, func(p int) bool { return p >= first && p <= last })
 }
 
@@ -169,7 +169,7 @@ func (b *udpBlame) outside() []int {
 func (b *udpBlame) fromOthers(ctx context.Context, port int) (Blame, error) {
 	var names []string
 	for name, h := range b.t.Hosts {
-		if h != nil && name != b.t.Site.SFU.Host {
+		if h != nil && name != b.t.SFU.Host {
 			names = append(names, name)
 		}
 	}

@@ -54,14 +54,14 @@ func ofKind(all []told, n network) []told {
 // candidates looks whether what LiveKit tells clients can work at all.
 func (k *looker) candidates(lines []string) result {
 	all := parseCandidates(lines)
-	m := k.seen[k.Site.SFU.Host]
+	m := k.seen[k.SFU.Host]
 	if m == nil || m.err != nil {
-		return unseen("the addresses of " + k.Site.SFU.Host + " are not known")
+		return unseen("the addresses of " + k.SFU.Host + " are not known")
 	}
 	if len(all) == 0 {
 		return bad("no-candidates", HostSide, "LiveKit names no address")
 	}
-	first, last := k.Site.SFU.Ports.UDPRange()
+	first, last := k.SFU.UDPRange()
 	var said []string
 	for _, t := range all {
 		said = append(said, fmt.Sprintf("%s %s (%s)", t.protocol, netip.AddrPortFrom(t.addr, t.port), t.kind))
@@ -75,13 +75,13 @@ func (k *looker) candidates(lines []string) result {
 		text := netip.AddrPortFrom(t.addr, t.port).String()
 		switch {
 		case own && (dev == "docker0" || strings.HasPrefix(dev, "br-") || strings.HasPrefix(dev, "veth")):
-			return bad("bridge-candidate", HostSide, append([]string{text + " is on " + dev + " of " + k.Site.SFU.Host}, said...)...)
+			return bad("bridge-candidate", HostSide, append([]string{text + " is on " + dev + " of " + k.SFU.Host}, said...)...)
 		case !own && !k.announced(t.addr):
-			return bad("wrong-address", HostSide, append([]string{t.addr.String() + " is no address of " + k.Site.SFU.Host + ", and neither node_ip nor the name " + k.named("sfu").host + " has it"}, said...)...)
+			return bad("wrong-address", HostSide, append([]string{t.addr.String() + " is no address of " + k.SFU.Host + ", and neither node_ip nor the name " + k.named("sfu").host + " has it"}, said...)...)
 		case t.protocol == "udp" && (int(t.port) < first || int(t.port) > last):
 			return bad("port-outside", HostSide, fmt.Sprintf("%s is outside of %d-%d/udp", text, first, last))
-		case t.protocol == "tcp" && int(t.port) != k.Site.SFU.Ports.TCP:
-			return bad("port-outside", HostSide, fmt.Sprintf("%s is not port %d/tcp", text, k.Site.SFU.Ports.TCP))
+		case t.protocol == "tcp" && int(t.port) != k.SFU.TCP:
+			return bad("port-outside", HostSide, fmt.Sprintf("%s is not port %d/tcp", text, k.SFU.TCP))
 		case netaddr.Private(t.addr) && !k.named("sfu").leadsTo(t.addr) && !k.planned(t.addr):
 			return bad("private-address", HostSide, append([]string{text + " is private"}, said...)...)
 		}
@@ -96,7 +96,7 @@ func (k *looker) announced(a netip.Addr) bool {
 }
 
 func (k *looker) planned(a netip.Addr) bool {
-	for text := range strings.SplitSeq(k.Site.SFU.NodeIP, ",") {
+	for _, text := range k.SFU.Addresses {
 		if ip, err := netip.ParseAddr(strings.TrimSpace(text)); err == nil && ip.Unmap() == a {
 			return true
 		}

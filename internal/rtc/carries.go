@@ -31,10 +31,10 @@ var families = map[bool][]network{
 // an address of it.
 func (k *looker) networks() []network {
 	var out []network
-	if k.Site.SFU.NodeIP == "" {
+	if len(k.SFU.Addresses) == 0 {
 		return families[true]
 	}
-	for text := range strings.SplitSeq(k.Site.SFU.NodeIP, ",") {
+	for _, text := range k.SFU.Addresses {
 		if ip, err := netip.ParseAddr(strings.TrimSpace(text)); err == nil {
 			out = append(out, families[ip.Unmap().Is4()]...)
 		}
@@ -97,7 +97,7 @@ func (k *looker) mediaWorks() bool {
 // call is a call of two on one way.
 func (k *looker) call(r *rooms, n network) Call {
 	room := r.name(n.network)
-	return Call{URL: k.Site.LiveKitURL(), Client: k.by("sfu"), Network: n.network, Duration: k.Duration, Publishers: 1,
+	return Call{URL: k.SFU.WebSocket, Client: k.by("sfu"), Network: n.network, Duration: k.Duration, Publishers: 1,
 		Tokens: []string{k.joinToken("speaks", room), k.joinToken("listens", room)}}
 }
 
@@ -189,7 +189,7 @@ func flowing(out Outcome) result {
 func (k *looker) logOf(ctx context.Context, room string) []string {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
-	res, err := k.Hosts[k.Site.SFU.Host].Query(ctx, host.Sh(`timeout 8 docker logs --since 60s "$1" 2>&1 | grep -F -e "$2" | grep -v -e livekit.webhook -e 'stats worker' | tail -n 3 | cut -c1-300`, k.Site.SFU.Container, room))
+	res, err := k.Hosts[k.SFU.Host].Query(ctx, host.Sh(`timeout 8 docker logs --since 60s "$1" 2>&1 | grep -F -e "$2" | grep -v -e livekit.webhook -e 'stats worker' | tail -n 3 | cut -c1-300`, k.SFU.Container, room))
 	if err != nil {
 		return nil
 	}
@@ -204,7 +204,7 @@ func (k *looker) logOf(ctx context.Context, room string) []string {
 // somebody did, clients use them.
 func (k *looker) turn(ctx context.Context, r *rooms, report *Report) result {
 	n := network{network: overTURN}
-	if status, said, err := k.makeRoom(ctx, k.by("sfu"), k.Site.SFU.URL, k.Issues, r, n.network); err != nil || status != http.StatusOK {
+	if status, said, err := k.makeRoom(ctx, k.by("sfu"), k.SFU.URL, k.Issues, r, n.network); err != nil || status != http.StatusOK {
 		return unseen(fmt.Sprintf("CreateRoom answers %d %s", status, short(said)))
 	}
 	out, err := k.call(r, n).Run(ctx)
@@ -222,7 +222,7 @@ const maxPublishers = 4
 // load holds a call of many on the first way.
 func (k *looker) load(ctx context.Context, r *rooms, report *Report) result {
 	n := k.networks()[0]
-	if status, said, err := k.makeRoom(ctx, k.by("sfu"), k.Site.SFU.URL, k.Issues, r, "load"); err != nil || status != http.StatusOK {
+	if status, said, err := k.makeRoom(ctx, k.by("sfu"), k.SFU.URL, k.Issues, r, "load"); err != nil || status != http.StatusOK {
 		return unseen(fmt.Sprintf("CreateRoom answers %d %s", status, short(said)))
 	}
 	c := k.call(r, n)
@@ -239,8 +239,8 @@ func (k *looker) load(ctx context.Context, r *rooms, report *Report) result {
 	l.WorstLoss = worstLoss(out.Flows)
 	report.Load = &l
 	evidence := []string{fmt.Sprintf("%d of %d joined, %d of %d flows arrived for %s, %d of %d packets, the worst flow lost %.1f %%", l.Joined, l.Participants, l.Arrived, l.Flows, out.Took.Round(100*time.Millisecond), l.Packets, l.Expected, 100*l.WorstLoss)}
-	first, last := k.Site.SFU.Ports.UDPRange()
-	evidence = append(evidence, fmt.Sprintf("the plan file says %d participants; a call of %d takes %d UDP ports, and the range has %d", k.Site.SFU.Participants, k.Participants, 2*k.Participants, last-first+1))
+	first, last := k.SFU.UDPRange()
+	evidence = append(evidence, fmt.Sprintf("the plan file says %d participants; a call of %d takes %d UDP ports, and the range has %d", k.SFU.Participants, k.Participants, 2*k.Participants, last-first+1))
 	if err != nil {
 		return bad("load", HostSide, append(evidence, err.Error())...)
 	}

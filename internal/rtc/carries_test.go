@@ -43,8 +43,11 @@ func TestCandidates(t *testing.T) {
 		{"a relay somewhere else", append(at("203.0.113.10"), "3 1 udp 1 198.51.100.50 3478 typ relay"), "", "203.0.113.10", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			site := steps.Site{SFU: steps.SFU{Host: "h", URL: "https://sfu.x.test", NodeIP: c.nodeIP, Ports: &steps.Ports{TCP: 7881, UDP: "50100-50200"}}}
-			k := &looker{Target: Target{Site: site}, links: map[string]Link{}, seen: map[string]*machine{"h": {addrs: []steps.HostAddr{
+			sfu := Service{Host: "h", URL: "https://sfu.x.test", TCP: 7881, UDP: [2]int{50100, 50200}}
+			if c.nodeIP != "" {
+				sfu.Addresses = strings.Split(c.nodeIP, ",")
+			}
+			k := &looker{Target: Target{Site: new(steps.Site), SFU: sfu}, links: map[string]Link{}, seen: map[string]*machine{"h": {addrs: []steps.HostAddr{
 				{Dev: "eth0", IP: "203.0.113.10"}, {Dev: "eth0", IP: "2001:db8::10"}, {Dev: "eth1", IP: "10.0.0.5"}, {Dev: "docker0", IP: "172.17.0.1"}, {Dev: "br-1a2b", IP: "172.18.0.1"}}}}}
 			k.names = []*name{{id: "sfu", host: "sfu.x.test", addrs: []netip.Addr{netip.MustParseAddr(c.dns)}}}
 			got := k.candidates(c.lines)

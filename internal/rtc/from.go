@@ -30,7 +30,7 @@ func (k *looker) lookFromHosts(ctx context.Context) {
 				look{id: signalling, name: "WebSockets from " + name, part: Signalling, needs: []string{https, "sfu.create"}, do: func(ctx context.Context) result { return k.webSocketFrom(ctx, v) }},
 				look{id: "from." + name + ".tcp", name: "LiveKit's TCP port from " + name, part: Media, needs: []string{"container.sfu"}, do: func(ctx context.Context) result { return k.tcpFrom(ctx, v) }},
 			)
-			if name != k.Site.SFU.Host { // its own packets never leave it
+			if name != k.SFU.Host { // its own packets never leave it
 				k.all(ctx, look{id: "from." + name + ".udp", name: "UDP from " + name, part: Media, do: func(ctx context.Context) result { return k.udpFrom(ctx, v) }})
 			}
 		})
@@ -67,7 +67,7 @@ func (k *looker) httpsFrom(ctx context.Context, v vantage) result {
 
 func (k *looker) webSocketFrom(ctx context.Context, v vantage) result {
 	// LiveKit refuses a made-up token only after the WebSocket's way was gone.
-	ws, err := openSignalling(ctx, k.client(v, k.Roots), k.Site.LiveKitURL(), "made-up")
+	ws, err := openSignalling(ctx, k.client(v, k.Roots), k.SFU.WebSocket, "made-up")
 	switch {
 	case err == nil:
 		_ = ws.CloseNow()
@@ -83,7 +83,7 @@ func (k *looker) webSocketFrom(ctx context.Context, v vantage) result {
 // mediaAddr is the address that media goes to: the first that node_ip names, else
 // the first that the SFU's name has.
 func (k *looker) mediaAddr() (netip.Addr, bool) {
-	for text := range strings.SplitSeq(k.Site.SFU.NodeIP, ",") {
+	for _, text := range k.SFU.Addresses {
 		if a, err := netip.ParseAddr(strings.TrimSpace(text)); err == nil {
 			return a.Unmap(), true
 		}
@@ -99,7 +99,7 @@ func (k *looker) tcpFrom(ctx context.Context, v vantage) result {
 	if !ok {
 		return unseen("the address for media is not known")
 	}
-	to := netip.AddrPortFrom(a, uint16(k.Site.SFU.Ports.TCP)).String()
+	to := netip.AddrPortFrom(a, uint16(k.SFU.TCP)).String()
 	ctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
 	conn, err := v.dial(ctx, "tcp", to)
@@ -120,7 +120,7 @@ func (k *looker) udpFrom(ctx context.Context, v vantage) result {
 
 func (k *looker) arrivesFrom(ctx context.Context, v vantage) result {
 	a, ok := k.mediaAddr()
-	sfu := k.Hosts[k.Site.SFU.Host]
+	sfu := k.Hosts[k.SFU.Host]
 	if !ok {
 		return unseen("the address for media is not known")
 	}
@@ -130,7 +130,7 @@ func (k *looker) arrivesFrom(ctx context.Context, v vantage) result {
 	if err != nil {
 		return unseen(err.Error())
 	}
-	first, last := k.Site.SFU.Ports.UDPRange()
+	first, last := k.SFU.UDPRange()
 	free := around.freePorts(first, last, 1)
 	w, err := newWatch(ctx, sfu, a.Is6(), quietUDP)
 	if err != nil || len(free) == 0 {

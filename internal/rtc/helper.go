@@ -70,8 +70,8 @@ func (p echoPort) String() string {
 // are free and on the TCP port if that is, sends to it, and takes it away, whatever
 // happens. It is for who has leave to run it.
 func (t Target) echoOn(ctx context.Context, network string, addr netip.Addr) (ports []echoPort, err error) {
-	h := t.Hosts[t.Site.SFU.Host]
-	if h == nil || t.Site.SFU.Ports == nil {
+	h := t.Hosts[t.SFU.Host]
+	if h == nil || t.SFU.TCP == 0 {
 		return nil, errors.New("there is no connection to the SFU's host")
 	}
 	if ctx.Err() != nil {
@@ -140,8 +140,8 @@ exit 6`
 // short: a request that nobody waits for may reach the host after the one that
 // stops the helper.
 func (e *echo) start(ctx context.Context, t Target, addr netip.Addr) error {
-	first, last := t.Site.SFU.Ports.UDPRange()
-	args := []string{addr.String(), strconv.Itoa(t.Site.SFU.Ports.TCP)}
+	first, last := t.SFU.UDPRange()
+	args := []string{addr.String(), strconv.Itoa(t.SFU.TCP)}
 	for i := range echoPieces {
 		args = append(args, strconv.Itoa(first+(last-first)*i/(echoPieces-1)), strconv.Itoa(first), strconv.Itoa(last))
 	}

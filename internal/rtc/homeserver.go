@@ -23,7 +23,7 @@ const (
 // lookAtHomeserver looks at what tells clients where calls are.
 func (k *looker) lookAtHomeserver(ctx context.Context) {
 	needs := []string{"tls." + k.baseName()}
-	if k.Synapse != nil {
+	if k.Homeserver != nil && k.Homeserver.Configured() {
 		k.all(ctx, look{id: "synapse.config", name: "Synapse's effective configuration", part: Homeserver, do: k.synapseConfig})
 	}
 	k.all(ctx, look{id: "well-known", name: "the client well-known of " + k.Site.Domain(), part: Homeserver, needs: []string{"tls.server"}, via: "server", do: k.wellKnown})
@@ -57,7 +57,7 @@ var lackCodes = []struct {
 }
 
 func (k *looker) synapseConfig(ctx context.Context) result {
-	s, err := steps.LookAtSynapse(ctx, k.Hosts[k.SynapseHost], k.Site, *k.Synapse)
+	s, err := k.Homeserver.State(ctx, k.Hosts[k.HomeserverHost], k.Site)
 	if err != nil {
 		return unseen(err.Error())
 	}
@@ -66,7 +66,7 @@ func (k *looker) synapseConfig(ctx context.Context) result {
 	case s.Problem != "":
 		r = unseen(s.Problem)
 	case !s.Active:
-		r = bad("synapse-down", HostSide, k.Synapse.Unit+" is not active")
+		r = bad("synapse-down", HostSide, s.Unit+" is not active")
 	case len(s.Lacks) > 0:
 		r = lacking(s.Lacks)
 	default:
@@ -75,7 +75,7 @@ func (k *looker) synapseConfig(ctx context.Context) result {
 	if s.Problem == "" {
 		k.config = &s
 	}
-	r.from = k.SynapseHost
+	r.from = k.HomeserverHost
 	return r
 }
 
@@ -113,7 +113,7 @@ func (k *looker) local(ctx context.Context, path string) (status int, body []byt
 	if k.config == nil || k.config.Local == "" {
 		return 0, nil, false
 	}
-	resp, body, err := matrix.Get(ctx, k.client(on(k.Hosts[k.SynapseHost]), nil), k.config.Local+path, nil)
+	resp, body, err := matrix.Get(ctx, k.client(on(k.Hosts[k.HomeserverHost]), nil), k.config.Local+path, nil)
 	if err != nil {
 		return 0, nil, true
 	}
@@ -126,9 +126,9 @@ func (k *looker) notThere(ctx context.Context, path string, right func(status in
 	status, body, asked := k.local(ctx, path)
 	switch {
 	case asked && status == 0:
-		return bad("synapse-down", HostSide, evidence, "on "+k.SynapseHost+" itself it does not answer, either")
+		return bad("synapse-down", HostSide, evidence, "on "+k.HomeserverHost+" itself it does not answer, either")
 	case asked && right(status, body):
-		return bad("synapse-path", HostSide, evidence, "on "+k.SynapseHost+" itself it answers right")
+		return bad("synapse-path", HostSide, evidence, "on "+k.HomeserverHost+" itself it answers right")
 	case k.configured():
 		return bad("synapse-not-restarted", HostSide, evidence, "its files are right, and it answers as if they were not")
 	}
@@ -231,7 +231,7 @@ func (k *looker) announces(url string, resp *http.Response, body []byte) result 
 	if err := json.Unmarshal(body, &v); err != nil {
 		return bad("well-known-type", HostSide, url+" is no JSON: "+err.Error())
 	}
-	want := k.Site.Auth.URL
+	want := k.Auth.URL
 	for _, f := range v.Foci {
 		switch {
 		case f.Type != "livekit":

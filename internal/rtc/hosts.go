@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -76,7 +75,7 @@ func (k *looker) lookAtHosts(ctx context.Context) {
 	}
 	var asking sync.WaitGroup
 	for _, n := range names {
-		asking.Go(func() { k.seen[n].ask(ctx, k.Hosts[n], k.Now, k.Site.SFU.Container, k.Site.Auth.Container) })
+		asking.Go(func() { k.seen[n].ask(ctx, k.Hosts[n], k.Now, k.SFU.Container, k.Auth.Container) })
 	}
 	asking.Wait()
 	looks := []look{{id: "clock", name: "the clocks of the laptop and the hosts", part: Hosts, do: func(context.Context) result { return k.clock(names) }}}
@@ -85,15 +84,15 @@ func (k *looker) lookAtHosts(ctx context.Context) {
 	}
 	if k.scope != Announced {
 		looks = append(looks,
-			look{id: "container.sfu", name: "LiveKit's container " + k.Site.SFU.Container, part: Hosts, do: k.sfuContainer},
-			look{id: "container.auth", name: "the JWT service's container " + k.Site.Auth.Container, part: Hosts, do: k.authContainer})
+			look{id: "container.sfu", name: "LiveKit's container " + k.SFU.Container, part: Hosts, do: k.sfuContainer},
+			look{id: "container.auth", name: "the JWT service's container " + k.Auth.Container, part: Hosts, do: k.authContainer})
 	}
 	k.all(ctx, looks...)
 }
 
 // own are the hosts of the site, sorted; the others in Hosts only look.
 func (t Target) own() []string {
-	wanted := append(slices.Collect(maps.Keys(t.Site.Fronts)), t.Site.SFU.Host, t.Site.Auth.Host, t.SynapseHost, t.WellKnownHost)
+	wanted := []string{t.SFU.Host, t.Auth.Host, t.Site.Front(t.SFU.Host), t.Site.Front(t.Auth.Host), t.HomeserverHost, t.WellKnownHost}
 	slices.Sort(wanted)
 	return slices.DeleteFunc(slices.Compact(wanted), func(n string) bool { return t.Hosts[n] == nil })
 }
@@ -164,7 +163,7 @@ func (k *looker) clock(names []string) result {
 		return bad("host-clock", HostSide, lines...)
 	}
 	if high.ahead.Abs() > laptopClock+high.unsure {
-		k.offset = k.seen[k.Site.SFU.Host].ahead
+		k.offset = k.seen[k.SFU.Host].ahead
 		return bad("clock", LaptopSide, append(lines, "all that follows was looked at with the hosts' time")...)
 	}
 	return good(lines...)
@@ -187,7 +186,7 @@ func (m *machine) room(name string) result {
 }
 
 func (k *looker) sfuContainer(ctx context.Context) result {
-	c := k.Site.SFU
+	c := k.SFU
 	r := k.runs(ctx, c.Host, c.Container, "livekit-gone", "livekit-down", "livekit-restarts")
 	if r.status == Failed && strings.Contains(strings.Join(r.evidence, "\n"), "could not resolve external IP") {
 		r.code = "livekit-stun"
@@ -199,7 +198,7 @@ func (k *looker) sfuContainer(ctx context.Context) result {
 }
 
 func (k *looker) authContainer(ctx context.Context) result {
-	c := k.Site.Auth
+	c := k.Auth
 	r := k.runs(ctx, c.Host, c.Container, "jwt-gone", "jwt-down", "jwt-restarts")
 	if r.status == NotSeen || r.code == "no-docker" || r.code == "jwt-gone" {
 		return r
@@ -217,8 +216,8 @@ func (k *looker) authContainer(ctx context.Context) result {
 	case r.status == Failed:
 	case len(more) > 0:
 		r = bad("not-restricted", HostSide, fmt.Sprintf("LIVEKIT_FULL_ACCESS_HOMESERVERS is %q, which the plan file does not name: %s", full, strings.Join(more, " ")))
-	case url != k.Site.LiveKitURL():
-		r = bad("livekit-url", HostSide, fmt.Sprintf("LIVEKIT_URL is %q, and LiveKit is at %q", url, k.Site.LiveKitURL()))
+	case url != k.SFU.WebSocket:
+		r = bad("livekit-url", HostSide, fmt.Sprintf("LIVEKIT_URL is %q, and LiveKit is at %q", url, k.SFU.WebSocket))
 	}
 	r.from = c.Host
 	return r

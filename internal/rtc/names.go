@@ -100,7 +100,7 @@ func (k *looker) foreign(n *name) []netip.Addr {
 // maybeOutside reports whether an address may be the one that a router before the
 // host has: node_ip says so, or nothing is known of the host's public address.
 func (k *looker) maybeOutside(n *name, a netip.Addr) bool {
-	if k.Site.SFU.NodeIP != "" && n.front == k.Site.SFU.Host {
+	if len(k.SFU.Addresses) > 0 && n.front == k.SFU.Host {
 		return k.planned(a)
 	}
 	return !slices.ContainsFunc(k.seen[n.front].addrs, func(h steps.HostAddr) bool {
@@ -153,7 +153,9 @@ func (k *looker) elsewhere(ctx context.Context, n *name, foreign []netip.Addr, s
 // (Matrix specification, "Client well-known": else the server name itself), and adds
 // its name. It stays "" where nobody says it.
 func (k *looker) findHomeserver(ctx context.Context) {
-	k.base = strings.TrimRight(k.HomeserverURL, "/")
+	if k.Homeserver != nil {
+		k.base = strings.TrimRight(k.Homeserver.BaseURL(), "/")
+	}
 	server := k.named("server")
 	ways := []vantage{server.route}
 	if v, ok := k.frontVantage(server); ok {
@@ -184,9 +186,9 @@ func (k *looker) findHomeserver(ctx context.Context) {
 			return
 		}
 	}
-	n := &name{id: "homeserver", host: host, port: port, front: k.SynapseHost, path: pathVersions, status: http.StatusOK, route: here()}
+	n := &name{id: "homeserver", host: host, port: port, front: k.HomeserverHost, path: pathVersions, status: http.StatusOK, route: here()}
 	if k.Hosts[n.front] == nil {
-		n.front = k.Site.Auth.Host
+		n.front = k.Auth.Host
 	}
 	k.names = append(k.names, n)
 }

@@ -32,7 +32,7 @@ func (k *looker) lookAtSFU(ctx context.Context, r *Report) {
 	room := &rooms{prefix: fmt.Sprintf("ecdeploy-verify-%x-", newNonce())}
 	defer k.removeRooms(ctx, room)
 	up := []string{"container.sfu", "tls.sfu"}
-	k.all(ctx, look{id: "sfu.root", name: "LiveKit at " + k.Site.SFU.URL, part: Signalling, needs: up, via: "sfu", do: k.root})
+	k.all(ctx, look{id: "sfu.root", name: "LiveKit at " + k.SFU.URL, part: Signalling, needs: up, via: "sfu", do: k.root})
 	k.all(ctx,
 		look{id: "sfu.create", name: "rooms are made with the JWT service's credentials", part: Signalling, needs: append(up, "sfu.root"), via: "sfu", do: func(ctx context.Context) result { return k.create(ctx, room) }},
 		look{id: "sfu.create-inside", name: "the way from the JWT service to LiveKit", part: Signalling, needs: append(up, "sfu.root", "container.auth"), do: func(ctx context.Context) result { return k.createInside(ctx, room) }})
@@ -57,13 +57,13 @@ func (k *looker) lookAtSFU(ctx context.Context, r *Report) {
 }
 
 func (k *looker) root(ctx context.Context) result {
-	url := k.Site.SFU.URL + "/"
+	url := k.SFU.URL + "/"
 	a := k.ask(ctx, "sfu", http.MethodGet, url, nil, "", "path-not-routed")
 	switch {
 	case a.lost != nil:
 		return *a.lost
 	case a.StatusCode != http.StatusOK || !strings.Contains(string(a.body), "OK"):
-		return k.misrouted(ctx, a, url, k.Site.SFU.Host, k.Site.SFU.LocalURL(), "/", http.StatusOK)
+		return k.misrouted(ctx, a, url, k.SFU.Host, k.SFU.Local, "/", http.StatusOK)
 	}
 	return good(url + " answers 200 OK")
 }
@@ -99,7 +99,7 @@ func (k *looker) removeRooms(ctx context.Context, r *rooms) {
 	for _, name := range r.made {
 		removing.Go(func() {
 			// A room that stays ends by itself.
-			_ = k.service(k.client(k.onHost(k.Site.SFU.Host), nil), k.Site.SFU.LocalURL(), k.Keys).Delete(ctx, name)
+			_ = k.service(k.client(k.onHost(k.SFU.Host), nil), k.SFU.Local, k.Keys).Delete(ctx, name)
 		})
 	}
 	removing.Wait()
@@ -108,7 +108,7 @@ func (k *looker) removeRooms(ctx context.Context, r *rooms) {
 // create makes rooms as the JWT service does: with its credentials, over LiveKit's
 // public address.
 func (k *looker) create(ctx context.Context, r *rooms) result {
-	client, base := k.by("sfu"), k.Site.SFU.URL
+	client, base := k.by("sfu"), k.SFU.URL
 	try := func(v vantage) (int, string, error) {
 		return k.makeRoom(ctx, k.client(v, k.Roots), base, k.Issues, r, "silent")
 	}
@@ -140,17 +140,17 @@ func (k *looker) refused(ctx context.Context, said string) result {
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
-	if _, err := k.service(k.client(k.onHost(k.Site.SFU.Host), nil), k.Site.SFU.LocalURL(), k.Keys).List(ctx); err == nil {
+	if _, err := k.service(k.client(k.onHost(k.SFU.Host), nil), k.SFU.Local, k.Keys).List(ctx); err == nil {
 		return bad("secret-differs", HostSide, append(evidence, "with those of LiveKit's own key file it answers 200")...)
 	}
 	return bad("secret-differs", HostSide, append(evidence, "LiveKit's key file and the JWT service's files hold different credentials")...)
 }
 
 func (k *looker) noTwirp(ctx context.Context, r *rooms, status int) result {
-	evidence := []string{fmt.Sprintf("CreateRoom at %s answers %d", k.Site.SFU.URL, status)}
-	local, _, err := k.makeRoom(ctx, k.client(k.onHost(k.Site.SFU.Host), nil), k.Site.SFU.LocalURL(), k.Issues, r, "local")
+	evidence := []string{fmt.Sprintf("CreateRoom at %s answers %d", k.SFU.URL, status)}
+	local, _, err := k.makeRoom(ctx, k.client(k.onHost(k.SFU.Host), nil), k.SFU.Local, k.Issues, r, "local")
 	if err == nil {
-		evidence = append(evidence, fmt.Sprintf("on %s itself it answers %d", k.Site.SFU.Host, local))
+		evidence = append(evidence, fmt.Sprintf("on %s itself it answers %d", k.SFU.Host, local))
 	}
 	return bad("twirp-blocked", HostSide, evidence...)
 }
@@ -161,7 +161,7 @@ func (k *looker) createInside(ctx context.Context, r *rooms) result {
 	if err != nil {
 		return unseen(err.Error())
 	}
-	resp, body, err := k.makeRoom(ctx, k.client(k.inContainer(ctx), roots), k.Site.SFU.URL, k.Issues, r, "inside")
+	resp, body, err := k.makeRoom(ctx, k.client(k.inContainer(ctx), roots), k.SFU.URL, k.Issues, r, "inside")
 	out := good("CreateRoom from there answers 200")
 	switch {
 	case err != nil:
@@ -175,7 +175,7 @@ func (k *looker) createInside(ctx context.Context, r *rooms) result {
 	case resp != http.StatusOK:
 		out = bad("hairpin", HostSide, fmt.Sprintf("from there CreateRoom answers %d: %s", resp, short(body)), "the name leads somewhere else there")
 	}
-	out.from = k.Site.Auth.Host
+	out.from = k.Auth.Host
 	return out
 }
 
@@ -183,7 +183,7 @@ func (k *looker) createInside(ctx context.Context, r *rooms) result {
 // URL is taken out of all that is told.
 func (k *looker) askValidate(ctx context.Context, room string) asked {
 	jwt := k.Issues.Token("ecdeploy-validate", livekit.Grant{Room: room, RoomJoin: true}, k.now())
-	return k.ask(ctx, "sfu", http.MethodGet, k.Site.SFU.URL+"/rtc/validate?access_token="+jwt, nil, "", "signalling-lost")
+	return k.ask(ctx, "sfu", http.MethodGet, k.SFU.URL+"/rtc/validate?access_token="+jwt, nil, "", "signalling-lost")
 }
 
 // autoCreate wants that a room nobody made stays unknown. The JWT service then
@@ -241,7 +241,7 @@ func (k *looker) hold(ctx context.Context, r *rooms, opened chan struct{}) resul
 // registered.
 func (k *looker) silence(ctx context.Context) result {
 	jwt := k.Issues.Token("ecdeploy-silent", livekit.Grant{Agent: true}, k.now())
-	ws, err := openSocket(ctx, k.by("sfu"), k.Site.LiveKitURL()+"/agent", nil, jwt)
+	ws, err := openSocket(ctx, k.by("sfu"), k.SFU.WebSocket+"/agent", nil, jwt)
 	if err != nil {
 		return good("it opens", "how long a silent one stays open was not seen: "+err.Error())
 	}
@@ -263,7 +263,7 @@ func (k *looker) silence(ctx context.Context) result {
 }
 
 func (k *looker) openWebSocket(ctx context.Context, v vantage, jwt string) (*websocket.Conn, error) {
-	return openSignalling(ctx, k.client(v, k.Roots), k.Site.LiveKitURL(), jwt)
+	return openSignalling(ctx, k.client(v, k.Roots), k.SFU.WebSocket, jwt)
 }
 
 // statusOf is the HTTP status that a WebSocket was refused with; 0 for none.

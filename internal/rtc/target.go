@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
@@ -15,7 +16,7 @@ import (
 
 // Target is a site to look at.
 type Target struct {
-	Site  steps.Site
+	Site  *steps.Site
 	Hosts map[string]host.Host // connected, by their names in the plan file: all of the site and of From
 	// Keys are the credentials that LiveKit's key file has, and Issues those that
 	// the JWT service makes tokens with.
@@ -23,20 +24,78 @@ type Target struct {
 	// HTTPS is where the proxy on a host listens, by the host's name. A host that is
 	// not in it has none of the plan file's own, and goes by public names.
 	HTTPS map[string]string
-	// Synapse is set where it runs from a package on the host SynapseHost.
-	Synapse     *steps.SynapseDebian
-	SynapseHost string
-	// HomeserverURL is the base URL of the client-server API; "" for the one that
-	// the client well-known names.
-	HomeserverURL string
-	WellKnownHost string         // serves the client well-known
-	Roots         *x509.CertPool // nil: the system's
-	Now           func() time.Time
-	From          []string      // hosts that look along the same way, too
-	Helper        bool          // leave to run a helper on the SFU's host
-	User          *User         // nil: nothing is looked at as a Matrix user
-	Participants  int           // in the call; at least 2
-	Duration      time.Duration // of media of each kind
+	// SFU and Auth are the services that the call goes through.
+	SFU, Auth Service
+	// Homeserver is who can be asked how it is configured, on the host HomeserverHost.
+	Homeserver     steps.Homeserver
+	HomeserverHost string
+	WellKnownHost  string         // serves the client well-known
+	Roots          *x509.CertPool // nil: the system's
+	Now            func() time.Time
+	From           []string      // hosts that look along the same way, too
+	Helper         bool          // leave to run a helper on the SFU's host
+	User           *User         // nil: nothing is looked at as a Matrix user
+	Participants   int           // in the call; at least 2
+	Duration       time.Duration // of media of each kind
+}
+
+// Service is a part of the site as clients and other parts reach it.
+type Service struct {
+	Host         string
+	Container    string
+	URL          string // public: https://name[/prefix]
+	WebSocket    string // wss://name[/prefix]
+	Local        string // on its own host, http://address:port
+	Signalling   int    // the port of Local
+	TCP          int    // for media; 0 for a service that carries none
+	UDP          [2]int // the first and the last port for media
+	Addresses    []string
+	Participants int
+	Trust        string // a file of CAs on its host; "" for those of its image
+	FullAccess   []string
+}
+
+// UDPRange is the first and the last UDP port for media.
+func (s Service) UDPRange() (first, last int) { return s.UDP[0], s.UDP[1] }
+
+// ServiceOf is a part of a site as it is reached for a purpose.
+func ServiceOf(p steps.Part, purpose steps.Purpose) Service {
+	s := Service{Host: p.Host, Addresses: p.Addresses, Participants: p.Participants, Trust: p.Trust}
+	if p.Run != nil {
+		s.Container = p.Run.Container
+		s.FullAccess = strings.FieldsFunc(p.Run.Env["LIVEKIT_FULL_ACCESS_HOMESERVERS"], func(r rune) bool { return r == ',' })
+	}
+	for _, r := range p.Routes {
+		if r.Purpose == purpose {
+			s.URL, s.WebSocket, s.Local = r.URL, r.WebSocketURL(), r.LocalURL()
+		}
+	}
+	for _, l := range p.Listens {
+		switch {
+		case l.For != steps.ForWorld:
+			s.Signalling = l.First
+		case l.Proto == "udp":
+			s.UDP = [2]int{l.First, l.Last}
+		default:
+			s.TCP = l.First
+		}
+	}
+	return s
+}
+
+// NewTarget is a site whose calls go through one of its SFUs.
+func NewTarget(site *steps.Site, sfu steps.Part) Target {
+	_, auth := site.Route(steps.Tokens)
+	t := Target{Site: site, SFU: ServiceOf(sfu, steps.Signalling), Auth: ServiceOf(auth, steps.Tokens)}
+	if r, p := site.Route(steps.Announce); r.File != "" {
+		t.WellKnownHost = p.Host
+	}
+	for _, p := range site.Parts {
+		if p.Homeserver != nil {
+			t.Homeserver, t.HomeserverHost = p.Homeserver, p.Host
+		}
+	}
+	return t
 }
 
 // laptop is what links seen from here name as From.

@@ -209,7 +209,7 @@ func (u *userLook) transports(ctx context.Context) result {
 	}
 	var said []string
 	for _, tr := range append(v.Transports, v.Earlier...) {
-		if tr.Type == "livekit" && tr.URL == u.t.Site.Auth.URL {
+		if tr.Type == "livekit" && tr.URL == u.t.Auth.URL {
 			return good(tr.URL)
 		}
 		said = append(said, short(tr.Type+" "+tr.URL))
@@ -217,7 +217,7 @@ func (u *userLook) transports(ctx context.Context) result {
 	if len(said) == 0 {
 		return bad("transports-empty", HostSide, "the list is empty")
 	}
-	return bad("transports-url", HostSide, append([]string{"wanted: livekit " + u.t.Site.Auth.URL}, said...)...)
+	return bad("transports-url", HostSide, append([]string{"wanted: livekit " + u.t.Auth.URL}, said...)...)
 }
 
 // openIDToken asks for the token that tells the JWT service who the user is

@@ -17,7 +17,7 @@ func (k *looker) lookAsUser(ctx context.Context) {
 	links := t.asUser(ctx, k.base, k.by(k.baseName()), k.by("auth"), k.joinAs)
 	for i, l := range links {
 		if strings.HasPrefix(l.ID, "user.join") || l.Status == Failed && l.Code == "jwt-refused" {
-			links[i].Evidence = cleaned(append(l.Evidence, k.redact(k.log(ctx, k.Site.Auth.Host, k.Site.Auth.Container, 3, "30s"))...))
+			links[i].Evidence = cleaned(append(l.Evidence, k.redact(k.log(ctx, k.Auth.Host, k.Auth.Container, 3, "30s"))...))
 		}
 	}
 	k.mu.Lock()

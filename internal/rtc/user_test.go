@@ -106,7 +106,8 @@ func asAlice(t *testing.T, b *backend, env []string, join func(context.Context, 
 		b.url = "wss://sfu.hs.test"
 	}
 	target := Target{
-		Site:   steps.Site{Name: "hs.test", SFU: steps.SFU{URL: "https://sfu.hs.test"}, Auth: steps.Auth{Host: "one", URL: server.URL + "/jwt", FullAccess: []string{"hs.test"}}},
+		Site: &steps.Site{Name: "hs.test"}, SFU: Service{URL: "https://sfu.hs.test", WebSocket: "wss://sfu.hs.test"},
+		Auth:   Service{Host: "one", URL: server.URL + "/jwt", FullAccess: []string{"hs.test"}},
 		Hosts:  map[string]host.Host{"one": containerHost{env: env}},
 		Issues: keys, Now: func() time.Time { return now }, User: &User{AccessToken: host.NewSecret(testAccess)},
 	}

@@ -32,7 +32,7 @@ func (u *userLook) getToken(ctx context.Context) result {
 // token asks the JWT service for a token at one of its two paths. Both make a room
 // on LiveKit of the same name, which goes by itself when nobody is in it.
 func (u *userLook) token(ctx context.Context, path string, body any) result {
-	a, err := u.ask(ctx, u.auth, http.MethodPost, u.t.Site.Auth.URL+path, false, body)
+	a, err := u.ask(ctx, u.auth, http.MethodPost, u.t.Auth.URL+path, false, body)
 	if err != nil {
 		return bad("jwt-refused", HostSide, "the JWT service did not answer: "+err.Error())
 	}
@@ -47,8 +47,8 @@ func (u *userLook) token(ctx context.Context, path string, body any) result {
 		return bad("jwt-refused", HostSide, a.String())
 	}
 	u.hide(v.JWT)
-	if v.URL != u.t.Site.LiveKitURL() { // nobody is sent there with a token
-		return bad("livekit-url", HostSide, "clients are sent to "+short(v.URL)+", not to "+u.t.Site.LiveKitURL())
+	if v.URL != u.t.SFU.WebSocket { // nobody is sent there with a token
+		return bad("livekit-url", HostSide, "clients are sent to "+short(v.URL)+", not to "+u.t.SFU.WebSocket)
 	}
 	u.url, u.jwt = v.URL, v.JWT
 	return good("a token, and " + v.URL)
@@ -163,7 +163,7 @@ func (u *userLook) restricted(ctx context.Context) result {
 	}
 	// No resolver knows it, so the token goes nowhere (RFC 6761, section 6.4).
 	token["matrix_server_name"] = "ecdeploy-verify.invalid"
-	a, err := u.ask(ctx, u.auth, http.MethodPost, u.t.Site.Auth.URL+"/sfu/get", false, map[string]any{"room": u.room, "openid_token": token, "device_id": u.device})
+	a, err := u.ask(ctx, u.auth, http.MethodPost, u.t.Auth.URL+"/sfu/get", false, map[string]any{"room": u.room, "openid_token": token, "device_id": u.device})
 	if err != nil {
 		return unseen("the JWT service did not answer: " + err.Error())
 	}
@@ -181,19 +181,19 @@ func (u *userLook) restricted(ctx context.Context) result {
 
 // fullAccess looks at the running container: which servers' users may make rooms.
 func (u *userLook) fullAccess(ctx context.Context) result {
-	h := u.t.Hosts[u.t.Site.Auth.Host]
+	h := u.t.Hosts[u.t.Auth.Host]
 	if h == nil {
 		return unseen("there is no connection to the JWT service's host, so its configuration was not seen")
 	}
-	res, err := h.Query(ctx, host.Cmd{Argv: []string{"docker", "inspect", "--type", "container", "--format", "{{json .Config.Env}}", u.t.Site.Auth.Container}, Timeout: requestTime})
+	res, err := h.Query(ctx, host.Cmd{Argv: []string{"docker", "inspect", "--type", "container", "--format", "{{json .Config.Env}}", u.t.Auth.Container}, Timeout: requestTime})
 	if err != nil {
 		return unseen("its configuration was not seen: " + host.Said(err.Error(), 2))
 	}
 	var env []string
 	if !res[0].OK() || json.Unmarshal(res[0].Stdout, &env) != nil {
-		return unseen("its configuration was not seen: docker inspect " + u.t.Site.Auth.Container + " says nothing of it")
+		return unseen("its configuration was not seen: docker inspect " + u.t.Auth.Container + " says nothing of it")
 	}
-	return judgeAccess(env, u.t.Site.Auth.FullAccess, u.t.Site.Name)
+	return judgeAccess(env, u.t.Auth.FullAccess, u.t.Site.Name)
 }
 
 // judgeAccess compares the environment of the JWT service with the plan.

@@ -72,7 +72,7 @@ type looker struct {
 	seen   map[string]*machine // by host name; what lookAtHosts found
 	offset time.Duration       // of the hosts' clocks to the laptop's
 	base   string              // of the client-server API
-	config *steps.SynapseState
+	config *steps.HomeserverState
 }
 
 // now is the time as the hosts have it: a wrong clock of the laptop is one
@@ -223,27 +223,27 @@ func (t Target) names() []*name {
 		}
 		n := &name{id: id, host: host, port: port, front: front, serves: front != "", path: path, status: status, route: here()}
 		if !n.serves {
-			n.front = t.Site.Auth.Host
+			n.front = t.Auth.Host
 		}
 		out = append(out, n)
 	}
-	sfu, auth := hostOf(t.Site.SFU.URL), hostOf(t.Site.Auth.URL)
-	add("sfu", sfu, t.frontOf("sfu"), pathOf(t.Site.SFU.URL)+"/", 200)
-	add("auth", auth, t.frontOf("auth"), pathOf(t.Site.Auth.URL)+"/healthz", 200)
+	sfu, auth := hostOf(t.SFU.URL), hostOf(t.Auth.URL)
+	add("sfu", sfu, t.frontOf(t.SFU), pathOf(t.SFU.URL)+"/", 200)
+	add("auth", auth, t.frontOf(t.Auth), pathOf(t.Auth.URL)+"/healthz", 200)
 	add("server", t.Site.Domain(), t.WellKnownHost, "/.well-known/matrix/client", 200)
 	return out
 }
 
-// frontOf is the host whose proxy serves a component.
-func (t Target) frontOf(component string) string {
-	for host, routes := range t.Site.Fronts {
-		if slices.ContainsFunc(routes, func(r steps.Route) bool { return r.Component == component }) {
-			if _, ok := t.Hosts[host]; ok {
-				return host
-			}
-		}
+// frontOf is the host whose proxy serves a service; "" where that is not known.
+func (t Target) frontOf(s Service) string {
+	front := t.Site.Front(s.Host)
+	if _, ok := t.Hosts[front]; !ok || s.Host == "" {
+		return ""
 	}
-	return ""
+	if _, ok := t.Site.ProxyOn(front); !ok {
+		return ""
+	}
+	return front
 }
 
 // named is the name with that id.

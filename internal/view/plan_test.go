@@ -18,14 +18,14 @@ const hostile = "a\x1b[2Jb\rc\u202Ed"
 
 func aPlan() plans.Plan {
 	return plans.Plan{Sites: []plans.SitePlan{{Site: "example.org", Hosts: []plans.HostPlan{
-		{Host: "web", Steps: []plans.StepPlan{{Stage: plans.StageProxy, Step: "nginx",
+		{Host: "web", Steps: []plans.StepPlan{{Stage: steps.StageProxy, Step: "nginx",
 			Changes: []steps.Change{
 				&steps.Files{Title: "nginx", Interrupt: "nginx reloads", Edits: []steps.FileEdit{{Path: "/etc/x", Before: "1", Diff: "@@ -1 +1 @@\n-old\n+new " + hostile + "\n"}}},
 				&steps.Exec{Verb: "+", Title: "ufw allow 1/tcp"},
 			},
 			Findings: []steps.Finding{{Severity: steps.Note, Summary: "a note"}, {Severity: steps.Warning, Summary: "a warning\nof two lines", Hint: "do this"}, {Severity: steps.Note, Summary: "a note"}},
 		}}},
-		{Host: "sfu", Steps: []plans.StepPlan{{Stage: plans.StageSFU, Step: "livekit"}}},
+		{Host: "sfu", Steps: []plans.StepPlan{{Stage: steps.StageSFU, Step: "livekit"}}},
 	}}}}
 }
 
