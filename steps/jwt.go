@@ -153,8 +153,11 @@ func (c *Auth) Steps(d Decl, s *Site) []Placed {
 
 // Removal implements Config.
 func (c *Auth) Removal(d Decl, s *Site) []Placed {
-	return []Placed{{Stage: StageAuth, Host: d.Host, Step: removeComponent(s, removal{"auth", c.Container, []string{"key", "secret"}, authGrace, "the JWT service ends: nobody can join a call any more",
-		func(name string, files []host.File) []Secret { return authOffers(name, files[0], files[1]) }})}}
+	return []Placed{{Stage: StageAuth, Host: d.Host, Step: removeComponent(s, Removal{
+		Component: "auth", Container: c.Container, Files: []string{"key", "secret"},
+		Grace: authGrace, Interrupt: "the JWT service ends: nobody can join a call any more",
+		Offers: func(name string, files []host.File) []Secret { return authOffers(name, files[0], files[1]) },
+	})}}
 }
 
 // container runs the service.

@@ -35,8 +35,11 @@ func (c *SFU) Steps(d Decl, s *Site) []Placed {
 
 // Removal implements Config.
 func (c *SFU) Removal(d Decl, s *Site) []Placed {
-	return []Placed{{Stage: StageSFU, Host: d.Host, Step: removeComponent(s, removal{"sfu", c.Container, []string{"livekit-config.yaml", "keys.yaml"}, sfuGrace, "LiveKit ends: calls on it are cut",
-		func(name string, files []host.File) []Secret { return sfuOffers(name, files[1]) }})}}
+	return []Placed{{Stage: StageSFU, Host: d.Host, Step: removeComponent(s, Removal{
+		Component: "sfu", Container: c.Container, Files: []string{"livekit-config.yaml", "keys.yaml"},
+		Grace: sfuGrace, Interrupt: "LiveKit ends: calls on it are cut",
+		Offers: func(name string, files []host.File) []Secret { return sfuOffers(name, files[1]) },
+	})}}
 }
 
 // container runs LiveKit with its configuration.

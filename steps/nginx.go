@@ -362,12 +362,12 @@ func (w *nginxWriter) finish() {
 		w.dirs = []Dir{{Path: nginxDir + "/ecdeploy", Mode: 0o755}}
 	}
 	var order []string
-	steps := map[string][]func([]byte) ([]splice.Edit, error){}
+	todo := map[string][]func([]byte) ([]splice.Edit, error){}
 	on := func(file nginxFile, step func([]byte) ([]splice.Edit, error)) {
-		if steps[file.path] == nil {
+		if todo[file.path] == nil {
 			order = append(order, file.path)
 		}
-		steps[file.path] = append(steps[file.path], step)
+		todo[file.path] = append(todo[file.path], step)
 	}
 	kept := map[string]bool{}
 	for _, in := range w.inside {
@@ -391,7 +391,7 @@ func (w *nginxWriter) finish() {
 		}
 	}
 	for _, p := range order {
-		w.foreign(w.facts.tree.files[p], steps[p])
+		w.foreign(w.facts.tree.files[p], todo[p])
 	}
 	for _, p := range stale {
 		w.remove(p)
@@ -430,8 +430,8 @@ func (w *nginxWriter) remove(path string) {
 }
 
 // foreign adds the one line each to the server blocks of a file.
-func (w *nginxWriter) foreign(file nginxFile, steps []func([]byte) ([]splice.Edit, error)) {
-	edits, err := splice.Chain(file.data, steps...)
+func (w *nginxWriter) foreign(file nginxFile, todo []func([]byte) ([]splice.Edit, error)) {
+	edits, err := splice.Chain(file.data, todo...)
 	if err == nil && len(edits) > 0 && file.loose != "" {
 		err = looseLink(file.loose)
 	}

@@ -323,11 +323,11 @@ func TestSynapseProbe(t *testing.T) {
 		}
 		return host.Result{}
 	}
-	found, err := debianConfig().configure(OneHost()).Probe(t.Context(), o)
+	found, err := debianConfig().probe(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := found.Diff(Shared{})
+	d, err := found.decide(OneHost(), debianConfig()), error(nil)
 	if err != nil || len(d.Changes) != 1 {
 		t.Fatalf("got %d changes, %v, %s", len(d.Changes), err, Summaries(d.Findings))
 	}
@@ -336,7 +336,7 @@ func TestSynapseProbe(t *testing.T) {
 		t.Errorf("edits %s, the checker sees %v", c.Edits[0].Path, c.Overlay)
 	}
 	var paths []string
-	for _, file := range found.(facts[synapseFacts]).found.files {
+	for _, file := range found.files {
 		paths = append(paths, file.Path)
 	}
 	if diff := cmp.Diff([]string{"/srv/hs/homeserver.yaml", "/srv/hs/conf.d/.a.yaml", "/srv/hs/conf.d/b.yaml", "/srv/secret.yaml"}, paths); diff != "" {

@@ -54,8 +54,6 @@ type File struct {
 	Mode   fs.FileMode // type and permission bits of Real
 	UID    int
 	GID    int
-	Owner  string // name, or the number in decimal where it has none
-	Group  string
 	Data   []byte   // whole content of a regular file; nil otherwise
 	Names  []string // entries of a directory, sorted, without . and ..; nil otherwise
 	Err    string   // why an existing file could not be read; "" when it was
@@ -131,15 +129,6 @@ type Docker interface {
 	// Create makes a container and does not start it.
 	Create(ctx context.Context, spec ContainerSpec) (id string, err error)
 	Start(ctx context.Context, name string) error
-	// Stop asks a container to end and kills it after grace. A container
-	// that does not run is no error.
-	Stop(ctx context.Context, name string, grace time.Duration) error
-	Rename(ctx context.Context, name, to string) error
-	// SetRestart changes the restart policy ("no", "always", ...).
-	SetRestart(ctx context.Context, name, policy string) error
-	// Remove deletes a stopped or running container; a missing one is no
-	// error.
-	Remove(ctx context.Context, name string) error
 	// Logs are the last lines of a container's stdout and stderr, in order,
 	// control characters stripped.
 	Logs(ctx context.Context, name string, lines int) (string, error)
@@ -180,5 +169,4 @@ type Container struct {
 	Restart      string // restart policy
 	StartedAt    time.Time
 	ExitCode     int
-	Raw          []byte // the whole inspect answer, JSON
 }
