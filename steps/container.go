@@ -210,7 +210,7 @@ func (c *Container) planReplace(f containerFacts, image imageFacts, images []Cha
 // foreign is the finding for a container that another site's plan made.
 func (f containerFacts) foreign(site *Site, name string) []Finding {
 	if owner := f.Labels[LabelSite]; f.Found && owner != "" && owner != site.Name {
-		return []Finding{{Error, "container " + name + " is the site " + owner + "'s", `choose another name with container = "..."`}}
+		return []Finding{Error.Finding("container "+name+" is the site "+owner+"'s", `choose another name with container = "..."`)}
 	}
 	return nil
 }

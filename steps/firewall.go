@@ -116,7 +116,7 @@ func (*FirewallNone) Check(Block, Decl, *Site) {}
 // Steps implements Config.
 func (*FirewallNone) Steps(d Decl, s *Site) []Placed {
 	return firewallSteps(d, s, Define("firewall", nothing, nil, func(struct{}, Shared) (Decision, error) {
-		return Decision{Findings: []Finding{{Note, "the firewall of " + d.Host + " is left alone, as the plan file says: " + openingList(Openings(s, d.Host, Shared{})) + " must be open", ""}}}, nil
+		return Decision{Findings: []Finding{Note.Finding("the firewall of "+d.Host+" is left alone, as the plan file says: "+openingList(Openings(s, d.Host, Shared{}))+" must be open", "")}}, nil
 	}))
 }
 
@@ -237,9 +237,9 @@ func (f foundFacts) Diff(s Shared) (Decision, error) {
 	switch {
 	case f.step.removes:
 	case f.firewalld:
-		return Decision{Findings: []Finding{{Warning, "firewalld runs on " + on + " and is not supported yet: " + open + " must be open", `open them yourself, then say firewall "none" {} in the host block`}}}, nil
+		return Decision{Findings: []Finding{Warning.Finding("firewalld runs on "+on+" and is not supported yet: "+open+" must be open", `open them yourself, then say firewall "none" {} in the host block`)}}, nil
 	case len(f.facts) == 0:
-		return Decision{Findings: []Finding{{Note, "no firewall that ecdeploy knows is on " + on + ", so nothing is opened there: " + open + " must be open in whatever else filters", ""}}}, nil
+		return Decision{Findings: []Finding{Note.Finding("no firewall that ecdeploy knows is on "+on+", so nothing is opened there: "+open+" must be open in whatever else filters", "")}}, nil
 	}
 	var out Decision
 	for _, one := range f.facts {

@@ -23,5 +23,5 @@ func refusal(what string, err error) Finding {
 	if r, ok := errors.AsType[*splice.RefusedError](err); ok && r.Lines != "" {
 		hint = "add by hand, then run ecdeploy again:\n" + r.Lines
 	}
-	return Finding{Error, what + " cannot be edited safely: " + err.Error(), hint}
+	return Error.Finding(what+" cannot be edited safely: "+err.Error(), hint)
 }

@@ -190,8 +190,8 @@ func (f imageFacts) has(a *Archive) bool {
 // planImage decides whether a host needs an image.
 func planImage(ref string, a *Archive, arch string, f imageFacts) (changes []Change, findings []Finding) {
 	if a != nil && a.Arch != "" && arch != "" && a.Arch != arch {
-		return nil, []Finding{{Error, fmt.Sprintf("image archive %s is for %s, the host is %s", a.Path, a.Arch, arch),
-			"make the archive of the image for linux/" + arch + ": docker pull --platform linux/" + arch + " " + ref}}
+		return nil, []Finding{Error.Finding(fmt.Sprintf("image archive %s is for %s, the host is %s", a.Path, a.Arch, arch),
+			"make the archive of the image for linux/"+arch+": docker pull --platform linux/"+arch+" "+ref)}
 	}
 	why := "not on the host"
 	switch {
@@ -203,7 +203,7 @@ func planImage(ref string, a *Archive, arch string, f imageFacts) (changes []Cha
 		why = "the host has another image of this name"
 	}
 	if strings.Contains(ref, "@") && a != nil {
-		return nil, []Finding{{Error, "image " + ref + " names a digest, which an archive cannot carry", "name it by tag, or leave archive out"}}
+		return nil, []Finding{Error.Finding("image "+ref+" names a digest, which an archive cannot carry", "name it by tag, or leave archive out")}
 	}
 	return []Change{&Image{Ref: ref, Platform: "linux/" + arch, Archive: a, Why: why}}, nil
 }

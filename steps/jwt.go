@@ -198,9 +198,9 @@ func (c *Auth) decide(d Decl, site *Site, f authFacts, s Shared) (Decision, erro
 	switch ca := f.files[c.CAFile]; {
 	case c.CAFile == "":
 	case !ca.Exists:
-		out.Findings = append(out.Findings, Finding{Error, "ca_file " + c.CAFile + " is not on the host", "auth.ca_file is a path on the host, such as /etc/ssl/certs/ca-certificates.crt"})
+		out.Findings = append(out.Findings, Error.Finding("ca_file "+c.CAFile+" is not on the host", "auth.ca_file is a path on the host, such as /etc/ssl/certs/ca-certificates.crt"))
 	case ca.Mode.Perm()&0o004 == 0 && !(ca.GID == c.UID && ca.Mode.Perm()&0o040 != 0):
-		out.Findings = append(out.Findings, Finding{Error, fmt.Sprintf("ca_file %s cannot be read by the JWT service, which runs as user %d", c.CAFile, c.UID), "chmod 0644 " + c.CAFile})
+		out.Findings = append(out.Findings, Error.Finding(fmt.Sprintf("ca_file %s cannot be read by the JWT service, which runs as user %d", c.CAFile, c.UID), "chmod 0644 "+c.CAFile))
 	}
 	images, more := planImage(c.Image, d.Parts[0].Run.File, f.arch, f.image)
 	out.Changes, out.Findings = images, append(out.Findings, more...)

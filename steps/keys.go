@@ -46,16 +46,16 @@ func whyKeys(held, keys livekit.Keys) []string {
 func keyFindings(held, keys livekit.Keys) []Finding {
 	switch {
 	case !keys.Old.IsZero():
-		return []Finding{{Note, "LiveKit accepts the old LIVEKIT_KEY, too, so that tokens made with it stay good",
-			"an hour later, while nobody is on a call: ecdeploy secrets rotate --finish, which restarts LiveKit once more"}}
+		return []Finding{Note.Finding("LiveKit accepts the old LIVEKIT_KEY, too, so that tokens made with it stay good",
+			"an hour later, while nobody is on a call: ecdeploy secrets rotate --finish, which restarts LiveKit once more")}
 	case held.IsZero():
 		return nil
 	case held.Pair() != keys.Pair():
-		return []Finding{{Warning, "LIVEKIT_KEY and LIVEKIT_SECRET change at once: all tokens made before are refused, and people on calls have to join again",
-			"with overlap: ecdeploy secrets rotate"}}
+		return []Finding{Warning.Finding("LIVEKIT_KEY and LIVEKIT_SECRET change at once: all tokens made before are refused, and people on calls have to join again",
+			"with overlap: ecdeploy secrets rotate")}
 	case !held.Old.IsZero():
-		return []Finding{{Warning, "tokens made with the old LIVEKIT_KEY are refused, and people on calls may have to join again: LiveKit has renewed their tokens with any one of its keys",
-			"do this while nobody is on a call"}}
+		return []Finding{Warning.Finding("tokens made with the old LIVEKIT_KEY are refused, and people on calls may have to join again: LiveKit has renewed their tokens with any one of its keys",
+			"do this while nobody is on a call")}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
@@ -9,7 +10,7 @@ import (
 
 // A key file that we write is one that we read.
 func TestKeyFile(t *testing.T) {
-	for _, keys := range []livekit.Keys{Keyed("a", ""), Keyed("a", "b")} {
+	for _, keys := range []livekit.Keys{keyed("a", ""), keyed("a", "b")} {
 		data, err := keyFile(keys).Fill(KeySecrets(keys))
 		if err != nil || livekit.ParseKeyFile(data) != keys {
 			t.Errorf("a file that we wrote is not read: %v\n%s", err, data)
@@ -27,12 +28,12 @@ func TestKeepKeys(t *testing.T) {
 		want, wantedFound livekit.Keys
 	}{
 		{name: "a first deploy"},
-		{name: "given, a first deploy", given: Keyed("a", ""), want: Keyed("a", "")},
-		{name: "a key file that went", auth: Keyed("a", "").Pair(), want: Keyed("a", ""), wantedFound: Keyed("a", "")},
-		{name: "in a rotation that was interrupted", sfu: Keyed("b", "a"), auth: Keyed("a", "").Pair(), want: Keyed("b", "a"), wantedFound: Keyed("b", "a")},
-		{name: "given as in use, in a rotation", sfu: Keyed("b", "a"), given: Keyed("b", ""), want: Keyed("b", "a"), wantedFound: Keyed("b", "a")},
-		{name: "the old ones given", sfu: Keyed("b", "a"), given: Keyed("a", ""), want: Keyed("a", "b"), wantedFound: Keyed("b", "a")},
-		{name: "others given", sfu: Keyed("b", "a"), given: Keyed("c", ""), want: Keyed("c", ""), wantedFound: Keyed("b", "a")},
+		{name: "given, a first deploy", given: keyed("a", ""), want: keyed("a", "")},
+		{name: "a key file that went", auth: keyed("a", "").Pair(), want: keyed("a", ""), wantedFound: keyed("a", "")},
+		{name: "in a rotation that was interrupted", sfu: keyed("b", "a"), auth: keyed("a", "").Pair(), want: keyed("b", "a"), wantedFound: keyed("b", "a")},
+		{name: "given as in use, in a rotation", sfu: keyed("b", "a"), given: keyed("b", ""), want: keyed("b", "a"), wantedFound: keyed("b", "a")},
+		{name: "the old ones given", sfu: keyed("b", "a"), given: keyed("a", ""), want: keyed("a", "b"), wantedFound: keyed("b", "a")},
+		{name: "others given", sfu: keyed("b", "a"), given: keyed("c", ""), want: keyed("c", ""), wantedFound: keyed("b", "a")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			file := func(text string) host.File { return host.File{Exists: true, Data: []byte(text)} }
@@ -54,4 +55,16 @@ func TestKeepKeys(t *testing.T) {
 			}
 		})
 	}
+}
+
+// keyed are credentials that begin with a word, and an old pair, where one is named.
+func keyed(key, old string) livekit.Keys {
+	pair := func(word string) livekit.Pair {
+		return livekit.Pair{Key: host.NewSecret(word + strings.Repeat("K", 47)), Secret: host.NewSecret(word + strings.Repeat("S", 47))}
+	}
+	k := livekit.Keys{Key: pair(key).Key, Secret: pair(key).Secret}
+	if old != "" {
+		k.Old = pair(old)
+	}
+	return k
 }

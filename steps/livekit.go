@@ -85,7 +85,7 @@ func (c *SFU) decide(archive *Archive, site *Site, f sfuFacts, s Shared) (Decisi
 	nodeIP, dev, findings := c.media(f)
 	d.Findings = slices.Concat(findings, f.container.foreign(site, c.Container), keyFindings(held, wanted))
 	if livekit.Unread(f.files[keys].Data) {
-		d.Findings = append(d.Findings, Finding{Warning, "what " + keys + " holds is not understood: LiveKit may accept other pairs, which this run takes away", "look into it first; ecdeploy reads lines `KEY: SECRET`, two at most, without quotes"})
+		d.Findings = append(d.Findings, Warning.Finding("what "+keys+" holds is not understood: LiveKit may accept other pairs, which this run takes away", "look into it first; ecdeploy reads lines `KEY: SECRET`, two at most, without quotes"))
 	}
 	changes, more := planImage(c.Image, archive, f.arch, f.image)
 	d.Changes, d.Findings = changes, append(d.Findings, more...)
@@ -128,9 +128,9 @@ func (c *SFU) media(f sfuFacts) (nodeIP string, devices []string, findings []Fin
 		own, _ := netip.ParseAddr(nodeIP) // zero, and so not private, for none
 		switch {
 		case nodeIP == "":
-			return "", devices, []Finding{{Error, "the host's own address cannot be told: it has no default route", `set node_ip in sfu {}`}}
+			return "", devices, []Finding{Error.Finding("the host's own address cannot be told: it has no default route", `set node_ip in sfu {}`)}
 		case netaddr.Private(own):
-			return nodeIP, devices, []Finding{{Error, "the host's own address " + nodeIP + " is private: clients on the internet could not send media to it", `set node_ip to the public address, or external_ip = true, in sfu {}`}}
+			return nodeIP, devices, []Finding{Error.Finding("the host's own address "+nodeIP+" is private: clients on the internet could not send media to it", `set node_ip to the public address, or external_ip = true, in sfu {}`)}
 		}
 	}
 	if len(devices) == 0 {
@@ -143,7 +143,7 @@ func (c *SFU) media(f sfuFacts) (nodeIP string, devices []string, findings []Fin
 		}
 	}
 	if len(devices) == 0 {
-		findings = append(findings, Finding{Error, "the network interface for media cannot be told", `set interfaces = ["eth0"] in sfu {}`})
+		findings = append(findings, Error.Finding("the network interface for media cannot be told", `set interfaces = ["eth0"] in sfu {}`))
 	}
 	return nodeIP, devices, findings
 }

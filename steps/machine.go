@@ -78,7 +78,7 @@ func sourceAddress(p Part) Step {
 	share := func(f found, s *Shared) { s.Sources[f.host] = f.source }
 	diff := func(f found, _ Shared) (Decision, error) {
 		if f.source == "" {
-			return Decision{Findings: []Finding{{Error, f.host + " has no route to " + bind + ", where " + p.Title + " is to listen for it", "correct bind in " + p.Name + " {}"}}}, nil
+			return Decision{Findings: []Finding{Error.Finding(f.host+" has no route to "+bind+", where "+p.Title+" is to listen for it", "correct bind in "+p.Name+" {}")}}, nil
 		}
 		return Decision{}, nil
 	}

@@ -54,7 +54,7 @@ func (n neighbours) Find(is func(runningContainer) bool) (string, bool) {
 func (n neighbours) Warn(on, what, wayOut string) []Finding {
 	var out []Finding
 	for _, m := range n.managers {
-		out = append(out, Finding{Warning, m + " is on " + on + ": it would overwrite edits of " + what + " that are its own, and ecdeploy does not support it yet", wayOut})
+		out = append(out, Warning.Finding(m+" is on "+on+": it would overwrite edits of "+what+" that are its own, and ecdeploy does not support it yet", wayOut))
 	}
 	return out
 }

@@ -179,7 +179,7 @@ func holder(r host.Result) string {
 
 func (f nginxFacts) decide(site *Site, c *ProxyNginx, routes []Route) (Decision, error) {
 	var d Decision
-	fail := func(summary, hint string) { d.Findings = append(d.Findings, Finding{Error, summary, hint}) }
+	fail := func(summary, hint string) { d.Findings = append(d.Findings, Error.Finding(summary, hint)) }
 	inContainer, isContainer := proxyContainer(f.others)
 	const wayOut = `use proxy "external" {}: ecdeploy then says what the proxy needs and checks it`
 	switch {
@@ -197,7 +197,7 @@ func (f nginxFacts) decide(site *Site, c *ProxyNginx, routes []Route) (Decision,
 	}
 	w := nginxWriter{facts: f, site: site, cfg: c, findings: f.others.Warn(f.name, "nginx", wayOut)}
 	if isContainer {
-		w.findings = append(w.findings, Finding{Warning, inContainer + " takes web requests on " + f.name + ", and ecdeploy does not edit files of containers yet", "if it fronts the public names, " + wayOut})
+		w.findings = append(w.findings, Warning.Finding(inContainer+" takes web requests on "+f.name+", and ecdeploy does not edit files of containers yet", "if it fronts the public names, "+wayOut))
 	}
 	w.routes(routes)
 	for _, r := range site.Static(f.name) {
@@ -241,7 +241,7 @@ func (in *inner) has(s nginxServer) bool {
 }
 
 func (w *nginxWriter) fail(summary, hint string) {
-	w.findings = append(w.findings, Finding{Error, summary, hint})
+	w.findings = append(w.findings, Error.Finding(summary, hint))
 }
 
 // into returns where to write for the foreign server blocks of a name.
@@ -293,7 +293,7 @@ func (w *nginxWriter) routes(routes []Route) {
 func (w *nginxWriter) takeOver(name string, from []winner) {
 	if !w.ownBlock(name).there {
 		for _, win := range from {
-			w.findings = append(w.findings, Finding{Note, "requests for " + name + " go to " + win.String() + " now; ecdeploy's own server block takes them all", "give it a name of its own, or a path, if that still needs some"})
+			w.findings = append(w.findings, Note.Finding("requests for "+name+" go to "+win.String()+" now; ecdeploy's own server block takes them all", "give it a name of its own, or a path, if that still needs some"))
 		}
 	}
 }
@@ -345,8 +345,8 @@ func (w *nginxWriter) static(r Route) {
 	name, uri := r.Name(), r.Prefix()
 	found := w.facts.serving(name)
 	if len(found) == 0 {
-		w.findings = append(w.findings, Finding{Warning, "nginx on " + w.facts.name + " has no TLS server block for " + name + ", so " + r.File + " may be served by nobody",
-			`serve ` + r.URL + `, or use well_known "external" {}`})
+		w.findings = append(w.findings, Warning.Finding("nginx on "+w.facts.name+" has no TLS server block for "+name+", so "+r.File+" may be served by nobody",
+			`serve `+r.URL+`, or use well_known "external" {}`))
 		return
 	}
 	found = slices.DeleteFunc(found, func(win winner) bool { return win.doubt || win.server.handles(uri) })

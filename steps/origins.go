@@ -107,10 +107,10 @@ func (f foreignFacts) takeBack() (edits []FileEdit, texts map[string][]byte, fin
 		now := f.files[p]
 		switch {
 		case !now.Exists:
-			findings = append(findings, Finding{Note, p + " is not there any more: there is nothing to take back in it", ""})
+			findings = append(findings, Note.Finding(p+" is not there any more: there is nothing to take back in it", ""))
 			continue
 		case now.Err != "" || !now.Mode.IsRegular():
-			findings = append(findings, Finding{Error, p + " cannot be read: " + cmp.Or(now.Err, "it is no regular file"), "see what became of it"})
+			findings = append(findings, Error.Finding(p+" cannot be read: "+cmp.Or(now.Err, "it is no regular file"), "see what became of it"))
 			continue
 		}
 		text := now.Data
@@ -126,10 +126,10 @@ func (f foreignFacts) takeBack() (edits []FileEdit, texts map[string][]byte, fin
 			}
 		}
 		if len(kept) > 0 {
-			findings = append(findings, Finding{Warning, "somebody else changed in " + p + " what ecdeploy had put there; theirs stays", "look for it, and take it out by hand if nothing needs it. It was:\n" + maskSecrets(splice.Lines(kept))})
+			findings = append(findings, Warning.Finding("somebody else changed in "+p+" what ecdeploy had put there; theirs stays", "look for it, and take it out by hand if nothing needs it. It was:\n"+maskSecrets(splice.Lines(kept))))
 		}
 		if json.Valid(now.Data) && !json.Valid(text) {
-			findings = append(findings, Finding{Error, p + " would be no JSON any more without what ecdeploy put there", "take it out by hand, then run ecdeploy again"})
+			findings = append(findings, Error.Finding(p+" would be no JSON any more without what ecdeploy put there", "take it out by hand, then run ecdeploy again"))
 			continue
 		}
 		texts[now.Real] = text

@@ -17,13 +17,13 @@ func findsNothing(context.Context, host.Observer) ([]Found, error) { return nil,
 // leftToOwner says what somebody else has to do, and checks that it is done.
 func leftToOwner(name, text string, checks []Check) Step {
 	return Define(name, nothing, nil, func(struct{}, Shared) (Decision, error) {
-		return Decision{Findings: []Finding{{Note, text, ""}}, Checks: checks}, nil
+		return Decision{Findings: []Finding{Note.Finding(text, "")}, Checks: checks}, nil
 	})
 }
 
 // LeftToOthers says what somebody else has to take away by hand.
 func LeftToOthers(what, how string) Step {
 	return Define("remove-external", nothing, nil, func(struct{}, Shared) (Decision, error) {
-		return Decision{Findings: []Finding{{Note, what + " is somebody else's: " + how, ""}}}, nil
+		return Decision{Findings: []Finding{Note.Finding(what+" is somebody else's: "+how, "")}}, nil
 	})
 }

@@ -98,8 +98,8 @@ func (f portsFacts) decide(site *Site) Decision {
 			continue
 		}
 		if all := MergeRanges(slices.Concat(l.reserved, ports)); !slices.Equal(all, MergeRanges(l.reserved)) {
-			d.Findings = append(d.Findings, Finding{Warning, l.path + " sets " + reservedKey + " too and wins at the next boot: what is reserved now is free again then",
-				"write there: " + reservedKey + " = " + FormatRanges(all)})
+			d.Findings = append(d.Findings, Warning.Finding(l.path+" sets "+reservedKey+" too and wins at the next boot: what is reserved now is free again then",
+				"write there: "+reservedKey+" = "+FormatRanges(all)))
 		}
 	}
 	kept := MergeRanges(append(slices.Clone(want), ParseRanges(afterEquals(string(f.file.Data)))...))
@@ -114,8 +114,8 @@ func (f portsFacts) decide(site *Site) Decision {
 		return d // reserved by ours or by somebody else
 	}
 	if !f.writable {
-		d.Findings = append(d.Findings, Finding{Warning, fmt.Sprintf("the kernel may give ports of %s to outgoing connections, and this host does not let root reserve them", FormatRanges(MergeRanges(ports))),
-			"reserve them on the machine that runs this container: sysctl net.ipv4.ip_local_reserved_ports=" + FormatRanges(want)})
+		d.Findings = append(d.Findings, Warning.Finding(fmt.Sprintf("the kernel may give ports of %s to outgoing connections, and this host does not let root reserve them", FormatRanges(MergeRanges(ports))),
+			"reserve them on the machine that runs this container: sysctl net.ipv4.ip_local_reserved_ports="+FormatRanges(want)))
 		return d
 	}
 	d.Changes = []Change{&Files{Title: "reserved ports " + FormatRanges(want), Edits: []FileEdit{edit}, Activate: setReserved(want), Reactivate: unsetReserved(want, f.reserved)}}

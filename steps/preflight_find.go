@@ -34,7 +34,7 @@ func (f preflightFacts) pulls(site *Site) bool {
 // system says what is wrong with the machine itself.
 func (f preflightFacts) system(site *Site) []Finding {
 	var out []Finding
-	add := func(s Severity, summary, hint string) { out = append(out, Finding{s, summary, hint}) }
+	add := func(s Severity, summary, hint string) { out = append(out, s.Finding(summary, hint)) }
 	if len(f.tools) > 0 {
 		add(Error, f.name+" lacks "+strings.Join(f.tools, ", "), "apt install coreutils diffutils grep iproute2 libc-bin mawk sed util-linux")
 	}
@@ -87,7 +87,7 @@ func (f preflightFacts) docker(site *Site) []Finding {
 	e := f.engine
 	var major, minor int
 	_, _ = fmt.Sscanf(e.version, "%d.%d", &major, &minor)
-	fail := func(summary, hint string) []Finding { return []Finding{{Error, summary, hint}} }
+	fail := func(summary, hint string) []Finding { return []Finding{Error.Finding(summary, hint)} }
 	switch {
 	case e.how == "podman":
 		return fail("the docker command on "+f.name+" is Podman's, which ecdeploy does not support", "apt remove podman-docker, then "+f.os.install())
@@ -111,7 +111,7 @@ func (f preflightFacts) docker(site *Site) []Finding {
 func (f preflightFacts) ports(site *Site) []Finding {
 	var out []Finding
 	if f.noSS {
-		out = append(out, Finding{Warning, "there is no ss on " + f.name + ": who else uses ports cannot be told", "apt install iproute2"})
+		out = append(out, Warning.Finding("there is no ss on "+f.name+": who else uses ports cannot be told", "apt install iproute2"))
 	}
 	for _, p := range site.On(f.name) {
 		for _, l := range p.Listens {
@@ -131,7 +131,7 @@ func (f preflightFacts) taken(site *Site, want Listen) []Finding {
 	for _, l := range f.listeners {
 		if l.Proto == "tcp" && l.Port == want.First && overlap(want.Bind, l.Addr) && !f.replaced(site, l) {
 			// Once: it often holds IPv4 and IPv6 apart.
-			return []Finding{{Error, fmt.Sprintf("port %d/tcp on %s is taken by %s", want.First, f.name, f.who(l)), "stop it, or choose another port in the plan file"}}
+			return []Finding{Error.Finding(fmt.Sprintf("port %d/tcp on %s is taken by %s", want.First, f.name, f.who(l)), "stop it, or choose another port in the plan file")}
 		}
 	}
 	return nil
@@ -154,17 +154,17 @@ func (f preflightFacts) media(site *Site, want Listen) []Finding {
 	}
 	ports := fmt.Sprintf("%d-%d", want.First, want.Last)
 	if another {
-		out = append(out, Finding{Warning, "another LiveKit runs on " + f.name + ", whose UDP ports cannot be seen while no call is on", "compare its port_range_start and port_range_end with " + ports})
+		out = append(out, Warning.Finding("another LiveKit runs on "+f.name+", whose UDP ports cannot be seen while no call is on", "compare its port_range_start and port_range_end with "+ports))
 	}
 	for _, who := range slices.Sorted(maps.Keys(count)) {
 		severity := Warning
 		if count[who] > (want.Last-want.First+1)/2 {
 			severity = Error
 		}
-		out = append(out, Finding{severity, fmt.Sprintf("%s uses %d of the UDP ports %s on %s", who, count[who], ports, f.name), "choose another range in sfu { ports {} }"})
+		out = append(out, severity.Finding(fmt.Sprintf("%s uses %d of the UDP ports %s on %s", who, count[who], ports, f.name), "choose another range in sfu { ports {} }"))
 	}
 	if c := f.coturn; c.Last > 0 && c.Last >= want.First && c.First <= want.Last {
-		out = append(out, Finding{Warning, fmt.Sprintf("coturn on %s relays on %d-%d/udp, which overlaps with %s", f.name, c.First, c.Last, ports), "set min-port and max-port in " + f.coturnFile + ", or another range in sfu { ports {} }"})
+		out = append(out, Warning.Finding(fmt.Sprintf("coturn on %s relays on %d-%d/udp, which overlaps with %s", f.name, c.First, c.Last, ports), "set min-port and max-port in "+f.coturnFile+", or another range in sfu { ports {} }"))
 	}
 	return out
 }
@@ -214,7 +214,7 @@ func (f preflightFacts) others(site *Site) []Finding {
 	var out []Finding
 	for _, p := range site.containersOn(f.name) {
 		if g := f.groups[p.Run.UID]; g != "" {
-			out = append(out, Finding{Warning, fmt.Sprintf("group %s on %s has the number %d: its members could read the credentials", g, f.name, p.Run.UID), "choose another uid in sfu {} or auth {}"})
+			out = append(out, Warning.Finding(fmt.Sprintf("group %s on %s has the number %d: its members could read the credentials", g, f.name, p.Run.UID), "choose another uid in sfu {} or auth {}"))
 		}
 	}
 	return append(out, f.dns(site)...)
@@ -233,11 +233,11 @@ func (f preflightFacts) dns(site *Site) []Finding {
 			if i := slices.IndexFunc(looked, func(r Resolve) bool { return r.Name == n && (r.Of != "" || !served) }); i >= 0 {
 				why = ": " + looked[i].Why
 			}
-			out = append(out, Finding{Warning, n + " does not resolve on " + f.name + why, "add a DNS record for " + n})
+			out = append(out, Warning.Finding(n+" does not resolve on "+f.name+why, "add a DNS record for "+n))
 			continue
 		}
 		if served && len(f.addrs) > 0 && !slices.ContainsFunc(at, f.has) {
-			out = append(out, Finding{Note, fmt.Sprintf("%s resolves to %s, which is no address of %s: right behind NAT, a load balancer or Cloudflare, else a wrong DNS record", n, strings.Join(at, ", "), f.name), ""})
+			out = append(out, Note.Finding(fmt.Sprintf("%s resolves to %s, which is no address of %s: right behind NAT, a load balancer or Cloudflare, else a wrong DNS record", n, strings.Join(at, ", "), f.name), ""))
 		}
 	}
 	return out

@@ -93,7 +93,7 @@ func (f removalFacts) decide(site *Site, s Shared) Decision {
 	ours := f.container.Found && f.container.Labels[LabelSite] == site.Name
 	switch {
 	case !f.engine.OK() && f.engine.Code != 127:
-		d.Findings = append(d.Findings, Finding{Error, "the Docker engine on " + f.name + " does not answer", "systemctl status docker"})
+		d.Findings = append(d.Findings, Error.Finding("the Docker engine on "+f.name+" does not answer", "systemctl status docker"))
 		return d
 	case ours:
 		spec := host.ContainerSpec{Name: f.Removal.Container, StopTimeout: f.Removal.Grace}
@@ -101,7 +101,7 @@ func (f removalFacts) decide(site *Site, s Shared) Decision {
 			Why: []string{"it is set aside until `ecdeploy prune`", "its image is kept"}, Interrupt: f.Removal.Interrupt})
 		return d
 	case f.container.Found:
-		d.Findings = append(d.Findings, Finding{Note, "container " + f.Removal.Container + " on " + f.name + " is not the site's and stays", ""})
+		d.Findings = append(d.Findings, Note.Finding("container "+f.Removal.Container+" on "+f.name+" is not the site's and stays", ""))
 	}
 	if len(edits) > 0 {
 		d.Changes = append(d.Changes, &Files{Title: "files of " + f.Removal.Component, Edits: edits, Rmdirs: dirs})

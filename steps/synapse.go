@@ -270,7 +270,7 @@ func (f synapseFacts) older(than string) bool {
 
 func (f synapseFacts) decide(site *Site, c *SynapseDebian) Decision {
 	fail := func(summary, hint string) Decision {
-		return Decision{Findings: []Finding{{Error, summary, hint}}}
+		return Decision{Findings: []Finding{Error.Finding(summary, hint)}}
 	}
 	const wayOut = `use synapse "external" {}: ecdeploy then says which settings are needed and checks them`
 	inContainer, isContainer := synapseContainer(f.others)
@@ -298,7 +298,7 @@ func (f synapseFacts) decide(site *Site, c *SynapseDebian) Decision {
 	var d Decision
 	d.Findings = append(f.others.Warn(f.name, "Synapse's files", wayOut), f.notes()...)
 	if isContainer {
-		d.Findings = append(d.Findings, Finding{Warning, "beside " + c.Unit + ", a Synapse runs in " + inContainer + " on " + f.name + "; the unit's is edited", "if the site's is the other one, " + wayOut})
+		d.Findings = append(d.Findings, Warning.Finding("beside "+c.Unit+", a Synapse runs in "+inContainer+" on "+f.name+"; the unit's is edited", "if the site's is the other one, "+wayOut))
 	}
 	edits, err := want.edit(f.files)
 	if err != nil {

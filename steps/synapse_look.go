@@ -18,26 +18,26 @@ func (f synapseFacts) notes() []Finding {
 	var out []Finding
 	for _, file := range slices.Backward(f.files) {
 		if v, ok := get(file.Data, "experimental_features", "msc4140_enabled"); ok {
-			out = append(out, Finding{Note, fmt.Sprintf("experimental_features.msc4140_enabled (%v) in %s has no effect: no Synapse has such a key; delayed events are switched on by max_event_delay_duration", v, file.Path), ""})
+			out = append(out, Note.Finding(fmt.Sprintf("experimental_features.msc4140_enabled (%v) in %s has no effect: no Synapse has such a key; delayed events are switched on by max_event_delay_duration", v, file.Path), ""))
 			break
 		}
 	}
 	if v, ok := f.effective("experimental_features", "msc4140_max_delayed_events_per_user"); ok && v == 0 {
-		out = append(out, Finding{Warning, "experimental_features.msc4140_max_delayed_events_per_user is 0, which switches delayed events off: calls would not end for people whose connection breaks", "remove that key, or set it to 100"})
+		out = append(out, Warning.Finding("experimental_features.msc4140_max_delayed_events_per_user is 0, which switches delayed events off: calls would not end for people whose connection breaks", "remove that key, or set it to 100"))
 	}
 	for _, key := range []string{"experimental_features", "listeners", "matrix_rtc", "max_event_delay_duration", "rc_message", "rc_delayed_event_mgmt"} {
 		home := f.home(key)
 		for i := range f.files[:max(home, 0)] {
 			if _, ok := get(f.files[i].Data, key); ok {
-				out = append(out, Finding{Note, fmt.Sprintf("%s in %s has no effect: %s has that key too, is read later and wins as a whole", key, f.files[i].Path, f.files[home].Path), ""})
+				out = append(out, Note.Finding(fmt.Sprintf("%s in %s has no effect: %s has that key too, is read later and wins as a whole", key, f.files[i].Path, f.files[home].Path), ""))
 			}
 		}
 	}
 	if f.version == "" {
-		out = append(out, Finding{Warning, "Synapse's version on " + f.name + " cannot be told: it is of no Debian package; 1.140 is needed", ""})
+		out = append(out, Warning.Finding("Synapse's version on "+f.name+" cannot be told: it is of no Debian package; 1.140 is needed", ""))
 	}
 	if f.localURL() == "" {
-		out = append(out, Finding{Warning, "no listener of Synapse on " + f.name + " serves clients over plain HTTP on a port: whether its settings took effect is not checked", ""})
+		out = append(out, Warning.Finding("no listener of Synapse on "+f.name+" serves clients over plain HTTP on a port: whether its settings took effect is not checked", ""))
 	}
 	return append(out, f.transportNotes()...)
 }
@@ -48,7 +48,7 @@ func (f synapseFacts) transportNotes() []Finding {
 	list, _ := v.([]any)
 	for _, t := range list {
 		if m, ok := t.(splice.Map); ok && m.Get("type") == "livekit" && m.Get("url") != nil {
-			return []Finding{{Warning, fmt.Sprintf("matrix_rtc.transports has a url (%v) beside livekit_service_url: newer clients then go through Synapse to an application service, which ecdeploy does not set up yet", m.Get("url")), "remove that url unless an application service serves it"}}
+			return []Finding{Warning.Finding(fmt.Sprintf("matrix_rtc.transports has a url (%v) beside livekit_service_url: newer clients then go through Synapse to an application service, which ecdeploy does not set up yet", m.Get("url")), "remove that url unless an application service serves it")}
 		}
 	}
 	return nil

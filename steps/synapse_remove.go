@@ -42,7 +42,7 @@ func (f removeSynapseFacts) decide(site *Site, c *SynapseDebian) (Decision, erro
 		}
 	}
 	if v, _ := after.effective("matrix_rtc", "transports"); namesService(v, site) {
-		d.Findings = append(d.Findings, Finding{Error, "Synapse would still announce " + site.ServiceURL() + " to clients", "take it out of matrix_rtc.transports by hand (and, where no transport is left, matrix_rtc and experimental_features.msc4143_enabled), restart Synapse, then run ecdeploy again"})
+		d.Findings = append(d.Findings, Error.Finding("Synapse would still announce "+site.ServiceURL()+" to clients", "take it out of matrix_rtc.transports by hand (and, where no transport is left, matrix_rtc and experimental_features.msc4143_enabled), restart Synapse, then run ecdeploy again"))
 	}
 	if len(edits) == 0 {
 		return d, nil

@@ -100,11 +100,11 @@ func openUFW(site *Site) Step {
 		open := Openings(site, f.name, s)
 		switch {
 		case !f.installed:
-			return Decision{Findings: []Finding{{Error, "ufw is not installed on " + f.name, `say firewall "none" {} in the host block, or install ufw`}}}, nil
+			return Decision{Findings: []Finding{Error.Finding("ufw is not installed on "+f.name, `say firewall "none" {} in the host block, or install ufw`)}}, nil
 		case f.problem != "":
 			return Decision{Findings: []Finding{f.silent()}}, nil
 		case !f.active:
-			return Decision{Findings: []Finding{{Note, "ufw is not active on " + f.name + ", so nothing is opened there: " + openingList(open) + " must be open in whatever else filters", ""}}}, nil
+			return Decision{Findings: []Finding{Note.Finding("ufw is not active on "+f.name+", so nothing is opened there: "+openingList(open)+" must be open in whatever else filters", "")}}, nil
 		}
 		return f.decide(site, open), nil
 	}
@@ -119,7 +119,7 @@ func closeUFW(site *Site) Step {
 		case f.problem != "":
 			return Decision{Findings: []Finding{f.silent()}}, nil
 		case f.installed && !f.active && needsOpen(site, f.name):
-			d.Findings = []Finding{{Note, "ufw is not active on " + f.name + ", so its rules cannot be told; those for the site have the comment " + ufwComment(site), "ufw show added"}}
+			d.Findings = []Finding{Note.Finding("ufw is not active on "+f.name+", so its rules cannot be told; those for the site have the comment "+ufwComment(site), "ufw show added")}
 		}
 		for _, o := range f.stale(site, nil) {
 			d.Changes = append(d.Changes, ufwDelete(site, o))
@@ -131,7 +131,7 @@ func closeUFW(site *Site) Step {
 
 // silent is the finding for a ufw that could not be asked.
 func (f ufwFacts) silent() Finding {
-	return Finding{Error, "ufw on " + f.name + " does not tell its state: " + f.problem, `see what "ufw status" says there; firewall "none" {} in the host block leaves it alone`}
+	return Error.Finding("ufw on "+f.name+" does not tell its state: "+f.problem, `see what "ufw status" says there; firewall "none" {} in the host block leaves it alone`)
 }
 
 func probeUFW(ctx context.Context, o host.Observer) (ufwFacts, error) {
@@ -162,12 +162,12 @@ func (f ufwFacts) decide(site *Site, open []Opening) Decision {
 		switch effect, rule := f.effect(o); effect {
 		case "open":
 		case "closed":
-			d.Findings = append(d.Findings, Finding{Error, fmt.Sprintf("a rule of ufw on %s closes %s: %s", f.name, o, rule),
-				"delete that rule (ufw status numbered, ufw delete N); ecdeploy does not undo an admin's decision"})
+			d.Findings = append(d.Findings, Error.Finding(fmt.Sprintf("a rule of ufw on %s closes %s: %s", f.name, o, rule),
+				"delete that rule (ufw status numbered, ufw delete N); ecdeploy does not undo an admin's decision"))
 		case "limited":
 			// A rule of ours would take its place: ufw keeps one action for the same ports.
-			d.Findings = append(d.Findings, Finding{Warning, fmt.Sprintf("a rule of ufw on %s limits %s: %s; people behind one address may be refused", f.name, o, rule),
-				"delete that rule (ufw status numbered, ufw delete N), then run ecdeploy again"})
+			d.Findings = append(d.Findings, Warning.Finding(fmt.Sprintf("a rule of ufw on %s limits %s: %s; people behind one address may be refused", f.name, o, rule),
+				"delete that rule (ufw status numbered, ufw delete N), then run ecdeploy again"))
 		default:
 			d.Changes = append(d.Changes, ufwAllow(site, o))
 		}
@@ -210,10 +210,10 @@ func (f ufwFacts) theatre() []Finding {
 			open = append(open, p.String())
 			continue
 		}
-		out = append(out, Finding{Note, fmt.Sprintf("the rule %s of ufw on %s is theatre: Docker publishes %s past ufw", f.rules[i], f.name, p), ""})
+		out = append(out, Note.Finding(fmt.Sprintf("the rule %s of ufw on %s is theatre: Docker publishes %s past ufw", f.rules[i], f.name, p), ""))
 	}
 	if len(open) > 0 && !f.allowAll {
-		out = append(out, Finding{Note, "ufw on " + f.name + " does not govern what Docker publishes past it: " + strings.Join(open, ", "), ""})
+		out = append(out, Note.Finding("ufw on "+f.name+" does not govern what Docker publishes past it: "+strings.Join(open, ", "), ""))
 	}
 	return out
 }
@@ -251,7 +251,7 @@ func (f ufwFacts) partly(o Opening) []Finding {
 	var out []Finding
 	for _, r := range f.rules {
 		if r.Part != "" && r.concerns(o) {
-			out = append(out, Finding{Warning, fmt.Sprintf("a rule of ufw on %s closes %s: %s", f.name, o, r), "if clients come in there, delete that rule (ufw status numbered, ufw delete N)"})
+			out = append(out, Warning.Finding(fmt.Sprintf("a rule of ufw on %s closes %s: %s", f.name, o, r), "if clients come in there, delete that rule (ufw status numbered, ufw delete N)"))
 		}
 	}
 	return out

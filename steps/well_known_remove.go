@@ -37,7 +37,7 @@ func (f removeWellKnownFacts) decide(site *Site) (Decision, error) {
 		text = f.now.Data
 	}
 	if announces(text, site) {
-		d.Findings = append(d.Findings, Finding{Error, f.now.Path + " would still announce " + site.ServiceURL() + " to clients", "take that element of " + rtcFociName + " out by hand, then run ecdeploy again"})
+		d.Findings = append(d.Findings, Error.Finding(f.now.Path+" would still announce "+site.ServiceURL()+" to clients", "take that element of "+rtcFociName+" out by hand, then run ecdeploy again"))
 	}
 	if len(edits) > 0 {
 		d.Changes = []Change{&Files{Title: titleWellKnown, Edits: edits}}
