@@ -12,7 +12,7 @@ import (
 // A file of our own that a symlink leads elsewhere, and a foreign one that was
 // turned elsewhere since the plan was made, are noticed before anything changes.
 func TestResolveNoticesSymlinks(t *testing.T) {
-	foreign, err := foreignFile("/etc/f", []byte("a\n"), []splice.Edit{{Text: "b\n"}})
+	foreign, err := ForeignFile("/etc/f", []byte("a\n"), []splice.Edit{{Text: "b\n"}})
 	if err != nil {
 		t.Fatal(err)
 	}

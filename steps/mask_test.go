@@ -44,7 +44,7 @@ func TestOwnDiffsShowNoSecrets(t *testing.T) {
 	text := Text{{Lit: "port: 7999\nwebhook:\n  api_key: \""}, {Ref: "secret:x/key"}, {Lit: "\"\n"}}
 	file := host.File{Path: "/f", Real: "/f", Exists: true, Mode: 0o640, GID: 7, Data: []byte(old)}
 	for name, secrets := range map[string]Secrets{"known keys": testSecrets(), "no keys yet": {Seal: testSecrets().Seal}} {
-		e, needed := ownFile("/f", file, text, 0o640, 7, secrets)
+		e, needed := OwnFile("/f", file, text, 0o640, 7, secrets)
 		if !needed {
 			t.Fatalf("%s: no change", name)
 		}
@@ -58,7 +58,7 @@ func TestOwnDiffsShowNoSecrets(t *testing.T) {
 		}
 	}
 	// Old and new key files look alike: neither shows.
-	e, _ := ownFile("/k", host.File{Exists: true, Data: []byte("APIold: supersecret\n")}, Text{{Ref: "secret:x/key"}, {Lit: ": "}, {Ref: "secret:x/secret"}, {Lit: "\n"}}, 0o640, 7, testSecrets())
+	e, _ := OwnFile("/k", host.File{Exists: true, Data: []byte("APIold: supersecret\n")}, Text{{Ref: "secret:x/key"}, {Lit: ": "}, {Ref: "secret:x/secret"}, {Lit: "\n"}}, 0o640, 7, testSecrets())
 	if strings.Contains(e.Diff, "APIold") || strings.Contains(e.Diff, "supersecret") {
 		t.Errorf("got %s", e.Diff)
 	}

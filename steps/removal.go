@@ -24,25 +24,25 @@ type removalFacts struct {
 	Removal
 	name      string
 	files     map[string]host.File
-	container containerFacts
+	container ContainerFacts
 	engine    host.Result
-	others    []containerFacts // of the site, under other names
+	others    []ContainerFacts // of the site, under other names
 }
 
-func removeComponent(site *Site, r Removal) Step {
+func RemoveContainer(site *Site, r Removal) Step {
 	dir := site.Dir() + "/" + r.Component
 	probe := func(ctx context.Context, o host.Observer) (removalFacts, error) {
 		paths := []string{"/etc/ecdeploy", dir}
 		for _, f := range r.Files {
 			paths = append(paths, dir+"/"+f)
 		}
-		files, _, res, err := look(ctx, o, paths, queryContainer(r.Container), host.Cmd{Argv: []string{"docker", "version", "--format", "{{.Server.Version}}"}},
+		files, _, res, err := Look(ctx, o, paths, QueryContainer(r.Container), host.Cmd{Argv: []string{"docker", "version", "--format", "{{.Server.Version}}"}},
 			host.Cmd{Argv: []string{"docker", "ps", "-a", "--no-trunc", "--filter", "label=" + LabelSite + "=" + site.Name, "--format", "{{.ID}}\t{{.Names}}"}})
 		if err != nil {
 			return removalFacts{}, err
 		}
 		f := removalFacts{Removal: r, name: o.Name(), files: files, engine: res[1], others: otherNames(site, string(res[2].Stdout))}
-		f.container, err = parseContainer(res[0])
+		f.container, err = ParseContainer(res[0])
 		return f, err
 	}
 	share := func(f removalFacts, s *Shared) {
@@ -57,13 +57,13 @@ func removeComponent(site *Site, r Removal) Step {
 
 // otherNames are the containers of a site, in lines ID, tab, NAME, that the plan file
 // does not name any more. Those that a run has set aside are no such.
-func otherNames(site *Site, lines string) []containerFacts {
-	var out []containerFacts
+func otherNames(site *Site, lines string) []ContainerFacts {
+	var out []ContainerFacts
 	for line := range strings.Lines(lines) {
 		id, name, _ := strings.Cut(strings.TrimSpace(line), "\t")
 		named := slices.ContainsFunc(site.Parts, func(p Part) bool { return p.Run != nil && p.Run.Container == name })
 		if id != "" && !named && !strings.Contains(name, ".ecdeploy-") {
-			out = append(out, containerFacts{ID: id, Name: name})
+			out = append(out, ContainerFacts{ID: id, Name: name})
 		}
 	}
 	return out
@@ -84,7 +84,7 @@ func (f removalFacts) decide(site *Site, s Shared) Decision {
 		dirs = []string{dir, site.Dir(), "/etc/ecdeploy"}
 	}
 	// Once on a host that has several components.
-	if here := site.containersOn(f.name); len(here) > 0 && here[0].Run.Container == f.Removal.Container {
+	if here := site.ContainersOn(f.name); len(here) > 0 && here[0].Run.Container == f.Removal.Container {
 		for _, c := range f.others {
 			d.Changes = append(d.Changes, &Container{Site: site.Name, Spec: host.ContainerSpec{Name: c.Name, StopTimeout: f.Removal.Grace}, Gone: true, Replaces: c.ID,
 				Why: []string{"the site's, though the plan file does not name it any more", "it is set aside until `ecdeploy prune`"}, Interrupt: f.Removal.Interrupt})

@@ -74,8 +74,8 @@ func TestChoose(t *testing.T) {
 func TestDigestsStay(t *testing.T) {
 	k := livekit.Keys{Key: host.NewSecret("APIkey"), Secret: host.NewSecret("the-secret")}
 	spec := host.ContainerSpec{Name: "c"}
-	container, err := specDigest(spec, []Text{{{Ref: livekit.RefKey}, {Lit: ": "}, {Ref: livekit.RefSecret}, {Lit: "\n"}}}, byRef(k))
-	plain, err2 := specDigest(host.ContainerSpec{Name: "c", Image: "i"}, []Text{Lit("a")}, byRef(k))
+	container, err := SpecDigest(spec, []Text{{{Ref: livekit.RefKey}, {Lit: ": "}, {Ref: livekit.RefSecret}, {Lit: "\n"}}}, byRef(k))
+	plain, err2 := SpecDigest(host.ContainerSpec{Name: "c", Image: "i"}, []Text{Lit("a")}, byRef(k))
 	if err = errors.Join(err, err2); err != nil {
 		t.Fatal(err)
 	}

@@ -30,7 +30,7 @@ func (s *Site) On(host string) []Part {
 }
 
 // containersOn are the parts on a host that are containers.
-func (s *Site) containersOn(host string) []Part {
+func (s *Site) ContainersOn(host string) []Part {
 	return slices.DeleteFunc(s.On(host), func(p Part) bool { return p.Run == nil })
 }
 
