@@ -266,7 +266,7 @@ func (s *sandbox) Read(_ context.Context, paths ...string) ([]host.File, error) 
 		case text != "":
 			f.Exists, f.Mode, f.Data = true, 0o644, []byte(text)
 		case strings.HasSuffix(p, "/*") && strings.HasPrefix(p, "/etc/nginx/sites-enabled"):
-			f.Path, f.Real = "/etc/nginx/sites-enabled/x", "/etc/nginx/sites-enabled/x"
+			f.Path, f.Pattern, f.Real = "/etc/nginx/sites-enabled/x", p, "/etc/nginx/sites-enabled/x"
 			f.Exists, f.Mode, f.Data = true, 0o644, []byte("server {\n listen 443 ssl;\n server_name x.test;\n}\n")
 		}
 		out = append(out, f)

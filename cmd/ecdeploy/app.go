@@ -164,56 +164,6 @@ func (s *session) Close() {
 	s.dialer.Close()
 }
 
-func (s *session) observers() map[string]host.Observer {
-	out := map[string]host.Observer{}
-	for name, h := range s.hosts {
-		out[name] = h
-	}
-	return out
-}
-
-// plan makes the plan of one site.
-func (s *session) plan(ctx context.Context, site plans.Site) (plans.SitePlan, error) {
-	if s.destroys {
-		return plans.MakeRemoval(ctx, s.file, site, s.observers())
-	}
-	choose := s.choose[site.ServerName]
-	if choose == nil {
-		var err error
-		if choose, err = site.KeepKeys(ctx); err != nil {
-			return plans.SitePlan{}, err
-		}
-	}
-	return plans.Make(ctx, s.file, site, s.observers(), choose)
-}
-
-// planAll makes the plans of all chosen sites at once, and tells what the hosts
-// remember. A host that an earlier run left half-way is an error: nothing that
-// it shows can be trusted.
-func (s *session) planAll(ctx context.Context) (plans.Plan, []engine.Past, error) {
-	out := plans.Plan{Sites: make([]plans.SitePlan, len(s.file.Sites))}
-	var past []engine.Past
-	var pastErr error
-	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		if past, pastErr = s.histories(ctx); pastErr == nil {
-			pastErr = engine.CheckFinished(past)
-		}
-		return nil
-	})
-	for i, site := range s.file.Sites {
-		g.Go(func() (err error) {
-			out.Sites[i], err = s.plan(gctx, site)
-			return err
-		})
-	}
-	err := g.Wait()
-	if pastErr != nil { // it may be why planning failed
-		err = pastErr
-	}
-	return out, past, err
-}
-
 // checker trusts the system's CAs and those that the site names.
 func checker(site plans.Site) (engine.Checker, error) {
 	if site.Verify.CAFile == "" {

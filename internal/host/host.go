@@ -47,16 +47,17 @@ func (r Result) OK() bool { return r.Code == 0 }
 // File is what Read found at one path. A path that matches nothing yields one
 // File with Exists false.
 type File struct {
-	Path   string // as asked for; for a glob, the path that matched
-	Real   string // Path with all symlinks resolved; equal to Path where none is
-	Loose  string // first symlink on the way that others than root could turn elsewhere; "" for none
-	Exists bool
-	Mode   fs.FileMode // type and permission bits of Real
-	UID    int
-	GID    int
-	Data   []byte   // whole content of a regular file; nil otherwise
-	Names  []string // entries of a directory, sorted, without . and ..; nil otherwise
-	Err    string   // why an existing file could not be read; "" when it was
+	Path    string // as asked for; for a glob, the path that matched
+	Pattern string // the glob that was asked for; "" where that was Path itself
+	Real    string // Path with all symlinks resolved; equal to Path where none is
+	Loose   string // first symlink on the way that others than root could turn elsewhere; "" for none
+	Exists  bool
+	Mode    fs.FileMode // type and permission bits of Real
+	UID     int
+	GID     int
+	Data    []byte   // whole content of a regular file; nil otherwise
+	Names   []string // entries of a directory, sorted, without . and ..; nil otherwise
+	Err     string   // why an existing file could not be read; "" when it was
 }
 
 // Observer is all that a probe gets. Nothing reachable through it may change

@@ -145,11 +145,15 @@ const maxMatches = 10000
 
 // answers wants what was asked for: one file for each path, in their order,
 // where only a pattern may have several. asked has the path's number for each.
+// It notes the pattern with the files that matched one.
 func answers(paths []string, files []File, asked []int) error {
 	next := 0
 	for i, p := range paths {
 		from := next
 		for next < len(files) && asked[next] == i {
+			if files[next].Path != p {
+				files[next].Pattern = p
+			}
 			next++
 		}
 		switch found := files[from:next]; {

@@ -47,7 +47,11 @@ func (o Fake) Read(_ context.Context, paths ...string) ([]host.File, error) {
 				real = to
 			}
 			found = true
-			out = append(out, host.File{Path: p, Real: real, Exists: true, Mode: 0o644, Data: []byte(o.Files[real]), Err: o.Errs[p]})
+			f := host.File{Path: p, Real: real, Exists: true, Mode: 0o644, Data: []byte(o.Files[real]), Err: o.Errs[p]}
+			if p != pattern {
+				f.Pattern = pattern
+			}
+			out = append(out, f)
 		}
 		if !found {
 			f := host.File{Path: pattern}
