@@ -18,6 +18,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/emdecloud/ecdeploy/internal/engine"
+	"github.com/emdecloud/ecdeploy/internal/hint"
 	"github.com/emdecloud/ecdeploy/internal/view"
 	"github.com/emdecloud/ecdeploy/plans"
 )
@@ -251,7 +252,7 @@ func (a *app) confirm(ctx context.Context, yes bool, question string) error {
 		return nil
 	}
 	if !term.IsTerminal(int(os.Stdin.Fd())) {
-		return errors.New("there is no terminal to ask on\nhint: --yes applies without asking")
+		return hint.New("there is no terminal to ask on", "--yes applies without asking")
 	}
 	fmt.Fprintf(a.err, "%s Only 'yes' goes on: ", question)
 	answer := make(chan string, 1)

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/term"
 
+	"github.com/emdecloud/ecdeploy/internal/hint"
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/plans"
 )
@@ -130,7 +131,7 @@ func askOnce() func(context.Context) (host.Secret, error) {
 	return func(ctx context.Context) (host.Secret, error) {
 		once.Do(func() {
 			if !term.IsTerminal(int(os.Stdin.Fd())) {
-				err = errors.New("sudo_password { ask = true } needs a terminal\nhint: use file, env or command in sudo_password {}")
+				err = hint.New("sudo_password { ask = true } needs a terminal", "use file, env or command in sudo_password {}")
 				return
 			}
 			answer, err = askSecret(ctx, "sudo password: ")

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/emdecloud/ecdeploy/internal/engine"
+	"github.com/emdecloud/ecdeploy/internal/hint"
 	"github.com/emdecloud/ecdeploy/plans"
 )
 
@@ -67,7 +68,8 @@ func (a *app) rollback(ctx context.Context, s *session, sites []plans.Site, yes,
 	if !force {
 		for _, r := range todo {
 			if i := slices.IndexFunc(r.past, func(p engine.Past) bool { return p.Alive }); i >= 0 {
-				return fmt.Errorf("%s: %w: %s\nhint: wait for its end; --force ends it and takes it back", r.past[i].Host, engine.ErrBusy, r.past[i])
+				return hint.Wrap(fmt.Errorf("%s: %w: %s", r.past[i].Host, engine.ErrBusy, r.past[i]),
+					"wait for its end; --force ends it and takes it back")
 			}
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"al.essio.dev/pkg/shellescape"
 
 	"github.com/emdecloud/ecdeploy/internal/engine"
+	"github.com/emdecloud/ecdeploy/internal/hint"
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/view"
 	"github.com/emdecloud/ecdeploy/plans"
@@ -49,7 +50,7 @@ func checkOut(out string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("-out: %s is there already and is no saved plan\nhint: give a name that nothing has", out)
+	return hint.Wrap(fmt.Errorf("-out: %s is there already and is no saved plan", out), "give a name that nothing has")
 }
 
 // save writes a plan to be applied later; one that is blocked cannot be.
@@ -145,11 +146,11 @@ func (a *app) loadToApply(path string) (*plans.File, error) {
 	if err := a.given(); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	changed := fmt.Errorf("%s: %s was changed since the plan was made of it\n%s", path, host.Clean(s.PlanFile), a.saved.again())
+	changed := hint.Wrap(fmt.Errorf("%s: %s was changed since the plan was made of it", path, host.Clean(s.PlanFile)), a.saved.again())
 	sum, err := plans.Sum(s.PlanFile)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("%s: the plan file that it was made of cannot be read: %w\n%s", path, err, a.saved.again())
+		return nil, hint.Wrap(fmt.Errorf("%s: the plan file that it was made of cannot be read: %w", path, err), a.saved.again())
 	case !s.MadeOf(sum):
 		return nil, changed
 	}
@@ -161,7 +162,7 @@ func (a *app) loadToApply(path string) (*plans.File, error) {
 		return nil, changed
 	}
 	if moved := s.Elsewhere(f); len(moved) > 0 {
-		return nil, fmt.Errorf("%s: it was made for another address, port or jump of host %s\n%s", path, strings.Join(moved, ", "), a.saved.again())
+		return nil, hint.Wrap(fmt.Errorf("%s: it was made for another address, port or jump of host %s", path, strings.Join(moved, ", ")), a.saved.again())
 	}
 	if !a.json {
 		fmt.Fprintf(a.err, "saved plan of %s by %s, of %s\n", s.Made.Format(time.RFC3339), host.Clean(s.By), host.Clean(s.PlanFile))
@@ -179,7 +180,7 @@ func (a *app) given() error {
 			with = "with --limit " + strings.Join(s.Limit, ",")
 		}
 		again := shellescape.QuoteCommand([]string{"ecdeploy", "plan", "-out", "FILE", "--limit", strings.Join(a.limit, ","), s.PlanFile})
-		return fmt.Errorf("it was made %s, and is applied like that\nhint: leave --limit out, or make another plan: %s", with, again)
+		return hint.Wrapf(fmt.Errorf("it was made %s, and is applied like that", with), "leave --limit out, or make another plan: %s", again)
 	}
 	a.limit = s.Limit
 	names := a.varNames()
@@ -190,7 +191,8 @@ func (a *app) given() error {
 	if len(missing) == 0 {
 		return nil
 	}
-	return fmt.Errorf("it was made with values given for %s, which are not in it\nhint: %s", strings.Join(missing, ", "), applyCommand(s.path, missing))
+	return hint.Wrap(fmt.Errorf("it was made with values given for %s, which are not in it", strings.Join(missing, ", ")),
+		applyCommand(s.path, missing))
 }
 
 // applyCommand applies a saved plan, with values for these variables.
@@ -215,7 +217,7 @@ func (s *savedPlan) again(sites ...string) string {
 	if len(sites) > 0 {
 		cmd = append(cmd, "--limit", strings.Join(sites, ","))
 	}
-	return "hint: make the plan again: " + shellescape.QuoteCommand(append(cmd, s.PlanFile))
+	return "make the plan again: " + shellescape.QuoteCommand(append(cmd, s.PlanFile))
 }
 
 // checkDrift compares the plan made now with the saved one, where there is one,
@@ -249,7 +251,7 @@ func (a *app) checkDrift(f *plans.File, p plans.Plan) error {
 	if p.Empty() && !blocked(p) {
 		b.WriteString("\nnothing is left to do: was it applied before?")
 	}
-	return fmt.Errorf("%w:%s\n%s", errDrift, &b, a.saved.again())
+	return hint.Wrap(fmt.Errorf("%w:%s", errDrift, &b), a.saved.again())
 }
 
 // checkAgain refuses a site of a saved plan that the site before it changed.
@@ -257,5 +259,5 @@ func (a *app) checkAgain(site plans.Site) error {
 	if a.saved == nil {
 		return nil
 	}
-	return fmt.Errorf("%w: the site before it changed its plan\n%s", errDrift, a.saved.again(site.ServerName))
+	return hint.Wrap(fmt.Errorf("%w: the site before it changed its plan", errDrift), a.saved.again(site.ServerName))
 }

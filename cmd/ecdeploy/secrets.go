@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/spf13/cobra"
 
+	"github.com/emdecloud/ecdeploy/internal/hint"
 	"github.com/emdecloud/ecdeploy/plans"
 )
 
@@ -33,7 +33,7 @@ func (a *app) showSecrets(ctx context.Context, s *session) error {
 			return err
 		}
 		if p.Keys.IsZero() {
-			return errors.New(site.ServerName + ": no credentials are on its hosts yet\nhint: ecdeploy apply makes them")
+			return hint.New(site.ServerName+": no credentials are on its hosts yet", "ecdeploy apply makes them")
 		}
 		fmt.Fprintf(a.out, "# %s\n", site.ServerName)
 		if !p.Keys.Old.IsZero() {
@@ -74,7 +74,8 @@ says, too.`,
 }
 
 // errRotated says that all sites wait for the end of a rotation.
-var errRotated = errors.New("LiveKit accepts an old LIVEKIT_KEY of every site still\nhint: an hour after the rotation, while nobody is on a call: ecdeploy secrets rotate --finish")
+var errRotated = hint.New("LiveKit accepts an old LIVEKIT_KEY of every site still",
+	"an hour after the rotation, while nobody is on a call: ecdeploy secrets rotate --finish")
 
 // rotate is apply with other credentials than those in use. Sites whose
 // credentials stay are left out; where none is left, idle is the outcome.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/emdecloud/ecdeploy/internal/hint"
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/rtc"
 	"github.com/emdecloud/ecdeploy/internal/view"
@@ -171,7 +172,7 @@ func (a *app) verifySite(ctx context.Context, s *session, site plans.Site, o ver
 	}
 	credentials := plans.FoundKeys(found)
 	if credentials.Keys.IsZero() {
-		return rtc.Report{}, errors.New("its hosts have no credentials: nothing is deployed there\nhint: ecdeploy apply deploys it")
+		return rtc.Report{}, hint.New("its hosts have no credentials: nothing is deployed there", "ecdeploy apply deploys it")
 	}
 	t, err := s.target(site, credentials.Keys.Pair(), credentials.Issues, found.HTTPS)
 	if err != nil {
@@ -245,7 +246,8 @@ func (a *app) explainCmd() *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error {
 			found := rtc.Explain(strings.Join(args, " "))
 			if len(found) == 0 {
-				return fmt.Errorf("nothing is known of %q\nhint: codes of ecdeploy verify, and what Element shows, such as MISSING_MATRIX_RTC_TRANSPORT or \"Waiting for media\"", strings.Join(args, " "))
+				return hint.Wrap(fmt.Errorf("nothing is known of %q", strings.Join(args, " ")),
+					"codes of ecdeploy verify, and what Element shows, such as MISSING_MATRIX_RTC_TRANSPORT or \"Waiting for media\"")
 			}
 			if a.json {
 				return view.NewJSON(a.out).Write("explained", found)
