@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/signal"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -15,7 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/term"
 
 	"github.com/emdecloud/ecdeploy/internal/engine"
 	"github.com/emdecloud/ecdeploy/internal/hint"
@@ -80,7 +77,7 @@ func (a *app) planToApply(ctx context.Context, s *session) (plans.Plan, error) {
 
 // applyPlan shows a plan, asks and applies it.
 func (a *app) applyPlan(ctx context.Context, s *session, p plans.Plan, yes bool) error {
-	if err := a.show(p); err != nil {
+	if err := a.screen.Plan(p); err != nil {
 		return err
 	}
 	switch {
@@ -114,7 +111,7 @@ func (a *app) applyAll(ctx context.Context, s *session, p plans.Plan, yes bool) 
 	done := make([]chan struct{}, len(sites))
 	var failed, applied atomic.Bool
 	var asking sync.Mutex
-	emit := s.noting(a.sink())
+	emit := s.noting(a.screen.Event)
 	var g errgroup.Group
 	for i, site := range sites {
 		done[i] = make(chan struct{})
@@ -156,7 +153,7 @@ func (a *app) applyAll(ctx context.Context, s *session, p plans.Plan, yes bool) 
 		})
 	}
 	_ = g.Wait() // the errors are in errs
-	a.table(rows)
+	a.screen.Outcomes(rows)
 	err := errors.Join(errs...)
 	if err != nil && applied.Load() {
 		return partlyApplied{err}
@@ -193,7 +190,7 @@ func (a *app) planAgain(ctx context.Context, s *session, site plans.Site, p *pla
 		return err
 	}
 	*p = again
-	if err := a.show(plans.Plan{Sites: []plans.SitePlan{again}}); err != nil {
+	if err := a.screen.Plan(plans.Plan{Sites: []plans.SitePlan{again}}); err != nil {
 		return err
 	}
 	if again.Blocked() {
@@ -231,44 +228,15 @@ func (a *app) applySite(ctx context.Context, s *session, site plans.Site, p plan
 	return run.Apply(ctx, p)
 }
 
-func (a *app) sink() engine.Sink {
-	if a.json {
-		return view.NewJSON(a.out).Event
-	}
-	return a.text().Event
-}
-
-func (a *app) table(rows []view.Row) {
-	if a.json {
-		return // the events said it
-	}
-	fmt.Fprintln(a.out)
-	a.text().Table(append([]view.Row{{"SITE", "OUTCOME", "TOOK"}}, rows...))
-}
-
 // confirm asks; without a terminal and without --yes nothing is done.
 func (a *app) confirm(ctx context.Context, yes bool, question string) error {
 	if yes {
 		return nil
 	}
-	if !term.IsTerminal(int(os.Stdin.Fd())) {
+	if !a.screen.Interactive() {
 		return hint.New("there is no terminal to ask on", "--yes applies without asking")
 	}
-	fmt.Fprintf(a.err, "%s Only 'yes' goes on: ", question)
-	answer := make(chan string, 1)
-	go func() {
-		line, _ := bufio.NewReader(os.Stdin).ReadString('\n') // an end of input is no yes
-		answer <- strings.TrimSpace(line)
-	}()
-	select {
-	case <-ctx.Done():
-		return errors.New("interrupted; nothing was changed")
-	case line := <-answer:
-		if line != "yes" {
-			return errors.New("not confirmed; nothing was changed")
-		}
-		return nil
-	}
+	return a.screen.Confirm(ctx, question)
 }
 
 // secondInterrupt says what a first Ctrl-C does, and lets a second one end the
@@ -284,11 +252,11 @@ func (a *app) secondInterrupt(ctx context.Context) (stop func()) {
 		}
 		signal.Notify(c, os.Interrupt, syscall.SIGTERM)
 		defer signal.Stop(c)
-		fmt.Fprintln(a.err, "interrupted: rolling back; a second Ctrl-C leaves hosts half-way")
+		a.screen.Urgent("interrupted: rolling back; a second Ctrl-C leaves hosts half-way")
 		select {
 		case <-done:
 		case <-c:
-			fmt.Fprintln(a.err, "ended half-way. The journals on the hosts lead back:\n  ecdeploy rollback FILE\n  or, on each host: sudo sh "+engine.Root+"/runs/RUN/rollback.sh")
+			a.screen.Urgent("ended half-way. The journals on the hosts lead back:\n  ecdeploy rollback FILE\n  or, on each host: sudo sh " + engine.Root + "/runs/RUN/rollback.sh")
 			os.Exit(exitInDoubt)
 		}
 	}()

@@ -9,7 +9,6 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/term"
 
 	"github.com/emdecloud/ecdeploy/internal/hint"
 	"github.com/emdecloud/ecdeploy/internal/host"
@@ -20,17 +19,17 @@ import (
 // failure, not only the first.
 func (a *app) connect(ctx context.Context, f *plans.File) (*session, error) {
 	opts := host.Options{SSHConfig: a.sshConfig, KnownHosts: a.knownHosts, AcceptNew: a.acceptNew}
-	if term.IsTerminal(int(os.Stdin.Fd())) {
-		opts.Ask = askSecret
+	if a.screen.Interactive() {
+		opts.Ask = a.screen.Secret
 	}
 	if a.verbose > 0 {
-		opts.Trace = func(format string, args ...any) { fmt.Fprintf(a.err, "trace: "+format+"\n", args...) }
+		opts.Trace = a.screen.Trace
 	}
 	d, err := host.NewDialer(opts)
 	if err != nil {
 		return nil, err
 	}
-	s := &session{file: f, dialer: d, hosts: map[string]host.Host{}, seers: map[string]host.Host{}, heads: newHeads(f), err: a.err, destroys: a.destroys}
+	s := &session{file: f, dialer: d, hosts: map[string]host.Host{}, seers: map[string]host.Host{}, heads: newHeads(f), screen: a.screen, destroys: a.destroys}
 	wanted, looking := map[string]bool{}, map[string]bool{}
 	for _, site := range f.Sites {
 		for _, name := range site.HostNames() {
@@ -43,7 +42,7 @@ func (a *app) connect(ctx context.Context, f *plans.File) (*session, error) {
 	var mu sync.Mutex
 	var errs []error
 	var g errgroup.Group
-	ask := askOnce()
+	ask := a.askOnce()
 	for _, h := range f.Hosts {
 		if !wanted[h.Name] && !looking[h.Name] {
 			continue
@@ -56,7 +55,7 @@ func (a *app) connect(ctx context.Context, f *plans.File) (*session, error) {
 			case err != nil && wanted[h.Name]:
 				errs = append(errs, fmt.Errorf("%s: %w", h.Name, err))
 			case err != nil:
-				fmt.Fprintf(a.err, "note: %s does not look at calls: %v\n", h.Name, err)
+				a.screen.Note("%s does not look at calls: %v", h.Name, err)
 			case wanted[h.Name]:
 				s.hosts[h.Name] = wrapHost(c)
 			default:
@@ -71,7 +70,7 @@ func (a *app) connect(ctx context.Context, f *plans.File) (*session, error) {
 		return nil, errors.Join(errs...)
 	}
 	for _, n := range d.Notes() {
-		fmt.Fprintln(a.err, "note: "+n)
+		a.screen.Note("%s", n)
 	}
 	return s, nil
 }
@@ -124,48 +123,18 @@ func secretFrom(ctx context.Context, block, env, file string, command []string) 
 }
 
 // askOnce asks for sudo's password once for all hosts.
-func askOnce() func(context.Context) (host.Secret, error) {
+func (a *app) askOnce() func(context.Context) (host.Secret, error) {
 	var once sync.Once
 	var answer host.Secret
 	var err error
 	return func(ctx context.Context) (host.Secret, error) {
 		once.Do(func() {
-			if !term.IsTerminal(int(os.Stdin.Fd())) {
+			if !a.screen.Interactive() {
 				err = hint.New("sudo_password { ask = true } needs a terminal", "use file, env or command in sudo_password {}")
 				return
 			}
-			answer, err = askSecret(ctx, "sudo password: ")
+			answer, err = a.screen.Secret(ctx, "sudo password: ")
 		})
 		return answer, err
-	}
-}
-
-// askSecret reads a line with echo off. An interrupt gives up waiting for it.
-func askSecret(ctx context.Context, prompt string) (host.Secret, error) {
-	fd := int(os.Stdin.Fd())
-	before, err := term.GetState(fd)
-	if err != nil {
-		return host.Secret{}, fmt.Errorf("read answer: %w", err)
-	}
-	fmt.Fprint(os.Stderr, prompt)
-	defer fmt.Fprintln(os.Stderr)
-	type answer struct {
-		text []byte
-		err  error
-	}
-	got := make(chan answer, 1)
-	go func() {
-		b, err := term.ReadPassword(fd)
-		got <- answer{b, err}
-	}()
-	select {
-	case <-ctx.Done():
-		_ = term.Restore(fd, before) // the program ends soon
-		return host.Secret{}, context.Cause(ctx)
-	case a := <-got:
-		if a.err != nil {
-			return host.Secret{}, fmt.Errorf("read answer: %w", a.err)
-		}
-		return host.NewSecret(string(a.text)), nil
 	}
 }

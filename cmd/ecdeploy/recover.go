@@ -4,12 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"os"
 	"slices"
 	"strings"
-
-	"golang.org/x/term"
 
 	"github.com/emdecloud/ecdeploy/internal/engine"
 	"github.com/emdecloud/ecdeploy/plans"
@@ -23,7 +19,7 @@ func (a *app) warnOfDoubt(past []engine.Past, err error) {
 		return
 	}
 	for _, p := range engine.InDoubt(past) {
-		fmt.Fprintf(a.err, "in doubt: %s: %s, and another host of the site is not. Applying goes forward; `ecdeploy rollback` goes back.\n", p.Host, p)
+		a.screen.Say("in doubt: %s: %s, and another host of the site is not. Applying goes forward; `ecdeploy rollback` goes back.", p.Host, p)
 	}
 }
 
@@ -32,9 +28,9 @@ func (a *app) warnOfDoubt(past []engine.Past, err error) {
 func (a *app) recoverCut(ctx context.Context, s *session, past []engine.Past, cause error) error {
 	cut := slices.DeleteFunc(slices.Clone(past), func(p engine.Past) bool { return !p.Unfinished() || p.Alive })
 	for _, p := range cut {
-		fmt.Fprintf(a.err, "unfinished: %s: %s\n", p.Host, p)
+		a.screen.Say("unfinished: %s: %s", p.Host, p)
 	}
-	if !a.recover && !term.IsTerminal(int(os.Stdin.Fd())) {
+	if !a.recover && !a.screen.Interactive() {
 		return cause
 	}
 	if err := a.confirm(ctx, a.recover, "Take back what is unfinished, and go on?"); err != nil {
@@ -63,7 +59,7 @@ func (e tookBack) Unwrap() error { return e.error }
 
 // takeBack rolls back these runs, each on its host, the newest first.
 func (a *app) takeBack(ctx context.Context, s *session, past []engine.Past) error {
-	emit := s.noting(a.sink())
+	emit := s.noting(a.screen.Event)
 	bad := false
 	for _, p := range wayBack(past, s.file.Sites) {
 		r := engine.Rollback(context.WithoutCancel(ctx), s.hosts[p.Host], p, s.heads.get(p.Host).AuditHead)

@@ -15,7 +15,6 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/engine"
 	"github.com/emdecloud/ecdeploy/internal/hint"
 	"github.com/emdecloud/ecdeploy/internal/host"
-	"github.com/emdecloud/ecdeploy/internal/view"
 	"github.com/emdecloud/ecdeploy/plans"
 )
 
@@ -56,7 +55,7 @@ func checkOut(out string) error {
 // save writes a plan to be applied later; one that is blocked cannot be.
 func (a *app) save(out string, f *plans.File, p plans.Plan) error {
 	if blocked(p) {
-		fmt.Fprintf(a.err, "not saved to %s: errors forbid to apply this plan\n", out)
+		a.screen.Say("not saved to %s: errors forbid to apply this plan", out)
 		return nil
 	}
 	s, err := plans.NewSaved(f, p)
@@ -71,8 +70,8 @@ func (a *app) save(out string, f *plans.File, p plans.Plan) error {
 	if err := replaceFile(out, b, 0o600); err != nil {
 		return fmt.Errorf("save the plan: %w", err)
 	}
-	if !a.json {
-		fmt.Fprintf(a.out, "Saved to %s. To do this and nothing else: %s\n", out, applyCommand(out, s.Vars))
+	if !a.screen.JSON {
+		a.screen.Print("Saved to %s. To do this and nothing else: %s", out, applyCommand(out, s.Vars))
 	}
 	a.noteShared(f, p)
 	return nil
@@ -84,7 +83,7 @@ func (a *app) noteShared(f *plans.File, p plans.Plan) {
 	for i, site := range f.Sites {
 		for j, before := range f.Sites[:i] {
 			if !p.Sites[i].Empty() && !p.Sites[j].Empty() && shareHost(site, before) {
-				fmt.Fprintf(a.err, "note: %s shares a host with %s: if that one changes its plan, it is not begun and must be planned again\n", site.ServerName, before.ServerName)
+				a.screen.Note("%s shares a host with %s: if that one changes its plan, it is not begun and must be planned again", site.ServerName, before.ServerName)
 				break
 			}
 		}
@@ -164,8 +163,8 @@ func (a *app) loadToApply(path string) (*plans.File, error) {
 	if moved := s.Elsewhere(f); len(moved) > 0 {
 		return nil, hint.Wrap(fmt.Errorf("%s: it was made for another address, port or jump of host %s", path, strings.Join(moved, ", ")), a.saved.again())
 	}
-	if !a.json {
-		fmt.Fprintf(a.err, "saved plan of %s by %s, of %s\n", s.Made.Format(time.RFC3339), host.Clean(s.By), host.Clean(s.PlanFile))
+	if !a.screen.JSON {
+		a.screen.Say("saved plan of %s by %s, of %s", s.Made.Format(time.RFC3339), host.Clean(s.By), host.Clean(s.PlanFile))
 	}
 	return f, nil
 }
@@ -230,10 +229,8 @@ func (a *app) checkDrift(f *plans.File, p plans.Plan) error {
 	if err != nil || len(moved) == 0 {
 		return err
 	}
-	if a.json {
-		if err := view.NewJSON(a.out).Write("drift", moved); err != nil {
-			return err
-		}
+	if err := a.screen.Drift(moved); err != nil {
+		return err
 	}
 	var b strings.Builder
 	for _, d := range moved {
@@ -246,7 +243,7 @@ func (a *app) checkDrift(f *plans.File, p plans.Plan) error {
 		b.WriteString(": " + strings.ReplaceAll(host.Clean(d.What), "\n", "\n    "))
 	}
 	if a.saved.Version != version {
-		fmt.Fprintf(&b, "\nit was made by ecdeploy %s, and this is %s", host.Clean(a.saved.Version), version)
+		b.WriteString("\nit was made by ecdeploy " + host.Clean(a.saved.Version) + ", and this is " + version)
 	}
 	if p.Empty() && !blocked(p) {
 		b.WriteString("\nnothing is left to do: was it applied before?")

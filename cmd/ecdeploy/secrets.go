@@ -35,11 +35,7 @@ func (a *app) showSecrets(ctx context.Context, s *session) error {
 		if p.Keys.IsZero() {
 			return hint.New(site.ServerName+": no credentials are on its hosts yet", "ecdeploy apply makes them")
 		}
-		fmt.Fprintf(a.out, "# %s\n", site.ServerName)
-		if !p.Keys.Old.IsZero() {
-			fmt.Fprintln(a.out, "# LiveKit accepts an old pair, too; ecdeploy secrets rotate --finish ends that")
-		}
-		fmt.Fprintf(a.out, "LIVEKIT_KEY=%s\nLIVEKIT_SECRET=%s\n", p.Keys.Key.Reveal(), p.Keys.Secret.Reveal())
+		a.screen.Secrets(site.ServerName, p.Keys)
 	}
 	return nil
 }
@@ -108,8 +104,8 @@ func (a *app) applyRotation(ctx context.Context, s *session, p plans.Plan, idle 
 	switch {
 	case len(p.Sites) > 0:
 		return a.applyPlan(ctx, s, p, yes)
-	case idle == nil && a.json:
-		return a.show(p) // readers of JSON wait for a plan
+	case idle == nil && a.screen.JSON:
+		return a.screen.Plan(p) // readers of JSON wait for a plan
 	}
 	return idle
 }
@@ -124,9 +120,9 @@ func (a *app) leaveOutKept(f *plans.File, p *plans.Plan) {
 			i++
 			continue
 		case site.Found.Old.IsZero():
-			fmt.Fprintf(a.err, "%s: there is nothing to finish: LiveKit accepts no old LIVEKIT_KEY\n", site.Site)
+			a.screen.Say("%s: there is nothing to finish: LiveKit accepts no old LIVEKIT_KEY", site.Site)
 		default:
-			fmt.Fprintf(a.err, "%s: it is left out: LiveKit accepts its old LIVEKIT_KEY still, of a rotation before\n", site.Site)
+			a.screen.Say("%s: it is left out: LiveKit accepts its old LIVEKIT_KEY still, of a rotation before", site.Site)
 		}
 		p.Sites, f.Sites = slices.Delete(p.Sites, i, i+1), slices.Delete(f.Sites, i, i+1)
 	}

@@ -2,12 +2,14 @@ package main
 
 import (
 	"errors"
+	"io"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/livekit"
+	"github.com/emdecloud/ecdeploy/internal/view"
 	"github.com/emdecloud/ecdeploy/plans"
 )
 
@@ -31,7 +33,7 @@ func TestLeaveOutKept(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var out, says strings.Builder
-			app, f, p := &app{out: &out, err: &says}, &plans.File{}, plans.Plan{Sites: c.sites}
+			app, f, p := &app{screen: view.NewScreen(nil, &out, &says)}, &plans.File{}, plans.Plan{Sites: c.sites}
 			for _, s := range c.sites {
 				f.Sites = append(f.Sites, plans.Site{ServerName: s.Site})
 			}
@@ -59,7 +61,8 @@ func TestNothingToRotate(t *testing.T) {
 	run := func(json bool, old livekit.Pair, idle error) (string, error) {
 		var out strings.Builder
 		kept := livekit.Keys{Key: host.NewSecret("a"), Secret: host.NewSecret("A"), Old: old}
-		a := &app{out: &out, err: &strings.Builder{}, json: json}
+		a := &app{screen: view.NewScreen(nil, &out, io.Discard)}
+		a.screen.JSON = json
 		s := &session{file: &plans.File{Sites: []plans.Site{{ServerName: "x"}}}}
 		err := a.applyRotation(t.Context(), s, plans.Plan{Sites: []plans.SitePlan{{Site: "x", Found: kept, Keys: kept}}}, idle, true)
 		return out.String(), err

@@ -187,8 +187,8 @@ func (a *app) verifySite(ctx context.Context, s *session, site plans.Site, o ver
 		}
 		t.User = &rtc.User{AccessToken: token}
 	}
-	if !a.json {
-		fmt.Fprintf(a.err, "%s: looks at every link and holds calls of %s\n", site.ServerName, t.Duration)
+	if !a.screen.JSON {
+		a.screen.Say("%s: looks at every link and holds calls of %s", site.ServerName, t.Duration)
 	}
 	return rtc.Verify(ctx, t, rtc.Whole)
 }
@@ -231,9 +231,7 @@ func (a *app) report(reports []rtc.Report, o verifyOptions) error {
 		return err
 	}
 	for _, r := range reports {
-		if !a.json {
-			a.text().Report(r)
-		} else if err := view.NewJSON(a.out).Report(r); err != nil {
+		if err := a.screen.Report(r); err != nil {
 			return err
 		}
 	}
@@ -249,11 +247,7 @@ func (a *app) explainCmd() *cobra.Command {
 				return hint.Wrap(fmt.Errorf("nothing is known of %q", strings.Join(args, " ")),
 					"codes of ecdeploy verify, and what Element shows, such as MISSING_MATRIX_RTC_TRANSPORT or \"Waiting for media\"")
 			}
-			if a.json {
-				return view.NewJSON(a.out).Write("explained", found)
-			}
-			a.text().Explain(found)
-			return nil
+			return a.screen.Explain(found)
 		},
 	}
 }
