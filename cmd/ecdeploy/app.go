@@ -28,13 +28,6 @@ type app struct {
 	sshConfig  string
 	knownHosts []string
 	verbose    int
-	recover    bool       // apply --recover
-	noRevert   bool       // apply --no-revert
-	tookBack   bool       // what was cut before was taken back
-	destroys   bool       // the command is destroy
-	verifies   bool       // apply --verify
-	looks      bool       // the command looks at calls, from other hosts, too
-	saved      *savedPlan // what apply was given; nil for a plan file
 }
 
 // load reads the plan file and shows its mistakes.
@@ -102,13 +95,8 @@ type session struct {
 	seers  map[string]host.Host // hosts that are none of the sites' and only look at calls
 	heads  heads
 	screen *view.Screen
-	// destroys says that plans are made to take the sites away.
-	destroys bool
-	noteMu   sync.Mutex
-	cut      []string // hosts whose audit log was cut; guarded by noteMu
-	// choose are the credentials of sites, by server name, whose own are not
-	// kept as they are.
-	choose map[string]plans.Credentials
+	noteMu sync.Mutex
+	cut    []string // hosts whose audit log was cut; guarded by noteMu
 }
 
 // names are the hosts' names, sorted.
@@ -157,25 +145,10 @@ func (s *session) observers() map[string]host.Observer {
 	return out
 }
 
-// plan makes the plan of one site.
-func (s *session) plan(ctx context.Context, site plans.Site) (plans.SitePlan, error) {
-	if s.destroys {
-		return plans.MakeRemoval(ctx, s.file, site, s.observers())
-	}
-	choose := s.choose[site.ServerName]
-	if choose == nil {
-		var err error
-		if choose, err = site.KeepKeys(ctx); err != nil {
-			return plans.SitePlan{}, err
-		}
-	}
-	return plans.Make(ctx, s.file, site, s.observers(), choose)
-}
-
 // planAll makes the plans of all chosen sites at once, and tells what the hosts
 // remember. A host that an earlier run left half-way is an error: nothing that
 // it shows can be trusted.
-func (s *session) planAll(ctx context.Context) (plans.Plan, []engine.Past, error) {
+func (s *session) planAll(ctx context.Context, plan planner) (plans.Plan, []engine.Past, error) {
 	out := plans.Plan{Sites: make([]plans.SitePlan, len(s.file.Sites))}
 	var past []engine.Past
 	var pastErr error
@@ -188,7 +161,7 @@ func (s *session) planAll(ctx context.Context) (plans.Plan, []engine.Past, error
 	})
 	for i, site := range s.file.Sites {
 		g.Go(func() (err error) {
-			out.Sites[i], err = s.plan(gctx, site)
+			out.Sites[i], err = plan(gctx, s, site)
 			return err
 		})
 	}

@@ -21,97 +21,38 @@ import (
 )
 
 func (a *app) applyCmd() *cobra.Command {
-	var yes bool
+	o := operation{app: a, plan: keepKeys, question: "Apply this plan?", done: "applied"}
 	c := &cobra.Command{
 		Use: "apply FILE", Short: "Make hosts what a plan file or a saved plan says, or leave them as they are", Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			a.looks = true
-			f, err := a.loadToApply(args[0])
-			if err != nil {
+		RunE: func(c *cobra.Command, args []string) (err error) {
+			var f *plans.File
+			if f, o.saved, err = a.loadToApply(args[0]); err != nil {
 				return err
 			}
-			return a.afterTakeBack(a.apply(c.Context(), f, yes))
+			return o.run(c.Context(), f, lookers(f), func(ctx context.Context, s *session, p plans.Plan) error {
+				if err := o.checkDrift(s.file, p); err != nil {
+					return err
+				}
+				return o.applyPlan(ctx, s, p)
+			})
 		},
 	}
-	a.applyFlags(c, &yes)
-	c.Flags().BoolVar(&a.verifies, "verify", false, "hold a call even where nothing changes, and whatever level verify {} has")
+	o.flags.addTo(c)
+	c.Flags().BoolVar(&o.flags.verify, "verify", false, "hold a call even where nothing changes, and whatever level verify {} has")
 	return c
-}
-
-// applyFlags are the flags of all commands that apply a plan.
-func (a *app) applyFlags(c *cobra.Command, yes *bool) {
-	c.Flags().BoolVarP(yes, "yes", "y", false, "do not ask")
-	c.Flags().BoolVar(&a.recover, "recover", false, "first take back, without asking, what a run that was cut has left")
-	c.Flags().BoolVar(&a.noRevert, "no-revert", false, "let no host take the run back by itself when this laptop is gone")
-}
-
-func (a *app) apply(ctx context.Context, f *plans.File, yes bool) error {
-	s, err := a.connect(ctx, f)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	p, err := a.planToApply(ctx, s)
-	if err != nil {
-		return err
-	}
-	if err := a.checkDrift(s.file, p); err != nil {
-		return err
-	}
-	return a.applyPlan(ctx, s, p, yes)
-}
-
-// planToApply makes the plans of all sites, after what earlier runs have left
-// half-way was taken back.
-func (a *app) planToApply(ctx context.Context, s *session) (plans.Plan, error) {
-	p, past, err := s.planAll(ctx)
-	if errors.Is(err, engine.ErrUnfinished) {
-		if err := a.recoverCut(ctx, s, past, err); err != nil {
-			return plans.Plan{}, err
-		}
-		p, past, err = s.planAll(ctx)
-	}
-	a.warnOfDoubt(past, err)
-	return p, err
-}
-
-// applyPlan shows a plan, asks and applies it.
-func (a *app) applyPlan(ctx context.Context, s *session, p plans.Plan, yes bool) error {
-	if err := a.screen.Plan(p); err != nil {
-		return err
-	}
-	switch {
-	case blocked(p):
-		return exitCode(exitError)
-	case p.Empty():
-		return a.verifyUnchanged(ctx, s, p)
-	}
-	a.countCalls(ctx, s, s.file.Sites, p.Sites)
-	question := "Apply this plan?"
-	if a.destroys {
-		question = "Take away what is listed? Nobody can call any more then."
-	}
-	if err := a.confirm(ctx, yes, question); err != nil {
-		return err
-	}
-	defer a.secondInterrupt(ctx)()
-	if err := a.applyAll(ctx, s, p, yes); err != nil {
-		return err
-	}
-	return a.verifyUnchanged(ctx, s, p)
 }
 
 // applyAll applies the sites at once, but for those that share a host: they
 // come one after the other, in the order of the plan file. After a failure no
 // further site is begun.
-func (a *app) applyAll(ctx context.Context, s *session, p plans.Plan, yes bool) error {
+func (o *operation) applyAll(ctx context.Context, s *session, p plans.Plan) error {
 	sites := s.file.Sites
 	rows := make([]view.Row, len(sites))
 	errs := make([]error, len(sites))
 	done := make([]chan struct{}, len(sites))
 	var failed, applied atomic.Bool
 	var asking sync.Mutex
-	emit := s.noting(a.screen.Event)
+	emit := s.noting(o.screen.Event)
 	var g errgroup.Group
 	for i, site := range sites {
 		done[i] = make(chan struct{})
@@ -135,11 +76,11 @@ func (a *app) applyAll(ctx context.Context, s *session, p plans.Plan, yes bool) 
 				return nil
 			case again:
 				asking.Lock()
-				errs[i] = a.planAgain(ctx, s, site, &p.Sites[i], yes)
+				errs[i] = o.planAgain(ctx, s, site, &p.Sites[i])
 				asking.Unlock()
 			}
 			if errs[i] == nil {
-				errs[i] = a.applySite(ctx, s, site, p.Sites[i], emit)
+				errs[i] = o.applySite(ctx, s, site, p.Sites[i], emit)
 			}
 			if errs[i] != nil {
 				failed.Store(true)
@@ -148,25 +89,17 @@ func (a *app) applyAll(ctx context.Context, s *session, p plans.Plan, yes bool) 
 				return nil
 			}
 			applied.Store(true)
-			rows[i] = view.Row{site.ServerName, a.done(), time.Since(began).Round(100 * time.Millisecond).String()}
+			rows[i] = view.Row{site.ServerName, o.done, time.Since(began).Round(100 * time.Millisecond).String()}
 			return nil
 		})
 	}
 	_ = g.Wait() // the errors are in errs
-	a.screen.Outcomes(rows)
+	o.screen.Outcomes(rows)
 	err := errors.Join(errs...)
 	if err != nil && applied.Load() {
 		return partlyApplied{err}
 	}
 	return err
-}
-
-// done is what became of a site where all went well.
-func (a *app) done() string {
-	if a.destroys {
-		return "taken away"
-	}
-	return "applied"
 }
 
 // partlyApplied says that beside the site that failed others were applied and
@@ -177,8 +110,8 @@ func (e partlyApplied) Unwrap() error { return e.error }
 
 // planAgain plans a site anew after another one was applied: they may share
 // hosts. A plan that came out different is shown and asked about again.
-func (a *app) planAgain(ctx context.Context, s *session, site plans.Site, p *plans.SitePlan, yes bool) error {
-	again, err := s.plan(ctx, site)
+func (o *operation) planAgain(ctx context.Context, s *session, site plans.Site, p *plans.SitePlan) error {
+	again, err := o.plan(ctx, s, site)
 	if err != nil {
 		return err
 	}
@@ -186,18 +119,18 @@ func (a *app) planAgain(ctx context.Context, s *session, site plans.Site, p *pla
 	if err != nil || same {
 		return err
 	}
-	if err := a.checkAgain(site); err != nil {
+	if err := o.checkAgain(site); err != nil {
 		return err
 	}
 	*p = again
-	if err := a.screen.Plan(plans.Plan{Sites: []plans.SitePlan{again}}); err != nil {
+	if err := o.screen.Plan(plans.Plan{Sites: []plans.SitePlan{again}}); err != nil {
 		return err
 	}
 	if again.Blocked() {
 		return exitCode(exitError)
 	}
-	a.countCalls(ctx, s, []plans.Site{site}, []plans.SitePlan{again})
-	return a.confirm(ctx, yes, "The site before this one changed this plan. Apply it as shown now?")
+	o.countCalls(ctx, s, []plans.Site{site}, []plans.SitePlan{again})
+	return o.confirm(ctx, o.flags.yes, "The site before this one changed this plan. Apply it as shown now?")
 }
 
 func outcome(err error) string {
@@ -212,17 +145,17 @@ func outcome(err error) string {
 	return "failed; nothing was changed"
 }
 
-func (a *app) applySite(ctx context.Context, s *session, site plans.Site, p plans.SitePlan, emit engine.Sink) error {
+func (o *operation) applySite(ctx context.Context, s *session, site plans.Site, p plans.SitePlan, emit engine.Sink) error {
 	check, err := checker(site)
 	if err != nil {
 		return err
 	}
 	run := engine.Run{
 		ID: engine.NewRunID(now()), Version: version, Hosts: s.hosts, Checks: check, Emit: emit,
-		Replan:      func(ctx context.Context) (plans.SitePlan, error) { return s.plan(ctx, site) },
-		RevertAfter: site.RevertAfter, Seen: s.seen(), Prove: a.prove(s, site, p, emit),
+		Replan:      func(ctx context.Context) (plans.SitePlan, error) { return o.plan(ctx, s, site) },
+		RevertAfter: site.RevertAfter, Seen: s.seen(), Prove: o.prove(s, site, p, emit),
 	}
-	if a.noRevert {
+	if o.flags.noRevert {
 		run.RevertAfter = 0
 	}
 	return run.Apply(ctx, p)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -15,9 +16,19 @@ import (
 	"github.com/emdecloud/ecdeploy/plans"
 )
 
+// lookers are the hosts that look at calls of the chosen sites.
+func lookers(f *plans.File) []string {
+	var out []string
+	for _, site := range f.Sites {
+		out = append(out, site.Verify.From...)
+	}
+	return out
+}
+
 // connect dials all hosts of the chosen sites at once and reports every
-// failure, not only the first.
-func (a *app) connect(ctx context.Context, f *plans.File) (*session, error) {
+// failure, not only the first. It also dials lookers, and goes on without those
+// that cannot be reached.
+func (a *app) connect(ctx context.Context, f *plans.File, lookers ...string) (*session, error) {
 	opts := host.Options{SSHConfig: a.sshConfig, KnownHosts: a.knownHosts, AcceptNew: a.acceptNew}
 	if a.screen.Interactive() {
 		opts.Ask = a.screen.Secret
@@ -29,14 +40,11 @@ func (a *app) connect(ctx context.Context, f *plans.File) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{file: f, dialer: d, hosts: map[string]host.Host{}, seers: map[string]host.Host{}, heads: newHeads(f), screen: a.screen, destroys: a.destroys}
-	wanted, looking := map[string]bool{}, map[string]bool{}
+	s := &session{file: f, dialer: d, hosts: map[string]host.Host{}, seers: map[string]host.Host{}, heads: newHeads(f), screen: a.screen}
+	wanted := map[string]bool{}
 	for _, site := range f.Sites {
 		for _, name := range site.HostNames() {
 			wanted[name] = true
-		}
-		for _, name := range site.Verify.From {
-			looking[name] = a.looks
 		}
 	}
 	var mu sync.Mutex
@@ -44,7 +52,7 @@ func (a *app) connect(ctx context.Context, f *plans.File) (*session, error) {
 	var g errgroup.Group
 	ask := a.askOnce()
 	for _, h := range f.Hosts {
-		if !wanted[h.Name] && !looking[h.Name] {
+		if !wanted[h.Name] && !slices.Contains(lookers, h.Name) {
 			continue
 		}
 		g.Go(func() error {

@@ -15,8 +15,8 @@ import (
 
 // prove holds a call on what a run has deployed, before it is announced, and looks
 // at the announcement afterwards; nil where the plan file wants less.
-func (a *app) prove(s *session, site plans.Site, p plans.SitePlan, emit engine.Sink) func(context.Context, bool, plans.Keys) error {
-	if p.Destroys || site.Verify.Level != "media" && !a.verifies {
+func (o *operation) prove(s *session, site plans.Site, p plans.SitePlan, emit engine.Sink) func(context.Context, bool, plans.Keys) error {
+	if p.Destroys || site.Verify.Level != "media" && !o.flags.verify {
 		return nil
 	}
 	return func(ctx context.Context, announced bool, keys plans.Keys) error {

@@ -73,7 +73,7 @@ func (a *app) plan(ctx context.Context, path, out string) (plans.Plan, error) {
 		return plans.Plan{}, err
 	}
 	defer s.Close()
-	p, past, err := s.planAll(ctx)
+	p, past, err := s.planAll(ctx, keepKeys)
 	a.warnOfDoubt(past, err)
 	if err != nil {
 		return p, err

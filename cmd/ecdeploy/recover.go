@@ -25,29 +25,25 @@ func (a *app) warnOfDoubt(past []engine.Past, err error) {
 
 // recoverCut takes back what earlier runs have left half-way on the hosts: with
 // --recover, or where a person agrees. cause is the error that says so.
-func (a *app) recoverCut(ctx context.Context, s *session, past []engine.Past, cause error) error {
+func (o *operation) recoverCut(ctx context.Context, s *session, past []engine.Past, cause error) error {
 	cut := slices.DeleteFunc(slices.Clone(past), func(p engine.Past) bool { return !p.Unfinished() || p.Alive })
 	for _, p := range cut {
-		a.screen.Say("unfinished: %s: %s", p.Host, p)
+		o.screen.Say("unfinished: %s: %s", p.Host, p)
 	}
-	if !a.recover && !a.screen.Interactive() {
+	if !o.flags.recover && !o.screen.Interactive() {
 		return cause
 	}
-	if err := a.confirm(ctx, a.recover, "Take back what is unfinished, and go on?"); err != nil {
+	if err := o.confirm(ctx, o.flags.recover, "Take back what is unfinished, and go on?"); err != nil {
 		return errors.Join(cause, err)
 	}
-	if err := a.takeBack(ctx, s, cut); err != nil {
-		return err
-	}
-	a.tookBack = true
-	return nil
+	return o.takeBack(ctx, s, cut)
 }
 
-// afterTakeBack is the error of a command which knows whether it took a cut run back
-// before: then not everything is as it was.
-func (a *app) afterTakeBack(err error) error {
-	if err == nil || !a.tookBack {
-		return err
+// afterTakeBack is the error of a command that took back an interrupted run before:
+// not everything is as it was.
+func afterTakeBack(err error) error {
+	if err == nil {
+		return nil
 	}
 	return tookBack{err}
 }

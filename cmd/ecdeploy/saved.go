@@ -128,51 +128,53 @@ func replaceFile(path string, b []byte, mode os.FileMode) error {
 	return err
 }
 
-// loadToApply reads a plan file, or a saved plan and the plan file inside it.
-func (a *app) loadToApply(path string) (*plans.File, error) {
+// loadToApply reads a plan file, or a saved plan, which it returns too, and the plan
+// file that it was made of.
+func (a *app) loadToApply(path string) (*plans.File, *savedPlan, error) {
 	if st, err := os.Stat(path); err != nil || !st.Mode().IsRegular() {
-		return a.load(path, false) // a pipe gives what it has but once
+		f, err := a.load(path, false) // a pipe gives what it has but once
+		return f, nil, err
 	}
 	b, err := os.ReadFile(path)
 	if err != nil || !plans.IsSaved(b) {
-		return a.load(path, false) // which says what is wrong
+		f, err := a.load(path, false) // which says what is wrong
+		return f, nil, err
 	}
 	s, err := plans.DecodeSaved(b)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
-	a.saved = &savedPlan{s, path}
-	if err := a.given(); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	saved := &savedPlan{s, path}
+	if err := a.given(saved); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
-	changed := hint.Wrap(fmt.Errorf("%s: %s was changed since the plan was made of it", path, host.Clean(s.PlanFile)), a.saved.again())
+	changed := hint.Wrap(fmt.Errorf("%s: %s was changed since the plan was made of it", path, host.Clean(s.PlanFile)), saved.again())
 	sum, err := plans.Sum(s.PlanFile)
 	switch {
 	case err != nil:
-		return nil, hint.Wrap(fmt.Errorf("%s: the plan file that it was made of cannot be read: %w", path, err), a.saved.again())
+		return nil, nil, hint.Wrap(fmt.Errorf("%s: the plan file that it was made of cannot be read: %w", path, err), saved.again())
 	case !s.MadeOf(sum):
-		return nil, changed
+		return nil, nil, changed
 	}
 	f, err := a.load(s.PlanFile, false)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if f.Sum != sum { // between the two looks
-		return nil, changed
+		return nil, nil, changed
 	}
 	if moved := s.Elsewhere(f); len(moved) > 0 {
-		return nil, hint.Wrap(fmt.Errorf("%s: it was made for another address, port or jump of host %s", path, strings.Join(moved, ", ")), a.saved.again())
+		return nil, nil, hint.Wrap(fmt.Errorf("%s: it was made for another address, port or jump of host %s", path, strings.Join(moved, ", ")), saved.again())
 	}
 	if !a.screen.JSON {
 		a.screen.Say("saved plan of %s by %s, of %s", s.Made.Format(time.RFC3339), host.Clean(s.By), host.Clean(s.PlanFile))
 	}
-	return f, nil
+	return f, saved, nil
 }
 
 // given takes --limit from the saved plan, and wants the variables that it was
 // made with: their values are not in it.
-func (a *app) given() error {
-	s := a.saved
+func (a *app) given(s *savedPlan) error {
 	if len(a.limit) > 0 && !slices.Equal(slices.Sorted(slices.Values(a.limit)), slices.Sorted(slices.Values(s.Limit))) {
 		with := "without --limit"
 		if len(s.Limit) > 0 {
@@ -221,15 +223,15 @@ func (s *savedPlan) again(sites ...string) string {
 
 // checkDrift compares the plan made now with the saved one, where there is one,
 // and names all that moved.
-func (a *app) checkDrift(f *plans.File, p plans.Plan) error {
-	if a.saved == nil {
+func (o *operation) checkDrift(f *plans.File, p plans.Plan) error {
+	if o.saved == nil {
 		return nil
 	}
-	moved, err := a.saved.Drift(f, p)
+	moved, err := o.saved.Drift(f, p)
 	if err != nil || len(moved) == 0 {
 		return err
 	}
-	if err := a.screen.Drift(moved); err != nil {
+	if err := o.screen.Drift(moved); err != nil {
 		return err
 	}
 	var b strings.Builder
@@ -242,19 +244,19 @@ func (a *app) checkDrift(f *plans.File, p plans.Plan) error {
 		}
 		b.WriteString(": " + strings.ReplaceAll(host.Clean(d.What), "\n", "\n    "))
 	}
-	if a.saved.Version != version {
-		b.WriteString("\nit was made by ecdeploy " + host.Clean(a.saved.Version) + ", and this is " + version)
+	if o.saved.Version != version {
+		b.WriteString("\nit was made by ecdeploy " + host.Clean(o.saved.Version) + ", and this is " + version)
 	}
 	if p.Empty() && !blocked(p) {
 		b.WriteString("\nnothing is left to do: was it applied before?")
 	}
-	return hint.Wrap(fmt.Errorf("%w:%s", errDrift, &b), a.saved.again())
+	return hint.Wrap(fmt.Errorf("%w:%s", errDrift, &b), o.saved.again())
 }
 
 // checkAgain refuses a site of a saved plan that the site before it changed.
-func (a *app) checkAgain(site plans.Site) error {
-	if a.saved == nil {
+func (o *operation) checkAgain(site plans.Site) error {
+	if o.saved == nil {
 		return nil
 	}
-	return hint.Wrap(fmt.Errorf("%w: the site before it changed its plan", errDrift), a.saved.again(site.ServerName))
+	return hint.Wrap(fmt.Errorf("%w: the site before it changed its plan", errDrift), o.saved.again(site.ServerName))
 }

@@ -28,7 +28,7 @@ func (a *app) secretsShowCmd() *cobra.Command {
 
 func (a *app) showSecrets(ctx context.Context, s *session) error {
 	for _, site := range s.file.Sites {
-		p, err := s.plan(ctx, site)
+		p, err := keepKeys(ctx, s, site)
 		if err != nil {
 			return err
 		}
@@ -41,7 +41,8 @@ func (a *app) showSecrets(ctx context.Context, s *session) error {
 }
 
 func (a *app) secretsRotateCmd() *cobra.Command {
-	var yes, finish bool
+	o := operation{app: a, question: "Apply this plan?", done: "applied"}
+	var finish bool
 	c := &cobra.Command{
 		Use: "rotate FILE", Short: "Change LIVEKIT_KEY and LIVEKIT_SECRET of each site, in two steps", Args: cobra.ExactArgs(1),
 		Long: `Change LIVEKIT_KEY and LIVEKIT_SECRET of each site, in two steps.
@@ -61,10 +62,10 @@ says, too.`,
 			if finish {
 				choose, idle = plans.Site.DropOldKeys, nil
 			}
-			return a.afterTakeBack(a.rotate(c.Context(), f, choose, idle, yes))
+			return o.rotate(c.Context(), f, choose, idle)
 		},
 	}
-	a.applyFlags(c, &yes)
+	o.flags.addTo(c)
 	c.Flags().BoolVar(&finish, "finish", false, "end a rotation: take the old pair away")
 	return c
 }
@@ -75,7 +76,7 @@ var errRotated = hint.New("LiveKit accepts an old LIVEKIT_KEY of every site stil
 
 // rotate is apply with other credentials than those in use. Sites whose
 // credentials stay are left out; where none is left, idle is the outcome.
-func (a *app) rotate(ctx context.Context, f *plans.File, choose func(plans.Site, context.Context) (plans.Credentials, error), idle error, yes bool) error {
+func (o *operation) rotate(ctx context.Context, f *plans.File, choose func(plans.Site, context.Context) (plans.Credentials, error), idle error) error {
 	chosen := map[string]plans.Credentials{}
 	for _, site := range f.Sites {
 		c, err := choose(site, ctx)
@@ -84,28 +85,19 @@ func (a *app) rotate(ctx context.Context, f *plans.File, choose func(plans.Site,
 		}
 		chosen[site.ServerName] = c
 	}
-	s, err := a.connect(ctx, f)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	s.choose = chosen
-	p, err := a.planToApply(ctx, s)
-	if err != nil {
-		return err
-	}
-	return a.applyRotation(ctx, s, p, idle, yes)
+	o.plan = withKeys(chosen)
+	return o.run(ctx, f, nil, func(ctx context.Context, s *session, p plans.Plan) error { return o.applyRotation(ctx, s, p, idle) })
 }
 
 // applyRotation applies what is left of a plan without the sites whose
 // credentials stay.
-func (a *app) applyRotation(ctx context.Context, s *session, p plans.Plan, idle error, yes bool) error {
-	a.leaveOutKept(s.file, &p)
+func (o *operation) applyRotation(ctx context.Context, s *session, p plans.Plan, idle error) error {
+	o.leaveOutKept(s.file, &p)
 	switch {
 	case len(p.Sites) > 0:
-		return a.applyPlan(ctx, s, p, yes)
-	case idle == nil && a.screen.JSON:
-		return a.screen.Plan(p) // readers of JSON wait for a plan
+		return o.applyPlan(ctx, s, p)
+	case idle == nil && o.screen.JSON:
+		return o.screen.Plan(p) // readers of JSON wait for a plan
 	}
 	return idle
 }

@@ -104,7 +104,7 @@ func deployedOn(ctx context.Context, s *session, site plans.Site) ([]view.Deploy
 }
 
 func (a *app) statusSite(ctx context.Context, s *session, site plans.Site, past []engine.Past) (int, error) {
-	p, err := s.plan(ctx, site)
+	p, err := keepKeys(ctx, s, site)
 	if err != nil {
 		return exitError, err
 	}

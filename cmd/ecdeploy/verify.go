@@ -44,12 +44,11 @@ func (a *app) verifyCmd() *cobra.Command {
 			if err := o.check(); err != nil {
 				return err
 			}
-			a.looks = true
 			f, err := a.load(args[0], false)
 			if err != nil {
 				return err
 			}
-			s, err := a.connect(c.Context(), f)
+			s, err := a.connect(c.Context(), f, lookers(f)...)
 			if err == nil {
 				defer s.Close()
 				err = a.verify(c.Context(), s, f.Sites, o)
@@ -140,8 +139,8 @@ func (a *app) verify(ctx context.Context, s *session, sites []plans.Site, o veri
 
 // verifyUnchanged is what apply --verify does for sites where there was nothing to
 // apply.
-func (a *app) verifyUnchanged(ctx context.Context, s *session, p plans.Plan) error {
-	if !a.verifies {
+func (o *operation) verifyUnchanged(ctx context.Context, s *session, p plans.Plan) error {
+	if !o.flags.verify {
 		return nil
 	}
 	var rest []plans.Site
@@ -150,7 +149,7 @@ func (a *app) verifyUnchanged(ctx context.Context, s *session, p plans.Plan) err
 			rest = append(rest, site)
 		}
 	}
-	return a.verify(ctx, s, rest, verifyOptions{participants: 2, seconds: 5})
+	return o.verify(ctx, s, rest, verifyOptions{participants: 2, seconds: 5})
 }
 
 func (a *app) verifyAll(ctx context.Context, s *session, sites []plans.Site, o verifyOptions) ([]rtc.Report, error) {
