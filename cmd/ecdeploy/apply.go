@@ -6,13 +6,10 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/emdecloud/ecdeploy/internal/engine"
 	"github.com/emdecloud/ecdeploy/internal/hint"
@@ -42,61 +39,34 @@ func (a *app) applyCmd() *cobra.Command {
 	return c
 }
 
-// applyAll applies the sites at once, but for those that share a host: they
+// applyAll applies the sites at once, except for those that share a host: they
 // come one after the other, in the order of the plan file. After a failure no
 // further site is begun.
 func (o *operation) applyAll(ctx context.Context, s *session, p plans.Plan) error {
 	sites := s.file.Sites
-	rows := make([]view.Row, len(sites))
-	errs := make([]error, len(sites))
-	done := make([]chan struct{}, len(sites))
-	var failed, applied atomic.Bool
-	var asking sync.Mutex
 	emit := s.noting(o.screen.Event)
-	var g errgroup.Group
-	for i, site := range sites {
-		done[i] = make(chan struct{})
-		g.Go(func() error {
-			defer close(done[i])
-			again := false
-			for j, before := range sites[:i] {
-				if p.Sites[j].Empty() || !shareHost(site, before) {
-					continue
-				}
-				<-done[j]
-				again = true
-			}
-			began := time.Now()
-			switch {
-			case p.Sites[i].Empty():
-				rows[i] = view.Row{site.ServerName, "nothing to do", ""}
-				return nil
-			case failed.Load():
-				rows[i] = view.Row{site.ServerName, "not begun", ""}
-				return nil
-			case again:
-				asking.Lock()
-				errs[i] = o.planAgain(ctx, s, site, &p.Sites[i])
-				asking.Unlock()
-			}
-			if errs[i] == nil {
-				errs[i] = o.applySite(ctx, s, site, p.Sites[i], emit)
-			}
-			if errs[i] != nil {
-				failed.Store(true)
-				rows[i] = view.Row{site.ServerName, outcome(errs[i]), ""}
-				errs[i] = fmt.Errorf("%s: %w", site.ServerName, errs[i])
-				return nil
-			}
-			applied.Store(true)
-			rows[i] = view.Row{site.ServerName, o.done, time.Since(began).Round(100 * time.Millisecond).String()}
-			return nil
-		})
+	outcomes := engine.Rollout{
+		Turns: plans.Rollout(sites, p),
+		Again: func(ctx context.Context, i int) error { return o.planAgain(ctx, s, sites[i], &p.Sites[i]) },
+		Apply: func(ctx context.Context, i int) error { return o.applySite(ctx, s, sites[i], p.Sites[i], emit) },
+	}.Run(ctx)
+	var rows []view.Row
+	var errs []error
+	applied := false
+	for i, out := range outcomes {
+		name, took := sites[i].ServerName, ""
+		if out.Err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, out.Err))
+		}
+		if out.Fate == engine.FateApplied {
+			applied = true
+			took = out.Took.Round(100 * time.Millisecond).String()
+		}
+		rows = append(rows, view.Row{name, o.outcome(out), took})
 	}
-	_ = g.Wait() // the errors are in errs
 	o.screen.Outcomes(rows)
 	err := errors.Join(errs...)
-	if err != nil && applied.Load() {
+	if err != nil && applied {
 		return partlyApplied{err}
 	}
 	return err
@@ -133,13 +103,20 @@ func (o *operation) planAgain(ctx context.Context, s *session, site plans.Site, 
 	return o.confirm(ctx, o.flags.yes, "The site before this one changed this plan. Apply it as shown now?")
 }
 
-func outcome(err error) string {
+// outcome is what became of a site, for people.
+func (o *operation) outcome(out engine.SiteOutcome) string {
 	switch {
-	case errors.Is(err, engine.ErrInDoubt):
+	case out.Fate == engine.FateIdle:
+		return "nothing to do"
+	case out.Fate == engine.FateNotBegun:
+		return "not begun"
+	case out.Fate == engine.FateApplied:
+		return o.done
+	case errors.Is(out.Err, engine.ErrInDoubt):
 		return "failed; the rollback is not complete"
-	case errors.Is(err, engine.ErrRolledBack):
+	case errors.Is(out.Err, engine.ErrRolledBack):
 		return "failed; every host is as before"
-	case errors.Is(err, errDrift):
+	case errors.Is(out.Err, errDrift):
 		return "not begun; to be planned again"
 	}
 	return "failed; nothing was changed"

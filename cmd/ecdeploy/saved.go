@@ -80,19 +80,12 @@ func (a *app) save(out string, f *plans.File, p plans.Plan) error {
 // noteShared names the sites whose plans are likely not the saved ones any more
 // once the site before them was applied.
 func (a *app) noteShared(f *plans.File, p plans.Plan) {
-	for i, site := range f.Sites {
-		for j, before := range f.Sites[:i] {
-			if !p.Sites[i].Empty() && !p.Sites[j].Empty() && shareHost(site, before) {
-				a.screen.Note("%s shares a host with %s: if that one changes its plan, it is not begun and must be planned again", site.ServerName, before.ServerName)
-				break
-			}
+	for i, turn := range plans.Rollout(f.Sites, p) {
+		if len(turn.After) > 0 {
+			a.screen.Note("%s shares a host with %s: if that one changes its plan, it is not begun and must be planned again",
+				f.Sites[i].ServerName, f.Sites[turn.After[0]].ServerName)
 		}
 	}
-}
-
-// shareHost reports whether two sites have a host in common.
-func shareHost(a, b plans.Site) bool {
-	return slices.ContainsFunc(a.HostNames(), func(h string) bool { return slices.Contains(b.HostNames(), h) })
 }
 
 // varNames are the variables that -var gives, sorted, each once.
