@@ -6,6 +6,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/emdecloud/ecdeploy/internal/view"
 	"github.com/emdecloud/ecdeploy/plans"
 )
 
@@ -43,7 +44,7 @@ func TestScripts(t *testing.T) {
 // savePlan is `save-plan OUT FILE [NAME=VALUE] [LIMIT]`: a saved plan that
 // changes nothing, as `ecdeploy plan -out` writes it where there are hosts.
 func savePlan(ts *testscript.TestScript, _ bool, args []string) {
-	a := &app{out: ts.Stdout(), err: ts.Stderr()}
+	a := &app{screen: view.NewScreen(nil, ts.Stdout(), ts.Stderr())}
 	if len(args) > 2 && args[2] != "" {
 		a.vars = args[2:3]
 	}
