@@ -1,0 +1,334 @@
+package splice
+
+import (
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// doImport puts what an import stands for in its place: a snippet, or the files
+// that its pattern matches. The current token is the word import; afterwards
+// the current one is that before it, so that next() comes to the first imported
+// one. block is where it stands (caddyLine).
+func (r *caddyReader) doImport(block int) error {
+	line := caddyLine{word: r.cur, block: block}
+	before := r.last
+	if r.lastOfLine() || !r.next() || r.cur.Open() {
+		return r.fail("import of what?")
+	}
+	name := r.cur
+	if name.Text == "" {
+		return r.fail("import of an empty path")
+	}
+	args := r.importArgs()
+	line.args = len(args)
+	body, hasBody, err := r.importBody()
+	if err != nil {
+		return err
+	}
+	if hasBody {
+		line.args++
+	}
+	line.last = r.cur
+	tokens, err := r.imported(name, &line)
+	if err != nil {
+		return err
+	}
+	if err := r.fits(len(tokens)); err != nil {
+		return err
+	}
+	r.config.imports = append(r.config.imports, line)
+	r.last, r.cur, r.started = CaddyToken{}, before, before.File != ""
+	out, err := expandImport(tokens, args, body, block)
+	if err != nil {
+		return r.fail("%v", err)
+	}
+	if err := r.fits(len(out)); err != nil {
+		return err
+	}
+	r.ahead = append(r.ahead, out)
+	return nil
+}
+
+// importArgs reads the rest of the line, up to a brace.
+func (r *caddyReader) importArgs() []CaddyToken {
+	var args []CaddyToken
+	for {
+		t, ok := r.peek()
+		if !ok || newLine(r.cur, t) || t.Open() {
+			return args
+		}
+		r.next()
+		args = append(args, r.cur)
+	}
+}
+
+// importBody reads the block behind an import, as NextBlock of
+// caddyconfig/caddyfile/dispenser.go does.
+func (r *caddyReader) importBody() ([]CaddyToken, bool, error) {
+	t, ok := r.peek()
+	if !ok || newLine(r.cur, t) || !t.Open() {
+		return nil, false, nil
+	}
+	r.next()
+	if !r.next() {
+		return nil, false, r.fail(`unexpected end, expecting "}"`)
+	}
+	var body []CaddyToken
+	for depth := 1; !r.cur.Close() || body != nil; {
+		body = append(body, r.cur)
+		if !r.next() {
+			return nil, false, r.fail(`unexpected end, expecting "}"`)
+		}
+		switch {
+		case r.cur.Close() && r.lastOfLine():
+			depth--
+		case r.cur.Open() && r.lastOfLine():
+			depth++
+		case r.cur.Close() || r.cur.Open():
+			return nil, false, r.fail("something stands behind a brace on its line")
+		}
+		if depth == 0 {
+			break
+		}
+	}
+	return body, true, nil
+}
+
+// imported are the tokens of a snippet or of files, as they stand there.
+func (r *caddyReader) imported(name CaddyToken, line *caddyLine) ([]CaddyToken, error) {
+	if tokens, ok := r.snippets[name.Text]; ok {
+		line.pattern = name.Text
+		return tokens, nil
+	}
+	pattern := absoluteImport(r.cur, name.Text)
+	line.pattern = pattern
+	if _, err := path.Match(pattern, ""); err != nil || strings.Count(pattern, "*") > 1 || strings.Count(pattern, "?") > 1 || strings.Contains(pattern, "[") && strings.Contains(pattern, "]") {
+		return nil, r.fail("an import has more than one wildcard")
+	}
+	files, known := r.src.Matches[pattern]
+	if _, ok := r.src.Files[pattern]; ok && !known {
+		files, known = []string{pattern}, true
+	}
+	if !known {
+		r.config.Unread = append(r.config.Unread, pattern)
+		return nil, nil
+	}
+	if len(files) == 0 && !strings.ContainsAny(pattern, "*?[]") {
+		return nil, r.fail("a file to import is not there")
+	}
+	var out []CaddyToken
+	for _, file := range files {
+		if strings.HasPrefix(path.Base(pattern), "*") && strings.HasPrefix(path.Base(file), ".") {
+			continue
+		}
+		text, ok := r.src.Files[file]
+		if !ok {
+			r.config.Unread = append(r.config.Unread, file)
+			continue
+		}
+		tokens, err := r.lex(file, text)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, tokens...)
+	}
+	return out, nil
+}
+
+// expandImport fills the arguments and the block of an import into what it
+// imports, and marks its tokens as read through it.
+func expandImport(tokens, args, body []CaddyToken, block int) ([]CaddyToken, error) {
+	mapping, err := importMapping(body)
+	if err != nil {
+		return nil, err
+	}
+	chains := map[*caddyImport]*caddyImport{}
+	out := make([]CaddyToken, 0, len(tokens))
+	def := caddyDefinition{top: block == -1}
+	for _, t := range tokens {
+		if chains[t.chain] == nil {
+			chains[t.chain] = &caddyImport{from: t.chain}
+		}
+		t.chain = chains[t.chain]
+		if def.holds(t, out) {
+			out = append(out, t)
+			continue
+		}
+		if t.Text == "{block}" {
+			out = append(out, body...)
+			continue
+		}
+		if key, ok := strings.CutPrefix(t.Text, "{blocks."); ok && strings.HasSuffix(key, "}") {
+			out = append(out, mapping[strings.TrimSuffix(key, "}")]...)
+			continue
+		}
+		if from, to, ok := variadic(t.Text, len(args)); ok {
+			for _, arg := range args[from:to] {
+				t.Text = arg.Text
+				out = append(out, t)
+			}
+			continue
+		}
+		t.Text = fillArgs(t.Text, args)
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+// caddyDefinition finds the definitions of snippets in what is imported at the
+// top level: their arguments and blocks are those of a later import.
+type caddyDefinition struct {
+	top    bool
+	index  int // of the token on its line
+	depth  int
+	named  bool // a name of a snippet began the line
+	inside bool
+}
+
+// holds reports whether t belongs to a definition; before are the tokens in
+// front of it.
+func (d *caddyDefinition) holds(t CaddyToken, before []CaddyToken) bool {
+	if !d.top {
+		return false
+	}
+	if !d.inside && d.depth == 0 {
+		d.index++
+		if len(before) == 0 || newLine(before[len(before)-1], t) {
+			d.index = 0
+		}
+		if d.index == 0 && len(t.Text) >= 3 && t.Text[0] == '(' && strings.HasSuffix(t.Text, ")") {
+			d.named = true
+		}
+	}
+	switch {
+	case t.Open():
+		d.depth++
+		if d.index == 1 && d.named && d.depth == 1 {
+			d.inside, d.named = true, false
+		}
+	case t.Close():
+		d.depth--
+		if d.depth == 0 && d.inside {
+			d.inside = false
+		}
+	}
+	return d.inside
+}
+
+// importMapping are the blocks and lines within an import's block by their
+// first words, for {blocks.NAME}.
+func importMapping(body []CaddyToken) (map[string][]CaddyToken, error) {
+	out := map[string][]CaddyToken{}
+	for i := 0; i < len(body); {
+		if body[i].Open() {
+			return nil, refuse("a block without a name is imported with")
+		}
+		key, from := body[i].Text, i+1
+		for i++; i < len(body) && !newLine(body[i-1], body[i]) && !body[i].Open(); i++ {
+		}
+		tokens := slices.Clone(body[from:i])
+		if i < len(body) && body[i].Open() && !newLine(body[i-1], body[i]) {
+			for depth := 1; depth > 0; {
+				if i++; i == len(body) {
+					break
+				}
+				if body[i].Open() {
+					depth++
+				}
+				if body[i].Close() {
+					depth--
+				}
+				if depth > 0 {
+					tokens = append(tokens, body[i])
+				}
+			}
+			i++
+		}
+		out[key] = tokens
+	}
+	return out, nil
+}
+
+// variadic reads {args[1:3]}: the range of n arguments that it stands for.
+func variadic(text string, n int) (from, to int, ok bool) {
+	inner, ok := strings.CutPrefix(text, "{args[")
+	if !ok || !strings.HasSuffix(inner, "]}") {
+		return 0, 0, false
+	}
+	start, end, ok := strings.Cut(strings.TrimSuffix(inner, "]}"), ":")
+	if !ok || strings.Contains(start, "}") || strings.Contains(end, "{") {
+		return 0, 0, false
+	}
+	to = n
+	var err error
+	if start != "" {
+		if from, err = strconv.Atoi(start); err != nil {
+			return 0, 0, false
+		}
+	}
+	if end != "" {
+		if to, err = strconv.Atoi(end); err != nil {
+			return 0, 0, false
+		}
+	}
+	return from, to, from >= 0 && from <= to && to <= n
+}
+
+var (
+	argRE    = regexp.MustCompile(`^args\[(.+)\]$`)
+	oldArgRE = regexp.MustCompile(`^args\.(.+)$`)
+)
+
+// fillArgs fills in {args[0]} and takes backslashes from before braces, as
+// ReplaceKnown of Caddy's replacer.go does for a text that is imported.
+func fillArgs(text string, args []CaddyToken) string {
+	var b strings.Builder
+	done := 0
+scan:
+	for i := 0; i < len(text); i++ {
+		if i > 0 && text[i-1] == '\\' && (text[i] == '}' || text[i] == '{') {
+			b.WriteString(text[done : i-1])
+			done = i
+			continue
+		}
+		if text[i] != '{' {
+			continue
+		}
+		end := strings.IndexByte(text[i:], '}') + i
+		if end < i {
+			continue
+		}
+		for end > 0 && end < len(text)-1 && text[end-1] == '\\' {
+			n := strings.IndexByte(text[end+1:], '}')
+			if n < 0 {
+				continue scan
+			}
+			end += n + 1
+		}
+		b.WriteString(text[done:i])
+		arg, ok := argValue(text[i+1:end], args)
+		if done = i; !ok {
+			continue
+		}
+		b.WriteString(arg)
+		i = end
+		done = i + 1
+	}
+	return b.String() + text[done:]
+}
+
+func argValue(key string, args []CaddyToken) (string, bool) {
+	for _, re := range []*regexp.Regexp{oldArgRE, argRE} {
+		m := re.FindStringSubmatch(key)
+		if m == nil {
+			continue
+		}
+		if n, err := strconv.Atoi(m[1]); err == nil && n >= 0 && n < len(args) {
+			return args[n].Text, true
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,361 @@
+package splice
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+)
+
+// What a configuration may hold, imports counted each time: more than is usual.
+const (
+	maxCaddyTokens  = 500_000
+	maxCaddyImports = 20_000
+)
+
+// caddyReader groups the words of a configuration into blocks and directives as
+// caddyconfig/caddyfile/parse.go of Caddy 2.11 does. That file knows one list
+// of tokens and a cursor; imports put their tokens into the list. Here the
+// tokens still to come are a stack of lists, the last is read first.
+type caddyReader struct {
+	src      CaddySource
+	config   CaddyConfig
+	lexed    map[string][]CaddyToken
+	snippets map[string][]CaddyToken
+	ahead    [][]CaddyToken
+	last     CaddyToken // the token before cur
+	cur      CaddyToken
+	started  bool // cur is a token
+	imports  int
+	tokens   int
+	end      bool // there are no more tokens, and the last block is complete
+	block    CaddyBlock
+}
+
+// ReadCaddy reads a configuration as Caddy reads it, imports and environment
+// variables included. It knows no directive. Errors name file and line. A
+// quoted brace that stands alone is an error, since versions of Caddy differ
+// about it, and so is what only braces out of a variable hold together.
+func ReadCaddy(src CaddySource) (*CaddyConfig, error) {
+	r := caddyReader{src: src, lexed: map[string][]CaddyToken{}, snippets: map[string][]CaddyToken{}}
+	text, ok := src.Files[src.Main]
+	if !ok {
+		return nil, fmt.Errorf("%s is not among the files", src.Main)
+	}
+	tokens, err := r.lex(src.Main, text)
+	if err != nil {
+		return nil, err
+	}
+	r.ahead = [][]CaddyToken{tokens}
+	for !r.end && r.next() {
+		if err := r.readBlock(); err != nil {
+			return nil, err
+		}
+	}
+	slices.Sort(r.config.Unread)
+	r.config.Unread = slices.Compact(r.config.Unread)
+	slices.Sort(r.config.Unset)
+	r.config.Unset = slices.Compact(r.config.Unset)
+	return &r.config, nil
+}
+
+// lex reads the words of a file, once.
+func (r *caddyReader) lex(file string, src []byte) ([]CaddyToken, error) {
+	if tokens, ok := r.lexed[file]; ok {
+		return tokens, nil
+	}
+	text := fillCaddyEnv(src, r.src.Env)
+	r.config.Unset = append(r.config.Unset, text.unset...)
+	tokens, err := lexCaddy(file, text)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range tokens {
+		switch {
+		case t.Quoted() && (t.Text == "{" || t.Text == "}"):
+			return nil, fmt.Errorf("%s: a quoted brace stands alone, which versions of Caddy read differently", t.Place())
+		case t.env && (t.Open() || t.Close()):
+			return nil, fmt.Errorf("%s: a brace comes out of an environment variable", t.Place())
+		}
+	}
+	r.lexed[file] = tokens
+	return tokens, nil
+}
+
+func (r *caddyReader) fail(format string, args ...any) error {
+	if !r.started {
+		return fmt.Errorf(format, args...)
+	}
+	return fmt.Errorf("%s: %s", r.cur.Place(), fmt.Sprintf(format, args...))
+}
+
+// peek is the next token.
+func (r *caddyReader) peek() (CaddyToken, bool) {
+	for n := len(r.ahead); n > 0; n = len(r.ahead) {
+		if top := r.ahead[n-1]; len(top) > 0 {
+			return top[0], true
+		}
+		r.ahead = r.ahead[:n-1]
+	}
+	return CaddyToken{}, false
+}
+
+// next moves on by one token; at the end it stays where it is.
+func (r *caddyReader) next() bool {
+	t, ok := r.peek()
+	if !ok {
+		return false
+	}
+	top := len(r.ahead) - 1
+	r.ahead[top] = r.ahead[top][1:]
+	t.New = !r.started || newLine(r.cur, t)
+	r.last, r.cur, r.started = r.cur, t, true
+	return true
+}
+
+// back gives the token back that next took.
+func (r *caddyReader) back() {
+	r.ahead = append(r.ahead, []CaddyToken{r.cur})
+	r.cur = r.last
+	r.started = r.cur.File != ""
+}
+
+// lastOfLine reports whether no token follows on the line of the current one.
+func (r *caddyReader) lastOfLine() bool {
+	t, ok := r.peek()
+	return !ok || newLine(r.cur, t)
+}
+
+// readBlock reads one block at the top level.
+func (r *caddyReader) readBlock() error {
+	r.block = CaddyBlock{}
+	if err := r.addresses(); err != nil {
+		return err
+	}
+	keep := func() {
+		if len(r.block.Keys) > 0 || len(r.block.Directives) > 0 {
+			r.config.Blocks = append(r.config.Blocks, r.block)
+		}
+	}
+	if r.end { // a line of addresses and nothing else
+		keep()
+		return nil
+	}
+	if name, ok := parenthesized(r.block.Keys, "&("); ok {
+		return r.namedRoute(name)
+	}
+	if name, ok := parenthesized(r.block.Keys, "("); ok {
+		return r.snippet(name)
+	}
+	if r.block.Braces = r.cur.Open(); r.block.Braces {
+		r.block.Open = r.cur
+	} else {
+		r.back()
+	}
+	if err := r.directives(); err != nil {
+		return err
+	}
+	if r.block.Braces {
+		if !r.cur.Close() {
+			return r.fail(`unexpected end, expecting "}"`)
+		}
+		r.block.Close = r.cur
+	}
+	keep()
+	return nil
+}
+
+// parenthesized is the name of a snippet or named route, if the keys are one.
+func parenthesized(keys []CaddyToken, prefix string) (string, bool) {
+	if len(keys) != 1 || !strings.HasPrefix(keys[0].Text, prefix) || !strings.HasSuffix(keys[0].Text, ")") {
+		return "", false
+	}
+	return strings.TrimSuffix(keys[0].Text[len(prefix):], ")"), true
+}
+
+// addresses reads what stands in front of a block, up to its brace or to the
+// first token on another line.
+func (r *caddyReader) addresses() error {
+	more := false
+	for {
+		t := r.cur
+		switch {
+		case strings.HasPrefix(t.Text, "@"):
+			return r.fail("a matcher stands outside of a site")
+		case t.Text == "import" && t.New:
+			if err := r.doImport(-1); err != nil {
+				return err
+			}
+			if !r.next() {
+				r.end = true
+				return nil
+			}
+			continue
+		case t.Open() && more:
+			return r.fail("an address is missing behind the comma")
+		case t.Open():
+			return nil
+		case strings.HasSuffix(t.Text, "{") && !t.Quoted():
+			return r.fail("an address ends in a brace")
+		}
+		if t.Text != "" {
+			t.Text, more = strings.CutSuffix(t.Text, ",")
+			if strings.Contains(t.Text, ",") {
+				return r.fail("an address holds a comma")
+			}
+			if t.Text != "" {
+				r.block.Keys = append(r.block.Keys, t)
+			}
+		}
+		if !r.next() {
+			if more {
+				return r.fail("an address is missing behind the comma")
+			}
+			r.end = true
+			return nil
+		}
+		if !more && r.cur.New {
+			return nil
+		}
+	}
+}
+
+// rawBlock reads a block with all that is in it, unexpanded: the current token
+// must open it.
+func (r *caddyReader) rawBlock() ([]CaddyToken, error) {
+	if !r.cur.Open() {
+		return nil, r.fail(`expecting "{"`)
+	}
+	r.block.Open, r.block.Braces = r.cur, true
+	tokens := []CaddyToken{}
+	for depth := 1; ; tokens = append(tokens, r.cur) {
+		if !r.next() {
+			return nil, r.fail(`unexpected end, expecting "}"`)
+		}
+		if r.cur.Open() {
+			depth++
+		}
+		if r.cur.Close() {
+			if depth--; depth == 0 {
+				r.block.Close = r.cur
+				return tokens, nil
+			}
+		}
+	}
+}
+
+func (r *caddyReader) snippet(name string) error {
+	if _, ok := r.snippets[name]; ok {
+		return r.fail("a snippet is there twice")
+	}
+	tokens, err := r.rawBlock()
+	if err != nil {
+		return err
+	}
+	for i := range tokens {
+		tokens[i].snippet = name
+	}
+	r.snippets[name] = tokens
+	return nil
+}
+
+// namedRoute reads a named route. What it imports is not looked into: 2.11 only
+// began to in its course.
+func (r *caddyReader) namedRoute(name string) error {
+	key := r.cur
+	key.Text = name
+	tokens, err := r.rawBlock()
+	if err != nil {
+		return err
+	}
+	r.block.Keys, r.block.NamedRoute = []CaddyToken{key}, true
+	r.block.Directives = []CaddyDirective{{Tokens: append([]CaddyToken{key}, tokens...)}}
+	r.config.Blocks = append(r.config.Blocks, r.block)
+	return nil
+}
+
+// directives reads directives up to the brace that closes the block, or to the
+// end.
+func (r *caddyReader) directives() error {
+	for r.next() {
+		if r.cur.Close() {
+			return nil
+		}
+		if r.cur.Text == "import" {
+			if err := r.doImport(len(r.config.Blocks)); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := r.directive(); err != nil {
+			return err
+		}
+	}
+	r.end = true
+	return nil
+}
+
+// directive reads a directive: up to the end of its line, or of the block that
+// begins there.
+func (r *caddyReader) directive() error {
+	d := CaddyDirective{Tokens: []CaddyToken{r.cur}}
+	depth := 0
+	for r.next() {
+		t := r.cur
+		switch {
+		case t.Open():
+			depth++
+			if !r.lastOfLine() {
+				return r.fail(`something stands behind "{" on its line`)
+			}
+			if t.New {
+				return r.fail(`"{" begins a line`)
+			}
+		case t.Text == "{}" && !t.Quoted():
+			if r.lastOfLine() {
+				return r.fail(`"{}" ends a line`)
+			}
+		case t.New && depth == 0:
+			r.back()
+			r.block.Directives = append(r.block.Directives, d)
+			return nil
+		case t.Close() && depth == 0:
+			return r.fail(`unexpected "}"`)
+		case t.Close():
+			depth--
+		case t.Text == "import" && t.New:
+			if err := r.doImport(-2); err != nil {
+				return err
+			}
+			continue
+		}
+		d.Tokens = append(d.Tokens, t)
+	}
+	if depth > 0 {
+		return r.fail(`unexpected end, expecting "}"`)
+	}
+	r.block.Directives = append(r.block.Directives, d)
+	return nil
+}
+
+var errCaddySize = errors.New("the configuration is too large, or its imports go in a circle")
+
+// fits counts what an import brings in.
+func (r *caddyReader) fits(tokens int) error {
+	r.imports++
+	r.tokens += tokens
+	if r.imports > maxCaddyImports || r.tokens > maxCaddyTokens {
+		return errCaddySize
+	}
+	return nil
+}
+
+// absolute is an import's pattern as Caddy resolves it: relative to the file
+// that the import stands in.
+func absoluteImport(t CaddyToken, pattern string) string {
+	if path.IsAbs(pattern) {
+		return pattern
+	}
+	return path.Join(path.Dir(t.File), pattern)
+}
