@@ -89,22 +89,24 @@ func (d CaddyDirective) Args() []string {
 	return args
 }
 
-// Lines are the lines of the directive's block, without the blocks that those
-// have themselves; nil where it has no block.
+// Lines are the lines of the directive's block, each with the block that it may
+// have itself; nil where the directive has no block.
 func (d CaddyDirective) Lines() []CaddyDirective {
 	var out []CaddyDirective
 	depth := 0
 	for _, t := range d.Tokens[1:] {
 		switch {
-		case t.Open():
-			depth++
 		case t.Close():
 			depth--
 		case depth == 1 && t.New:
-			out = append(out, CaddyDirective{Tokens: []CaddyToken{t}})
-		case depth == 1 && out != nil:
+			out = append(out, CaddyDirective{})
+		}
+		if depth > 0 && len(out) > 0 {
 			last := &out[len(out)-1]
 			last.Tokens = append(last.Tokens, t)
+		}
+		if t.Open() {
+			depth++
 		}
 	}
 	return out
@@ -132,7 +134,8 @@ type CaddyConfig struct {
 	Blocks []CaddyBlock
 
 	// Unread are absolute patterns and paths that are imported and that
-	// CaddySource does not know. While there are any, the rest is incomplete.
+	// CaddySource does not know. While there are any, the rest is incomplete, and
+	// the name of a snippet in a file that was not read looks like a path.
 	Unread []string
 
 	// Unset are the names of the environment variables that the text uses
@@ -148,5 +151,14 @@ type caddyLine struct {
 	word    CaddyToken // "import"
 	last    CaddyToken // the last token of its line
 	args    int        // arguments, and 1 more for a block
-	block   int        // index of the block that it stands in at its own level; -1 at the top level; -2 deeper
+	where   caddyLevel
 }
+
+// caddyLevel says where an import stands.
+type caddyLevel int
+
+const (
+	caddyTop    caddyLevel = iota // at the top level
+	caddyOwn                      // in a block, at its own level
+	caddyDeeper                   // within a directive
+)

@@ -11,9 +11,9 @@ import (
 // doImport puts what an import stands for in its place: a snippet, or the files
 // that its pattern matches. The current token is the word import; afterwards
 // the current one is that before it, so that next() comes to the first imported
-// one. block is where it stands (caddyLine).
-func (r *caddyReader) doImport(block int) error {
-	line := caddyLine{word: r.cur, block: block}
+// one.
+func (r *caddyReader) doImport(where caddyLevel) error {
+	line := caddyLine{word: r.cur, where: where}
 	before := r.last
 	if r.lastOfLine() || !r.next() || r.cur.Open() {
 		return r.fail("import of what?")
@@ -41,7 +41,7 @@ func (r *caddyReader) doImport(block int) error {
 	}
 	r.config.imports = append(r.config.imports, line)
 	r.last, r.cur, r.started = CaddyToken{}, before, before.File != ""
-	out, err := expandImport(tokens, args, body, block)
+	out, err := expandImport(tokens, args, body, where)
 	if err != nil {
 		return r.fail("%v", err)
 	}
@@ -140,14 +140,14 @@ func (r *caddyReader) imported(name CaddyToken, line *caddyLine) ([]CaddyToken, 
 
 // expandImport fills the arguments and the block of an import into what it
 // imports, and marks its tokens as read through it.
-func expandImport(tokens, args, body []CaddyToken, block int) ([]CaddyToken, error) {
+func expandImport(tokens, args, body []CaddyToken, where caddyLevel) ([]CaddyToken, error) {
 	mapping, err := importMapping(body)
 	if err != nil {
 		return nil, err
 	}
 	chains := map[*caddyImport]*caddyImport{}
 	out := make([]CaddyToken, 0, len(tokens))
-	def := caddyDefinition{top: block == -1}
+	def := caddyDefinition{top: where == caddyTop}
 	for _, t := range tokens {
 		if chains[t.chain] == nil {
 			chains[t.chain] = &caddyImport{from: t.chain}

@@ -184,7 +184,7 @@ func (r *caddyReader) addresses() error {
 		case strings.HasPrefix(t.Text, "@"):
 			return r.fail("a matcher stands outside of a site")
 		case t.Text == "import" && t.New:
-			if err := r.doImport(-1); err != nil {
+			if err := r.doImport(caddyTop); err != nil {
 				return err
 			}
 			if !r.next() {
@@ -283,7 +283,7 @@ func (r *caddyReader) directives() error {
 			return nil
 		}
 		if r.cur.Text == "import" {
-			if err := r.doImport(len(r.config.Blocks)); err != nil {
+			if err := r.doImport(caddyOwn); err != nil {
 				return err
 			}
 			continue
@@ -325,7 +325,7 @@ func (r *caddyReader) directive() error {
 		case t.Close():
 			depth--
 		case t.Text == "import" && t.New:
-			if err := r.doImport(-2); err != nil {
+			if err := r.doImport(caddyDeeper); err != nil {
 				return err
 			}
 			continue

@@ -1,0 +1,52 @@
+package splice
+
+import (
+	"fmt"
+	"strings"
+)
+
+// texts writes all that Caddy reads but for what it reads in one file, of which
+// it counts the imports. Two configurations with the same text are one to Caddy:
+// which words there are, which of them begin lines, and which files they are in.
+func (c *CaddyConfig) texts(without string) (string, int) {
+	var b strings.Builder
+	count := 0
+	for _, bl := range c.Blocks {
+		if bl.Site() && bl.Keys[0].File == without {
+			continue
+		}
+		fmt.Fprintf(&b, "block %v %v\n", bl.NamedRoute, bl.Braces)
+		for _, k := range bl.Keys {
+			fmt.Fprintf(&b, "%q %q\n", k.Text, k.File)
+		}
+		for _, d := range bl.Directives {
+			for _, t := range d.Tokens {
+				if t.File != without {
+					fmt.Fprintf(&b, "%q %q %d %v ", t.Text, t.File, t.quote, t.New)
+				}
+			}
+			if d.Tokens[0].File != without {
+				b.WriteByte('\n')
+			}
+		}
+	}
+	for _, l := range c.imports {
+		if l.pattern == without {
+			count++
+		}
+	}
+	return b.String(), count
+}
+
+// TopGlobs are the absolute patterns with a wildcard that the configuration
+// imports at the top level: a new file that one of them matches is read
+// without any edit.
+func (c *CaddyConfig) TopGlobs() []string {
+	var out []string
+	for _, l := range c.imports {
+		if l.where == caddyTop && l.args == 0 && strings.HasPrefix(l.pattern, "/") && strings.Contains(l.pattern, "*") {
+			out = append(out, l.pattern)
+		}
+	}
+	return out
+}
