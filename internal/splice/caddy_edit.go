@@ -65,6 +65,9 @@ func CaddyTopImport(src CaddySource, importPath string) ([]Edit, error) {
 		}
 	}
 	text := src.Files[src.Main]
+	if bytes.HasSuffix(text, []byte("\r")) {
+		return nil, e.refused(errors.New("the file ends within a line end"))
+	}
 	eol := "\n"
 	if bytes.Contains(text, []byte("\r\n")) {
 		eol = "\r\n"
