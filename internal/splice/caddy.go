@@ -2,37 +2,37 @@ package splice
 
 import "fmt"
 
-// CaddySource is a Caddy configuration on a host: all that Caddy's reader may
-// ask for while it reads the main file.
+// CaddySource is a Caddy configuration on a host, with all files that the main
+// file may import.
 type CaddySource struct {
 	Main  string            // absolute path of the Caddyfile
 	Files map[string][]byte // absolute path -> text, at least of Main
 
-	// Matches says which files an absolute import pattern stands for on the
-	// host, sorted as a glob sorts them; an empty list for none. A plain path
-	// of Files needs no entry.
+	// Matches maps an absolute import pattern to the files that it matches on
+	// the host, in the order of a glob; an empty list for none. A plain path in
+	// Files needs no entry.
 	Matches map[string][]string
 
-	// Env is the environment of Caddy's process, which {$NAME} is taken from.
-	// nil: unknown; then {$NAME} stays in the text as it is.
+	// Env is the environment of Caddy's process, for {$NAME}. nil: unknown; then
+	// {$NAME} stays in the text.
 	Env map[string]string
 }
 
-// CaddyToken is one word of a Caddyfile. Off and End are the byte range in
-// File that it was read from, quotes included; where it came out of an
-// environment variable, the range of {$NAME}.
+// CaddyToken is one token of a Caddyfile. Off and End are its byte range in File,
+// including quotes; if it comes from an environment variable, the range of
+// {$NAME}.
 type CaddyToken struct {
 	Text string // unquoted, escapes resolved, {$NAME} and {args[0]} replaced
 	File string
 	Off  int
 	End  int
 	Line int  // the first is 1
-	New  bool // begins a line, as Caddy counts lines
+	New  bool // starts a line, as Caddy counts lines
 
 	quote   byte         // '"', '`', '<' for a heredoc, 0 for none
-	env     bool         // at least a part of it came out of an environment variable
-	snippet string       // the name of the snippet that holds it
-	chain   *caddyImport // through which import it was read, nil for none
+	env     bool         // at least part of it comes from an environment variable
+	snippet string       // the name of the snippet that contains it
+	chain   *caddyImport // the import through which it was read, or nil
 }
 
 // caddyImport is one execution of an import; the pointer is its identity.
@@ -64,14 +64,14 @@ func (t CaddyToken) breaks() int {
 	return n
 }
 
-// newLine reports whether t2, which follows t1, begins a line, by the rules of
+// newLine reports whether t2, which follows t1, starts a line, by the rules of
 // Caddy's isNextOnNewLine.
 func newLine(t1, t2 CaddyToken) bool {
 	return t1.File != t2.File || t1.chain != t2.chain || t1.Line+t1.breaks() < t2.Line
 }
 
-// CaddyDirective is a directive with its arguments and, where it has one, its
-// block, as one list of tokens; Tokens[0] is its name.
+// CaddyDirective is a directive with its arguments and its block, if any, as one
+// list of tokens; Tokens[0] is its name.
 type CaddyDirective struct{ Tokens []CaddyToken }
 
 // Name is the directive's name.
@@ -89,8 +89,8 @@ func (d CaddyDirective) Args() []string {
 	return args
 }
 
-// Lines are the lines of the directive's block, each with the block that it may
-// have itself; nil where the directive has no block.
+// Lines are the lines of the directive's block, each with its own block, if any;
+// nil if the directive has no block.
 func (d CaddyDirective) Lines() []CaddyDirective {
 	var out []CaddyDirective
 	depth := 0
@@ -118,8 +118,8 @@ type CaddyBlock struct {
 	Keys       []CaddyToken // addresses; of a named route its name
 	Directives []CaddyDirective
 	NamedRoute bool
-	Braces     bool       // false for the one site of a file without braces
-	Open       CaddyToken // the braces around the block, where it has them
+	Braces     bool       // false for a single site without braces
+	Open       CaddyToken // the braces around the block, if any
 	Close      CaddyToken
 }
 
@@ -129,17 +129,17 @@ func (b CaddyBlock) Global() bool { return len(b.Keys) == 0 }
 // Site reports whether the block is a site.
 func (b CaddyBlock) Site() bool { return len(b.Keys) > 0 && !b.NamedRoute }
 
-// CaddyConfig is what Caddy reads, with all imports in their place.
+// CaddyConfig is what Caddy reads, with all imports expanded.
 type CaddyConfig struct {
 	Blocks []CaddyBlock
 
-	// Unread are absolute patterns and paths that are imported and that
-	// CaddySource does not know. While there are any, the rest is incomplete, and
-	// the name of a snippet in a file that was not read looks like a path.
+	// Unread are absolute patterns and paths that are imported but missing from
+	// CaddySource. While there are any, the rest is incomplete, and the name of a
+	// snippet from a missing file looks like a path.
 	Unread []string
 
-	// Unset are the names of the environment variables that the text uses
-	// while CaddySource has no environment.
+	// Unset are the names of the environment variables in the text, if
+	// CaddySource has no environment.
 	Unset []string
 
 	imports []caddyLine // each execution of an import, in order
@@ -154,11 +154,11 @@ type caddyLine struct {
 	where   caddyLevel
 }
 
-// caddyLevel says where an import stands.
+// caddyLevel says where an import is.
 type caddyLevel int
 
 const (
 	caddyTop    caddyLevel = iota // at the top level
-	caddyOwn                      // in a block, at its own level
-	caddyDeeper                   // within a directive
+	caddyOwn                      // directly in a block
+	caddyDeeper                   // inside a directive
 )

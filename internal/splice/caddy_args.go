@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// importMapping are the blocks and lines within an import's block by their
-// first words, for {blocks.NAME}.
+// importMapping maps the first word of each line or block inside an import's
+// block to the rest, for {blocks.NAME}.
 func importMapping(body []CaddyToken) (map[string][]CaddyToken, error) {
 	out := map[string][]CaddyToken{}
 	for i := 0; i < len(body); {
 		if body[i].Open() {
-			return nil, refuse("a block without a name is imported with")
+			return nil, refuse("import with an anonymous block")
 		}
 		key, from := body[i].Text, i+1
 		for i++; i < len(body) && !newLine(body[i-1], body[i]) && !body[i].Open(); i++ {
@@ -71,8 +71,8 @@ var (
 	oldArgRE = regexp.MustCompile(`^args\.(.+)$`)
 )
 
-// fillArgs fills in {args[0]} and takes backslashes from before braces, as
-// ReplaceKnown of Caddy's replacer.go does for a text that is imported.
+// fillArgs fills in {args[0]} and removes backslashes before braces, as
+// ReplaceKnown of Caddy's replacer.go does for imported text.
 func fillArgs(text string, args []CaddyToken) string {
 	var b strings.Builder
 	done := 0

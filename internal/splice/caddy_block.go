@@ -49,15 +49,15 @@ func parenthesized(keys []CaddyToken, prefix string) (string, bool) {
 	return strings.TrimSuffix(keys[0].Text[len(prefix):], ")"), true
 }
 
-// addresses reads what stands in front of a block, up to its brace or to the
-// first token on another line.
+// addresses reads the addresses of a block, up to its brace or to the first token
+// on another line.
 func (r *caddyReader) addresses() error {
 	more := false
 	for {
 		t := r.cur
 		switch {
 		case strings.HasPrefix(t.Text, "@"):
-			return r.fail("a matcher stands outside of a site")
+			return r.fail("a matcher outside of a site")
 		case t.Text == "import" && t.New:
 			if err := r.doImport(caddyTop); err != nil {
 				return err
@@ -68,16 +68,16 @@ func (r *caddyReader) addresses() error {
 			}
 			continue
 		case t.Open() && more:
-			return r.fail("an address is missing behind the comma")
+			return r.fail("missing address after the comma")
 		case t.Open():
 			return nil
 		case strings.HasSuffix(t.Text, "{") && !t.Quoted():
-			return r.fail("an address ends in a brace")
+			return r.fail("an address ends with a brace")
 		}
 		if t.Text != "" {
 			t.Text, more = strings.CutSuffix(t.Text, ",")
 			if strings.Contains(t.Text, ",") {
-				return r.fail("an address holds a comma")
+				return r.fail("an address contains a comma")
 			}
 			if t.Text != "" {
 				r.block.Keys = append(r.block.Keys, t)
@@ -85,7 +85,7 @@ func (r *caddyReader) addresses() error {
 		}
 		if !r.next() {
 			if more {
-				return r.fail("an address is missing behind the comma")
+				return r.fail("missing address after the comma")
 			}
 			r.end = true
 			return nil
@@ -96,8 +96,8 @@ func (r *caddyReader) addresses() error {
 	}
 }
 
-// rawBlock reads a block with all that is in it, unexpanded: the current token
-// must open it.
+// rawBlock reads a block without expanding its imports. The current token must
+// be its opening brace.
 func (r *caddyReader) rawBlock() ([]CaddyToken, error) {
 	if !r.cur.Open() {
 		return nil, r.fail(`expecting "{"`)
@@ -122,7 +122,7 @@ func (r *caddyReader) rawBlock() ([]CaddyToken, error) {
 
 func (r *caddyReader) snippet(name string) error {
 	if _, ok := r.snippets[name]; ok {
-		return r.fail("a snippet is there twice")
+		return r.fail("duplicate snippet")
 	}
 	tokens, err := r.rawBlock()
 	if err != nil {
@@ -135,8 +135,8 @@ func (r *caddyReader) snippet(name string) error {
 	return nil
 }
 
-// namedRoute reads a named route. What it imports is not looked into: 2.11 only
-// began to in its course.
+// namedRoute reads a named route. Its imports are not expanded: of the 2.11
+// versions, only later ones do that.
 func (r *caddyReader) namedRoute(name string) error {
 	key := r.cur
 	key.Text = name
@@ -171,8 +171,7 @@ func (r *caddyReader) directives() error {
 	return nil
 }
 
-// directive reads a directive: up to the end of its line, or of the block that
-// begins there.
+// directive reads a directive, up to the end of its line or of its block.
 func (r *caddyReader) directive() error {
 	d := CaddyDirective{Tokens: []CaddyToken{r.cur}}
 	depth := 0
@@ -182,10 +181,10 @@ func (r *caddyReader) directive() error {
 		case t.Open():
 			depth++
 			if !r.lastOfLine() {
-				return r.fail(`something stands behind "{" on its line`)
+				return r.fail(`text after "{" on the same line`)
 			}
 			if t.New {
-				return r.fail(`"{" begins a line`)
+				return r.fail(`"{" on a line of its own`)
 			}
 		case t.Text == "{}" && !t.Quoted():
 			if r.lastOfLine() {

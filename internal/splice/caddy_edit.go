@@ -10,12 +10,12 @@ import (
 
 var caddyPathRE = regexp.MustCompile(`^/[A-Za-z0-9_./@-]+$`)
 
-// CaddyImport makes the line `import PATH` the first of the site that serves
-// https://HOST/PREFIX/ (SiteFor), with the site's own indent and line ends; nil
-// when the site imports PATH already. The edits are of file, which is one of
-// src. importPath is absolute, and made of letters, digits and _ - . / @ only;
-// its own text need not be in src, and does not count. Refused, too: where it
-// is not known which site serves the name, and a site without braces.
+// CaddyImport makes `import PATH` the first line of the site that serves
+// https://HOST/PREFIX/ (SiteFor), with the site's own indent and line endings;
+// nil if the site already imports PATH. The edits are for file, one of src.
+// importPath is absolute and consists of letters, digits and _ - . / @; its
+// text need not be in src, and is ignored. It also refuses if it is unknown
+// which site serves the name, and if that site has no braces.
 func CaddyImport(src CaddySource, host, prefix, importPath string) (file string, edits []Edit, err error) {
 	e, err := newCaddyEdit(src, importPath, caddyOwn)
 	if err != nil {
@@ -47,10 +47,9 @@ func CaddyImport(src CaddySource, host, prefix, importPath string) (file string,
 	return site.Open.File, []Edit{edit}, nil
 }
 
-// CaddyTopImport makes the line `import PATH` the last of the main file; nil
-// when the configuration imports PATH already. PATH is as for CaddyImport. A
-// file whose one site has no braces is refused: what stands at its end belongs
-// to that site.
+// CaddyTopImport makes `import PATH` the last line of the main file; nil if the
+// configuration already imports PATH. PATH is as for CaddyImport. It refuses a
+// file with a single site without braces, because the end belongs to that site.
 func CaddyTopImport(src CaddySource, importPath string) ([]Edit, error) {
 	e, err := newCaddyEdit(src, importPath, caddyTop)
 	if err != nil {
@@ -66,7 +65,7 @@ func CaddyTopImport(src CaddySource, importPath string) ([]Edit, error) {
 	}
 	text := src.Files[src.Main]
 	if bytes.HasSuffix(text, []byte("\r")) {
-		return nil, e.refused(errors.New("the file ends within a line end"))
+		return nil, e.refused(errors.New("the file ends with a bare carriage return"))
 	}
 	eol := "\n"
 	if bytes.Contains(text, []byte("\r\n")) {
@@ -88,9 +87,9 @@ func CaddyTopImport(src CaddySource, importPath string) ([]Edit, error) {
 	return []Edit{edit}, nil
 }
 
-// CaddyRemoveImport takes all lines `import PATH` out of a file of src that
-// stand at the top level or at a site's own level; nil when there are none.
-// After CaddyImport and CaddyTopImport it gives the bytes of before.
+// CaddyRemoveImport removes all lines `import PATH` from a file of src, at the top
+// level or directly in a site; nil if there are none. It restores the exact
+// bytes from before CaddyImport or CaddyTopImport.
 func CaddyRemoveImport(src CaddySource, file, importPath string) ([]Edit, error) {
 	plain, err := readMarked(src, importPath, "")
 	if err != nil {
@@ -128,27 +127,26 @@ func CaddyRemoveImport(src CaddySource, file, importPath string) ([]Edit, error)
 }
 
 var (
-	errNoBraces        = errors.New("the file has one site without braces: write { behind its addresses, and } on a line of its own behind its last line")
+	errNoBraces        = errors.New("the file has a single site without braces: put { after its addresses, and } on a line of its own after its last line")
 	errOtherDirectives = errors.New("the edit would change other directives too")
 )
 
-// What stands for the text of our own file while an edit is looked at: a
-// directive, or a site.
+// The text that replaces our own file while an edit is checked: a directive, or
+// a site.
 const (
 	caddySiteMark = "ecdeploy.invalid\n"
 	caddyTopMark  = "ecdeploy.invalid {\n}\n"
 )
 
-// caddyEdit is an edit under way: what it is of, and how Caddy reads that
-// before.
+// caddyEdit is an edit in progress.
 type caddyEdit struct {
 	src    CaddySource // with a mark as the text of path
 	path   string
-	before *CaddyConfig
+	before *CaddyConfig // how Caddy reads src
 }
 
-// newCaddyEdit reads the configuration with a mark as the text of path, which
-// is imported nowhere, or only at that level.
+// newCaddyEdit reads the configuration with a mark as the text of path, which is
+// not imported, or only at that level.
 func newCaddyEdit(src CaddySource, path string, where caddyLevel) (*caddyEdit, error) {
 	if !caddyPathRE.MatchString(path) {
 		return nil, fmt.Errorf("import path %q: only absolute paths of letters, digits and _ - . / @ are written", path)
@@ -174,7 +172,7 @@ func newCaddyEdit(src CaddySource, path string, where caddyLevel) (*caddyEdit, e
 	return e, nil
 }
 
-// withText is src with another text of one file.
+// withText is src with a different text for one file.
 func withText(src CaddySource, path string, text []byte) CaddySource {
 	src.Files, src.Matches = maps.Clone(src.Files), maps.Clone(src.Matches)
 	src.Files[path] = text
@@ -206,7 +204,7 @@ func (e *caddyEdit) imports(site CaddyBlock) bool {
 	return false
 }
 
-// firstLine adds our line behind the line of the site's opening brace.
+// firstLine adds our line after the line of the site's opening brace.
 func (e *caddyEdit) firstLine(site CaddyBlock) (Edit, error) {
 	if !site.Braces {
 		return Edit{}, errNoBraces
@@ -226,7 +224,7 @@ func (e *caddyEdit) firstLine(site CaddyBlock) (Edit, error) {
 			continue
 		}
 		if !t.New || n < 0 {
-			return Edit{}, errors.New("something stands behind the site's opening brace on its line")
+			return Edit{}, errors.New("there is text after the site's opening brace on the same line")
 		}
 		indent, first := indentOf(text, t.Off)
 		if !first || t.Close() {
@@ -242,8 +240,9 @@ func (e *caddyEdit) firstLine(site CaddyBlock) (Edit, error) {
 	return Edit{}, errors.New("the site's braces are not closed")
 }
 
-// withoutLine takes out the bytes from..to, and the line where it holds nothing
-// else; of the last line, which has no line end, also that of the line before.
+// withoutLine removes the bytes from..to, and their line if it contains nothing
+// else. If that is the last line and has no line ending, the line ending before
+// it goes too.
 func withoutLine(text []byte, from, to int) Edit {
 	indent, first := indentOf(text, from)
 	rest := bytes.TrimLeft(text[to:], " \t\r")
@@ -257,8 +256,8 @@ func withoutLine(text []byte, from, to int) Edit {
 	return Edit{Off: from, Len: to - from}
 }
 
-// verify reads the configuration again with the edits made in file: our file
-// must be imported so many times more, and all else be as before.
+// verify reads the configuration again with the edits applied to file: our file
+// must be imported that many more times, and everything else be unchanged.
 func (e *caddyEdit) verify(file string, edits []Edit, more int) (*CaddyConfig, error) {
 	text, err := Apply(e.src.Files[file], edits)
 	if err != nil {
@@ -266,7 +265,7 @@ func (e *caddyEdit) verify(file string, edits []Edit, more int) (*CaddyConfig, e
 	}
 	after, err := ReadCaddy(withText(e.src, file, text))
 	if err != nil {
-		return nil, e.refused(errors.New("the site is written in a way that is not edited"))
+		return nil, e.refused(errors.New("the site is written in a way that cannot be edited safely"))
 	}
 	want, n := e.before.texts(e.path)
 	got, m := after.texts(e.path)

@@ -21,11 +21,13 @@ func TestCaddyImport(t *testing.T) {
 		{"CRLF", "a.test {\r\n\tlog\r\n}\r\n", "a.test {\r\n\t" + line + "\r\n\tlog\r\n}\r\n"},
 		{"begins with an import", "(s) {\n\tlog\n}\na.test {\n\timport s\n}\n", "(s) {\n\tlog\n}\na.test {\n\t" + line + "\n\timport s\n}\n"},
 		{"addresses from a variable", "{$A} {\n\tlog\n}\n", "{$A} {\n\t" + line + "\n\tlog\n}\n"},
-		{"behind variables", "{\n\temail {$LONG} {$SHORT}\n}\na.test {\n\tlog\n}\n", "{\n\temail {$LONG} {$SHORT}\n}\na.test {\n\t" + line + "\n\tlog\n}\n"},
+		{"behind variables", "{\n\temail {$LONG} {$SHORT}\n}\na.test {\n\tlog\n}\n",
+			"{\n\temail {$LONG} {$SHORT}\n}\na.test {\n\t" + line + "\n\tlog\n}\n"},
 		{"there already", "a.test {\n\tlog\n\t\"import\" `" + caddyOurs + "`\n}\n", "a.test {\n\tlog\n\t\"import\" `" + caddyOurs + "`\n}\n"},
 		{"there, in a comment", "a.test {\n\t# " + line + "\n}\n", "a.test {\n\t" + line + "\n\t# " + line + "\n}\n"},
 		{"there, but deeper", "a.test {\n\thandle {\n\t\t" + line + "\n\t}\n}\n", "a.test {\n\t" + line + "\n\thandle {\n\t\t" + line + "\n\t}\n}\n"},
-		{"of several", "b.test {\n\tlog\n}\n*.test {\n\tlog\n}\nc.test {\n\tlog\n}\n", "b.test {\n\tlog\n}\n*.test {\n\t" + line + "\n\tlog\n}\nc.test {\n\tlog\n}\n"},
+		{"of several", "b.test {\n\tlog\n}\n*.test {\n\tlog\n}\nc.test {\n\tlog\n}\n",
+			"b.test {\n\tlog\n}\n*.test {\n\t" + line + "\n\tlog\n}\nc.test {\n\tlog\n}\n"},
 		{"begins with a heredoc", "a.test {\n\trespond <<X\n\t\t} x\n\t\tX\n}\n", "a.test {\n\t" + line + "\n\trespond <<X\n\t\t} x\n\t\tX\n}\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -54,15 +56,15 @@ func TestCaddyImport(t *testing.T) {
 
 func TestCaddyImportRefused(t *testing.T) {
 	for _, test := range []struct{ name, text, want string }{
-		{"no braces", "a.test\nrespond x\n", "without braces: write { behind"},
-		{"one line", "a.test { log\n}\n", "something stands behind the site's opening brace"},
+		{"no braces", "a.test\nrespond x\n", "without braces: put { after"},
+		{"one line", "a.test { log\n}\n", "there is text after the site's opening brace"},
 		{"nobody", "b.test {\n}\n", "no site serves the name"},
-		{"a comment that ends in a backslash", "a.test { # x \\\n\tlog\n}\n", "something stands behind"},
+		{"a comment that ends in a backslash", "a.test { # x \\\n\tlog\n}\n", "there is text after"},
 		{"a site of a snippet", "(s) {\n\ta.test {\n\t\tlog\n\t}\n}\nimport s\n", "is written in a snippet"},
 		{"a file that is a template", "import site a.test\nimport site b.test\n", "the edit would change other directives too"},
 		{"unread", "import sites/*\na.test {\n}\n", "/etc/caddy/sites/* is imported and was not read"},
 		{"broken", "a.test {\n", "unexpected end"},
-		{"unknown", "{$X} {\n}\n", "one that only Caddy knows"},
+		{"unknown", "{$X} {\n}\n", "only known when Caddy runs"},
 		{"ours at the top", "import " + caddyOurs + "\na.test {\n}\n", "imported already, but at another level"},
 	} {
 		src := caddySource(test.text, "/etc/caddy/site", "{args[0]} {\n\tlog\n}\n")
@@ -100,7 +102,7 @@ func TestCaddyTopImport(t *testing.T) {
 		{"a.test {\r\n}\r\n# x\r\n", "a.test {\r\n}\r\n# x\r\n" + line + "\r\n", ""},
 		{"{\n\tdebug\n}\n", "{\n\tdebug\n}\n" + line + "\n", ""},
 		{line + "\na.test {\n}\n", line + "\na.test {\n}\n", ""},
-		{"a.test\nrespond x\n", "", "one site without braces"},
+		{"a.test\nrespond x\n", "", "single site without braces"},
 		{"a.test {\n\thandle {\n\t}\n", "", "other directives"},
 		{"a.test {\n} # \\", "", "other directives"},
 		{"a.test {\n\t" + line + "\n}\n", "", "another level"},
@@ -161,7 +163,8 @@ func FuzzCaddyImport(f *testing.F) {
 	f.Add(site, []byte("x"), "matrix.example.org")
 	for _, text := range []string{
 		"a.test {\n}", "a.test {\r\n\tlog\r\n}", "import o\na.test {\n\timport o 1\n}\n", "a.test {\n\trespond <<X\n}\nX\n}\n", "{$A} {\n # \\\n\tlog\n}\n",
-		"(s) {\n{block}\n}\na.test {\n\timport s {\n\t\timport o\n\t}\n}\n", "a.test { # x\n\n  handle {\n  }\n", ":443 {\n\tlog\n} # x\n", "a.test\nlog\nimport o\n",
+		"(s) {\n{block}\n}\na.test {\n\timport s {\n\t\timport o\n\t}\n}\n", "a.test { # x\n\n  handle {\n  }\n",
+		":443 {\n\tlog\n} # x\n", "a.test\nlog\nimport o\n",
 	} {
 		f.Add([]byte(text), []byte("log {args[0]}\n"), "a.test")
 		f.Add([]byte(text), []byte("a.test {\n\tlog\n}\n"), "a.test")
@@ -169,6 +172,12 @@ func FuzzCaddyImport(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text, other []byte, host string) {
 		src := caddySource(string(text), "/etc/caddy/o", string(other))
 		src.Env = map[string]string{"A": "a.test", "B": "x {\ny", "C": "\\"}
+		if c, err := ReadCaddy(src); err == nil {
+			c.SiteFor(host, "/x")
+			for i := range c.Blocks {
+				c.Obstacles(i, host, "/x")
+			}
+		}
 		file := ""
 		edit := func(change func(CaddySource) ([]Edit, error)) func(text []byte) ([]Edit, error) {
 			return func(text []byte) ([]Edit, error) {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// caddyText is a file after its environment variables were filled in, and
-// where each byte of it came from.
+// caddyText is a file with its environment variables filled in, and the origin
+// of each byte.
 type caddyText struct {
 	data  []byte
 	spans []caddySpan // in order
@@ -20,9 +20,9 @@ type caddySpan struct{ at, n, off, end int }
 
 // fillCaddyEnv fills in {$NAME} and {$NAME:default} as replaceEnvVars of
 // caddyconfig/caddyfile/parse.go does: before anything else is read, also in
-// comments, and with values that may hold anything. Without an environment the
-// variables stay, and only their names are noted; a default, which may hold
-// blanks, is left out.
+// comments, and with values that may contain anything. Without an environment
+// the variables stay as {$NAME}, without their defaults, which may contain spaces,
+// and their names are returned.
 func fillCaddyEnv(src []byte, env map[string]string) caddyText {
 	var t caddyText
 	at := 0
@@ -61,7 +61,7 @@ func fillCaddyEnv(src []byte, env map[string]string) caddyText {
 }
 
 // origin is the byte range in the file that the bytes from..to of the text
-// came from, and whether any of them came out of a variable.
+// came from, and whether any of them came from a variable.
 func (t caddyText) origin(from, to int) (off, end int, env bool) {
 	off, end = from, to
 	for _, s := range t.spans {

@@ -5,28 +5,28 @@ import (
 	"strings"
 )
 
-// CaddyEffect is what a directive of a site does to routes of ours that are
-// imported as the site's first line (CaddySnippet).
+// CaddyEffect is how a directive of a site affects our routes, when the site
+// imports them in its first line (CaddySnippet).
 type CaddyEffect string
 
 // The effects.
 const (
-	CaddyInFront CaddyEffect = "in front" // answers, rewrites or asks for a password before us
-	CaddyReplace CaddyEffect = "replaced" // serves a part of our paths today, and would not any more
-	CaddyHeader  CaddyEffect = "header"   // sets a response header that the service behind us sets, too
+	CaddyInFront CaddyEffect = "in front" // responds, rewrites or asks for a password before our routes run
+	CaddyReplace CaddyEffect = "replaced" // serves some of our paths today, and no longer would
+	CaddyHeader  CaddyEffect = "header"   // sets a response header that our services also set
 )
 
-// CaddyObstacle is a directive that has an effect on routes of ours.
+// CaddyObstacle is a directive that affects our routes.
 type CaddyObstacle struct {
 	Token  CaddyToken // the directive's name, and where it stands
 	Effect CaddyEffect
-	Sure   bool   // it concerns all of our requests; else some, or it is not known
+	Sure   bool   // affects all requests for our routes; otherwise some, or unknown
 	Header string // of CaddyHeader: the canonical name of the header
 }
 
-// Order of the directives that handle requests, of Caddy 2.11
-// (httpcaddyfile/directives.go) and 2.6. Whatever the order in the file, this
-// is the order in which they run; handle_path runs as handle.
+// caddyOrder is the order in which directives run, whatever their order in the
+// file: that of Caddy 2.11 (httpcaddyfile/directives.go), which agrees with 2.6.
+// handle_path runs where handle does.
 func caddyOrder() []string {
 	return strings.Fields(`tracing map vars fs root log_append skip_log log_skip log_name log_level
 		header copy_response_headers request_body timeouts redir method rewrite uri try_files
@@ -35,16 +35,16 @@ func caddyOrder() []string {
 		abort error copy_response respond metrics reverse_proxy php_fastcgi file_server acme_server`)
 }
 
-// caddyHarmless are directives before handle that change no request so that it
-// would not reach us, and those that handle none.
+// caddyHarmless are directives that run before handle but let requests reach our
+// routes, and directives that do not handle requests.
 func caddyHarmless() []string {
 	return strings.Fields(`tracing map vars fs root log_append skip_log log_skip log_name log_level copy_response_headers
 		request_body request_header encode push templates bind log handle_errors`)
 }
 
-// Obstacles says what in a site is in the way of routes of ours for host below
-// prefix, in the order of the text. block is an index into Blocks. What runs
-// before handle is in front, whatever it is written behind.
+// Obstacles lists what affects our routes for host below prefix in a site, in the
+// order of the text. block is an index into Blocks. Give our own file an empty
+// text, or its routes count as well.
 func (c *CaddyConfig) Obstacles(block int, host, prefix string) []CaddyObstacle {
 	order, moved := c.directiveOrder()
 	handle := slices.Index(order, "handle")
@@ -78,7 +78,7 @@ func (c *CaddyConfig) Obstacles(block int, host, prefix string) []CaddyObstacle 
 	return out
 }
 
-// replaced finds what serves paths of ours today, also within route and handle.
+// replaced finds what serves our paths today, also inside route and handle.
 func replaced(d CaddyDirective, m caddyMatcher, named map[string]CaddyDirective, host, prefix string) []CaddyObstacle {
 	if m.rel == caddyNever {
 		return nil
@@ -113,9 +113,9 @@ func namedMatchers(outer map[string]CaddyDirective, dirs []CaddyDirective) map[s
 	return out
 }
 
-// headerObstacles reads a header directive. Caddy adds a service's header to
-// one that is set already, and browsers refuse two Access-Control-Allow-Origin.
-// What is deferred has the last word: only * does no harm there.
+// headerObstacles reads a header directive. Caddy adds the service's header to
+// one that is already set, and browsers reject two Access-Control-Allow-Origin.
+// Deferred headers are set last, so only the value * is harmless there.
 func headerObstacles(d CaddyDirective, rel caddyRelation) []CaddyObstacle {
 	fields, deferred := d.Lines(), false
 	args := d.Args()
@@ -146,8 +146,7 @@ func headerObstacles(d CaddyDirective, rel caddyRelation) []CaddyObstacle {
 	return nil
 }
 
-// directiveOrder is the order of directives after the global option order, and
-// what that moved.
+// directiveOrder applies the global option order, and returns what it moved.
 func (c *CaddyConfig) directiveOrder() (order, moved []string) {
 	order = caddyOrder()
 	for _, d := range c.globals() {

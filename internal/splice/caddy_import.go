@@ -5,19 +5,18 @@ import (
 	"strings"
 )
 
-// doImport puts what an import stands for in its place: a snippet, or the files
-// that its pattern matches. The current token is the word import; afterwards
-// the current one is that before it, so that next() comes to the first imported
-// one.
+// doImport replaces an import with a snippet, or with the files that its pattern
+// matches. The current token is the word import; afterwards it is the token
+// before that, so that next() reads the first imported one.
 func (r *caddyReader) doImport(where caddyLevel) error {
 	line := caddyLine{word: r.cur, where: where}
 	before := r.last
 	if r.lastOfLine() || !r.next() || r.cur.Open() {
-		return r.fail("import of what?")
+		return r.fail("import without the name of a file or snippet")
 	}
 	name := r.cur
 	if name.Text == "" {
-		return r.fail("import of an empty path")
+		return r.fail("import with an empty path")
 	}
 	args := r.importArgs()
 	line.args = len(args)
@@ -62,7 +61,7 @@ func (r *caddyReader) importArgs() []CaddyToken {
 	}
 }
 
-// importBody reads the block behind an import, as NextBlock of
+// importBody reads the block after an import, as NextBlock of
 // caddyconfig/caddyfile/dispenser.go does.
 func (r *caddyReader) importBody() ([]CaddyToken, bool, error) {
 	t, ok := r.peek()
@@ -85,7 +84,7 @@ func (r *caddyReader) importBody() ([]CaddyToken, bool, error) {
 		case r.cur.Open() && r.lastOfLine():
 			depth++
 		case r.cur.Close() || r.cur.Open():
-			return nil, false, r.fail("something stands behind a brace on its line")
+			return nil, false, r.fail("text after a brace on the same line")
 		}
 		if depth == 0 {
 			break
@@ -94,7 +93,7 @@ func (r *caddyReader) importBody() ([]CaddyToken, bool, error) {
 	return body, true, nil
 }
 
-// imported are the tokens of a snippet or of files, as they stand there.
+// imported are the unexpanded tokens of a snippet or of files.
 func (r *caddyReader) imported(name CaddyToken, line *caddyLine) ([]CaddyToken, error) {
 	if tokens, ok := r.snippets[name.Text]; ok {
 		line.pattern = name.Text
@@ -102,7 +101,9 @@ func (r *caddyReader) imported(name CaddyToken, line *caddyLine) ([]CaddyToken, 
 	}
 	pattern := absoluteImport(r.cur, name.Text)
 	line.pattern = pattern
-	if _, err := path.Match(pattern, ""); err != nil || strings.Count(pattern, "*") > 1 || strings.Count(pattern, "?") > 1 || strings.Contains(pattern, "[") && strings.Contains(pattern, "]") {
+	_, err := path.Match(pattern, "")
+	many := strings.Count(pattern, "*") > 1 || strings.Count(pattern, "?") > 1
+	if err != nil || many || strings.Contains(pattern, "[") && strings.Contains(pattern, "]") {
 		return nil, r.fail("an import has more than one wildcard")
 	}
 	files, known := r.src.Matches[pattern]
@@ -114,7 +115,7 @@ func (r *caddyReader) imported(name CaddyToken, line *caddyLine) ([]CaddyToken, 
 		return nil, nil
 	}
 	if len(files) == 0 && !strings.ContainsAny(pattern, "*?[]") {
-		return nil, r.fail("a file to import is not there")
+		return nil, r.fail("an imported file does not exist")
 	}
 	var out []CaddyToken
 	for _, file := range files {
@@ -135,8 +136,8 @@ func (r *caddyReader) imported(name CaddyToken, line *caddyLine) ([]CaddyToken, 
 	return out, nil
 }
 
-// expandImport fills the arguments and the block of an import into what it
-// imports, and marks its tokens as read through it.
+// expandImport inserts the arguments and the block of an import into the imported
+// tokens, and marks them as read through it.
 func expandImport(tokens, args, body []CaddyToken, where caddyLevel) ([]CaddyToken, error) {
 	mapping, err := importMapping(body)
 	if err != nil {
@@ -175,8 +176,8 @@ func expandImport(tokens, args, body []CaddyToken, where caddyLevel) ([]CaddyTok
 	return out, nil
 }
 
-// caddyDefinition finds the definitions of snippets in what is imported at the
-// top level: their arguments and blocks are those of a later import.
+// caddyDefinition finds snippet definitions in a file that is imported at the top
+// level: {args[0]} and {block} in them belong to a later import.
 type caddyDefinition struct {
 	top    bool
 	index  int // of the token on its line
@@ -185,8 +186,8 @@ type caddyDefinition struct {
 	inside bool
 }
 
-// holds reports whether t belongs to a definition; before are the tokens in
-// front of it.
+// holds reports whether t belongs to a definition; before are the tokens before
+// it.
 func (d *caddyDefinition) holds(t CaddyToken, before []CaddyToken) bool {
 	if !d.top {
 		return false

@@ -9,29 +9,29 @@ import (
 	"unicode/utf8"
 )
 
-// caddyLexer reads the words of a Caddyfile as caddyconfig/caddyfile/lexer.go
-// of Caddy 2.11 does, its quirks included: a backslash counts also in a
-// comment, and a line break behind one does not end the line.
+// caddyLexer splits a Caddyfile into tokens as caddyconfig/caddyfile/lexer.go of
+// Caddy 2.11 does, including its quirks: a backslash at the end of a comment
+// joins the next line to it.
 type caddyLexer struct {
 	text caddyText
 	at   int // of the next byte
 	line int
 
-	skipped int // lines that do not count until the next line break that does
+	skipped int // escaped line breaks since the last one that was counted
 
-	// The word under way.
+	// The token in progress.
 	val      []byte
 	tok      CaddyToken
 	from, to int    // its byte range in text; from is -1 while it has no first byte
-	slash    int    // where the backslash is that counts for the next character, or -1
-	open     byte   // the quote that it stands in, or 0
-	marker   string // of the heredoc that it stands in
-	plain    bool   // begins with \<, so is no heredoc
+	slash    int    // offset of a backslash that applies to the next character, or -1
+	open     byte   // the quote that it is in, or 0
+	marker   string // of the heredoc that it is in
+	plain    bool   // starts with \<, so it is not a heredoc
 	comment  bool
 	finished bool
 }
 
-// lexCaddy reads the words of one file.
+// lexCaddy splits one file into tokens.
 func lexCaddy(file string, text caddyText) ([]CaddyToken, error) {
 	l := caddyLexer{text: text, line: 1}
 	l.at = len(text.data) - len(bytes.TrimPrefix(text.data, []byte("\ufeff")))
@@ -51,7 +51,7 @@ func lexCaddy(file string, text caddyText) ([]CaddyToken, error) {
 	}
 }
 
-// next reads one word into tok and val; false at the end of the text.
+// next reads one token into tok and val; false at the end of the text.
 func (l *caddyLexer) next() (bool, error) {
 	l.val, l.from, l.slash, l.open, l.marker = nil, -1, -1, 0, ""
 	l.plain, l.comment, l.finished = false, false, false
@@ -88,7 +88,7 @@ func (l *caddyLexer) next() (bool, error) {
 	return true, nil
 }
 
-// finish ends the word, which was written in that quote.
+// finish ends the token, which was written in that quote.
 func (l *caddyLexer) finish(quote byte) {
 	l.tok.quote, l.finished = quote, true
 }
@@ -171,8 +171,8 @@ func (l *caddyLexer) character(ch rune, off int) {
 
 var heredocMarkerRE = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
-// heredocHead reads on behind <<, up to a space, which makes it a plain word,
-// or the end of the line.
+// heredocHead reads what follows <<, up to the end of the line, or to a space,
+// which makes it an ordinary token.
 func (l *caddyLexer) heredocHead(ch rune) error {
 	switch ch {
 	case ' ':

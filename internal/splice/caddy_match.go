@@ -2,8 +2,8 @@ package splice
 
 import "strings"
 
-// caddyRelation says which of our requests, those for one host below one path,
-// something matches.
+// caddyRelation says how many requests for our routes, those for one host below
+// one path, something matches.
 type caddyRelation int
 
 const (
@@ -12,9 +12,9 @@ const (
 	caddyAlways                      // all
 )
 
-// caddyPath says which paths below prefix a path pattern matches, by MatchPath
-// of modules/caddyhttp/matchers.go: letter case does not count, and a * at the
-// end stands also for slashes.
+// caddyPath says which paths below prefix a path pattern matches, by MatchPath of
+// modules/caddyhttp/matchers.go: case is ignored, and a * at the end also matches
+// slashes.
 func caddyPath(pattern, prefix string) caddyRelation {
 	ours := strings.ToLower(prefix) + "/"
 	pattern = strings.ToLower(pattern)
@@ -41,15 +41,15 @@ func caddyPath(pattern, prefix string) caddyRelation {
 	return caddyNever
 }
 
-// caddyMatcher is the matcher of a directive: requests for one host below one
-// path that it counts for, and whether it names a path that is not all paths.
+// caddyMatcher is the matcher of a directive: which requests for our routes it
+// matches, and whether it names particular paths.
 type caddyMatcher struct {
 	rel      caddyRelation
 	specific bool
 }
 
-// matcherOf reads the matcher of a directive. named are the matchers that are
-// defined around it.
+// matcherOf reads the matcher of a directive. named are the matchers defined in
+// its block and around it.
 func matcherOf(d CaddyDirective, named map[string]CaddyDirective, host, prefix string) caddyMatcher {
 	args := d.Args()
 	switch {
@@ -68,7 +68,7 @@ func matcherOf(d CaddyDirective, named map[string]CaddyDirective, host, prefix s
 }
 
 // definedMatcher reads a definition `@name MATCHER ARGS` or `@name { ... }`:
-// all that it holds must match, and arguments of one kind are alternatives.
+// all of its matchers must match, and values of one kind are alternatives.
 func definedMatcher(def CaddyDirective, host, prefix string) caddyMatcher {
 	lines := def.Lines()
 	if len(def.Args()) > 0 {
@@ -100,8 +100,8 @@ func definedMatcher(def CaddyDirective, host, prefix string) caddyMatcher {
 	return m
 }
 
-// notMatcher reads `not MATCHER ARGS` of paths or hosts; of all else nothing is
-// known.
+// notMatcher reads `not MATCHER ARGS` for paths and hosts; anything else is
+// unknown.
 func notMatcher(l CaddyDirective, host, prefix string) caddyRelation {
 	args := l.Args()
 	if len(args) < 2 || l.Tokens[len(l.Tokens)-1].Close() {

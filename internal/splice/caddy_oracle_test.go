@@ -11,10 +11,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
-// caddies are the programs that ECDEPLOY_CADDY names, parted by colons, or
+// caddies are the programs that ECDEPLOY_CADDY names, separated by colons, or
 // else the one of the PATH. What these tests say was seen with 2.6.2 and 2.11.9.
 func caddies(t *testing.T) []string {
 	t.Helper()
@@ -60,7 +61,8 @@ func TestCaddyObstaclesAreReal(t *testing.T) {
 	defer service.Close()
 	for _, caddy := range caddies(t) {
 		cases := append(obstacleCases(), []struct{ body, want string }{
-			{"respond / x\nhandle {\n\trespond x\n}\nhandle /livekit/* {\n\trespond x\n}\n@m path /livekit/sfu/rtc /a\nhandle @m {\n\trespond x\n}\n", "handle replaced true, handle replaced false"},
+			{"respond / x\nhandle {\n\trespond x\n}\nhandle /livekit/* {\n\trespond x\n}\n@m path /livekit/sfu/rtc /a\nhandle @m {\n\trespond x\n}\n",
+				"handle replaced true, handle replaced false"},
 			{"root * /nowhere\nphp_fastcgi 127.0.0.1:1\n", ""},
 			{"error 500\nhandle_errors {\n\trespond x\n}\n", ""},
 		}...)
@@ -70,7 +72,8 @@ func TestCaddyObstaclesAreReal(t *testing.T) {
 		var known []int
 		for i, c := range cases {
 			host := fmt.Sprintf("rtc%d.example.org", i)
-			ours, err := CaddySnippet(host, []CaddyRoute{{Name: "sfu", Prefix: "/livekit/sfu", Upstream: service.Listener.Addr().String(), Quiet: true, Flush: true}})
+			r := CaddyRoute{Name: "sfu", Prefix: "/livekit/sfu", Upstream: service.Listener.Addr().String(), Quiet: true, Flush: true}
+			ours, err := CaddySnippet(host, []CaddyRoute{r})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -104,7 +107,8 @@ func TestCaddySiteForIsReal(t *testing.T) {
 		asked := 0
 		for _, addresses := range []string{
 			"a.test|rtc.example.org", "*.example.org|rtc.example.org|:443", ":443|*.org|*.example.org", "*.*.org|:443", "rtc.example.org:8443|https://",
-			"rtc.example.org, *.a.test|*.example.org", "*.example.org|x.test, rtc.example.org, *.b.test", "rtc.example.org/livekit/*|rtc.example.org", "http://rtc.example.org|*.example.org",
+			"rtc.example.org, *.a.test|*.example.org", "*.example.org|x.test, rtc.example.org, *.b.test", "rtc.example.org/livekit/*|rtc.example.org",
+			"http://rtc.example.org|*.example.org",
 			"a.test, rtc.example.org, rtc.example.org:8448|rtc.example.org:80", "longer.name.example.net, *.example.org|rtc.example.org",
 		} {
 			var text strings.Builder
@@ -203,15 +207,17 @@ func TestCaddyEditsAreReal(t *testing.T) {
 		if got := adaptCaddy(t, caddy, dir, string(after)); err != nil || got != want || want == "" {
 			t.Errorf("%s: %v, %d bytes of JSON, and %d before", caddy, err, len(got), len(want))
 		}
-		site, err := CaddySite("new.example.org", []string{"internal"}, []CaddyRoute{{Name: "jwt", Upstream: "127.0.0.1:8080", Set: [][2]string{{"Access-Control-Allow-Origin", "*"}}}})
+		r := CaddyRoute{Name: "jwt", Upstream: "127.0.0.1:8080", Set: [][2]string{{"Access-Control-Allow-Origin", "*"}}}
+		site, err := CaddySite("new.example.org", []string{"internal"}, []CaddyRoute{r})
 		if err != nil || adaptCaddy(t, caddy, dir, text+site) == "" {
 			t.Errorf("%s refuses %s: %v", caddy, site, err)
 		}
 	}
 }
 
-// runCaddy starts Caddy and waits until it serves.
-func runCaddy(t *testing.T, caddy, text string) {
+// runCaddy starts Caddy and waits until it serves. stop ends it and waits for
+// that.
+func runCaddy(t *testing.T, caddy, text string) (stop func()) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "Caddyfile")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -236,15 +242,17 @@ func runCaddy(t *testing.T, caddy, text string) {
 		served <- last
 		close(served)
 	}()
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
+	stop = sync.OnceFunc(func() {
+		_ = cmd.Process.Signal(os.Interrupt)
 		for range served {
 		}
 		_ = cmd.Wait()
 	})
+	t.Cleanup(stop)
 	if last := <-served; last != "" {
 		t.Fatalf("%s: %s", caddy, last)
 	}
+	return stop
 }
 
 func askCaddy(t *testing.T, port int, host, path string) string {

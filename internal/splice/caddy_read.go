@@ -7,16 +7,16 @@ import (
 	"slices"
 )
 
-// What a configuration may hold, imports counted each time: more than is usual.
+// Limits on what is read, imports counted each time: far more than is usual.
 const (
 	maxCaddyTokens  = 500_000
 	maxCaddyImports = 20_000
 )
 
-// caddyReader groups the words of a configuration into blocks and directives as
-// caddyconfig/caddyfile/parse.go of Caddy 2.11 does. That file knows one list
-// of tokens and a cursor; imports put their tokens into the list. Here the
-// tokens still to come are a stack of lists, the last is read first.
+// caddyReader groups tokens into blocks and directives as
+// caddyconfig/caddyfile/parse.go of Caddy 2.11 does. Caddy inserts the tokens of
+// an import into one long list; here the tokens still to be read are a stack of
+// lists, of which the last is read first.
 type caddyReader struct {
 	src      CaddySource
 	config   CaddyConfig
@@ -32,10 +32,10 @@ type caddyReader struct {
 	block    CaddyBlock
 }
 
-// ReadCaddy reads a configuration as Caddy reads it, imports and environment
-// variables included. It knows no directive. Errors name file and line. A
-// quoted brace that stands alone is an error, since versions of Caddy differ
-// about it, and so is what only braces out of a variable hold together.
+// ReadCaddy reads a configuration as Caddy does, including imports and
+// environment variables. It gives no directive a meaning. Errors name file and
+// line. Two things that Caddy accepts are errors: a quoted brace on its own,
+// which versions of Caddy read differently, and a brace from a variable.
 func ReadCaddy(src CaddySource) (*CaddyConfig, error) {
 	r := caddyReader{src: src, lexed: map[string][]CaddyToken{}, snippets: map[string][]CaddyToken{}}
 	text, ok := src.Files[src.Main]
@@ -73,9 +73,9 @@ func (r *caddyReader) lex(file string, src []byte) ([]CaddyToken, error) {
 	for _, t := range tokens {
 		switch {
 		case t.Quoted() && (t.Text == "{" || t.Text == "}"):
-			return nil, fmt.Errorf("%s: a quoted brace stands alone, which versions of Caddy read differently", t.Place())
+			return nil, fmt.Errorf("%s: a quoted brace on its own, which versions of Caddy read differently", t.Place())
 		case t.env && (t.Open() || t.Close()):
-			return nil, fmt.Errorf("%s: a brace comes out of an environment variable", t.Place())
+			return nil, fmt.Errorf("%s: a brace comes from an environment variable", t.Place())
 		}
 	}
 	r.lexed[file] = tokens
@@ -100,7 +100,7 @@ func (r *caddyReader) peek() (CaddyToken, bool) {
 	return CaddyToken{}, false
 }
 
-// next moves on by one token; at the end it stays where it is.
+// next moves on by one token; false at the end.
 func (r *caddyReader) next() bool {
 	t, ok := r.peek()
 	if !ok {
@@ -113,7 +113,7 @@ func (r *caddyReader) next() bool {
 	return true
 }
 
-// back gives the token back that next took.
+// back undoes next.
 func (r *caddyReader) back() {
 	r.ahead = append(r.ahead, []CaddyToken{r.cur})
 	r.cur = r.last
@@ -126,9 +126,9 @@ func (r *caddyReader) lastOfLine() bool {
 	return !ok || newLine(r.cur, t)
 }
 
-var errCaddySize = errors.New("the configuration is too large, or its imports go in a circle")
+var errCaddySize = errors.New("the configuration is too large, or its imports form a cycle")
 
-// fits counts what an import brings in.
+// fits counts the tokens of an import against the limits.
 func (r *caddyReader) fits(tokens int) error {
 	r.imports++
 	r.tokens += tokens
@@ -138,8 +138,8 @@ func (r *caddyReader) fits(tokens int) error {
 	return nil
 }
 
-// absolute is an import's pattern as Caddy resolves it: relative to the file
-// that the import stands in.
+// absoluteImport resolves a pattern as Caddy does: relative to the file that has
+// the import.
 func absoluteImport(t CaddyToken, pattern string) string {
 	if path.IsAbs(pattern) {
 		return pattern

@@ -93,7 +93,7 @@ func TestReadCaddy(t *testing.T) {
 		{"import nothing", "error: "},
 		{"@m path /x", "error: "},
 		{"{$A} {\n\trespond {$B:x y} {$C}z\n}", "a.env{respond x y z}"},
-		{"a.test {\n\t{$OPEN}\n}\n}", "error: /etc/caddy/Caddyfile:2: a brace comes out"},
+		{"a.test {\n\t{$OPEN}\n}\n}", "error: /etc/caddy/Caddyfile:2: a brace comes from"},
 		{"(s) {\n\timport s\n}\na.test {\n\timport s\n}", "error: the configuration is too large"},
 	} {
 		src := caddySource(test.text)
@@ -124,7 +124,8 @@ func TestReadCaddyImports(t *testing.T) {
 	if want := "[/etc/caddy/common /etc/caddy/snippets/* /srv/sites/*.caddy]"; fmt.Sprint(c.Unread) != want {
 		t.Fatalf("unread: %q", c.Unread)
 	}
-	src.Matches = map[string][]string{"/etc/caddy/snippets/*": {"/etc/caddy/snippets/a", "/etc/caddy/snippets/b"}, "/srv/sites/*.caddy": {"/srv/sites/.hidden.caddy", "/srv/sites/b.caddy"}}
+	src.Matches["/etc/caddy/snippets/*"] = []string{"/etc/caddy/snippets/a", "/etc/caddy/snippets/b"}
+	src.Matches["/srv/sites/*.caddy"] = []string{"/srv/sites/.hidden.caddy", "/srv/sites/b.caddy"}
 	if c = readCaddy(t, src); fmt.Sprint(c.Unread) != "[/etc/caddy/snippets/b]" {
 		t.Fatalf("unread: %q", c.Unread)
 	}

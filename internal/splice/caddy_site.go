@@ -36,7 +36,7 @@ func ParseCaddyAddress(text string) (CaddyAddress, error) {
 	}
 	if port != "" {
 		if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
-			return a, fmt.Errorf("address %q: the port is no port", text)
+			return a, fmt.Errorf("address %q: invalid port", text)
 		}
 	}
 	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() && !ip.Is4In6() {
@@ -58,7 +58,7 @@ func (a CaddyAddress) matchHost(host string) bool {
 	return slices.EqualFunc(pattern, labels, func(p, l string) bool { return p == "*" || strings.EqualFold(p, l) })
 }
 
-// caddySite is a site as far as one port is concerned.
+// caddySite is a site with its addresses on the HTTPS port.
 type caddySite struct {
 	block     int
 	addresses []CaddyAddress
@@ -69,12 +69,12 @@ type caddySite struct {
 	binds     bool
 }
 
-// SiteFor finds the site that serves https://HOST/PREFIX/ and all below, on
-// the port for HTTPS; prefix is "" or begins with a slash and ends without one.
-// Answers:
-//   - i, "": Blocks[i] does;
-//   - -1, "": none does;
-//   - i or -1, doubt: unknown, for the reason that doubt says in a few words.
+// SiteFor finds the site that serves https://HOST/PREFIX/ and everything below it
+// on the HTTPS port. prefix is "" or starts with a slash and ends without one.
+// Results:
+//   - i, "": Blocks[i] serves it;
+//   - -1, "": no site does;
+//   - i or -1, doubt: unknown; doubt gives the reason in one line.
 func (c *CaddyConfig) SiteFor(host, prefix string) (i int, doubt string) {
 	if len(c.Unread) > 0 {
 		return -1, c.Unread[0] + " is imported and was not read"
@@ -99,19 +99,18 @@ func (c *CaddyConfig) SiteFor(host, prefix string) (i int, doubt string) {
 		winner, exact = s.block, !s.wildcard
 	}
 	for _, s := range serves {
-		if s.variable && !exact { // two sites of one name would be an error
-			return s.block, "the address at " + c.Blocks[s.block].Keys[0].Place() + " is one that only Caddy knows"
+		if s.variable && !exact { // two sites for one name would be an error in Caddy
+			return s.block, "the address at " + c.Blocks[s.block].Keys[0].Place() + " is only known when Caddy runs"
 		}
 	}
 	bound := slices.ContainsFunc(serves, func(s caddySite) bool { return s.binds })
 	if len(serves) > 1 && bound {
-		return winner, "several sites serve the name, each on addresses of its own (bind)"
+		return winner, "several sites serve the name on different addresses (bind)"
 	}
 	return winner, ""
 }
 
-// sites are the sites on the port for HTTPS, in the order in which Caddy asks
-// them.
+// sites are the sites on the HTTPS port, in the order in which Caddy tries them.
 func (c *CaddyConfig) sites() ([]caddySite, string) {
 	httpPort, httpsPort := c.globalOption("http_port", "80"), c.globalOption("https_port", "443")
 	var out []caddySite
@@ -130,7 +129,7 @@ func (c *CaddyConfig) sites() ([]caddySite, string) {
 			}
 			a, err := ParseCaddyAddress(k.Text)
 			if err != nil {
-				return nil, fmt.Sprintf("%s: an address that Caddy does not take", k.Place())
+				return nil, fmt.Sprintf("%s: an address that Caddy rejects", k.Place())
 			}
 			port := a.Port
 			switch {
@@ -160,8 +159,8 @@ func (s *caddySite) add(a CaddyAddress) {
 }
 
 // before is the order of sites in serversFromPairings of
-// httpcaddyfile/httptype.go: the longest host first, then the longest path,
-// wildcards behind, and sites without a host last.
+// httpcaddyfile/httptype.go: longest host first, then longest path; wildcards
+// after that, and sites without a host last.
 func (s caddySite) before(o caddySite) bool {
 	switch {
 	case s.host == 0:
@@ -194,13 +193,13 @@ func caddySpecificity(s string) int {
 	}
 }
 
-// serves says which requests for host below prefix the site takes.
+// serves says which requests for host below prefix the site serves.
 func (s caddySite) serves(host, prefix string) caddyRelation {
 	rel := caddyNever
 	if s.variable {
 		rel = caddyMaybe
 	}
-	all := false // a key without a host makes all keys behind it such
+	all := false // after a key without a host, Caddy ignores the hosts of the rest
 	for _, a := range s.addresses {
 		if all = all || a.Host == ""; a.variable() || !all && !a.matchHost(host) {
 			continue

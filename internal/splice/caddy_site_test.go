@@ -9,7 +9,7 @@ import (
 func TestSiteFor(t *testing.T) {
 	const name = "rtc.example.org"
 	for _, test := range []struct {
-		sites string // addresses of each, parted by |; a site in [] binds an address
+		sites string // addresses of each, separated by |; a site in [] binds an address
 		want  string // the first address of the site, "none", or a part of the doubt
 	}{
 		{"a.test|rtc.example.org", name},
@@ -30,12 +30,12 @@ func TestSiteFor(t *testing.T) {
 		{"rtc.example.org/livekit/*|rtc.example.org", "rtc.example.org/livekit/*"},
 		{"rtc.example.org/livekit/sfu/rtc|rtc.example.org", "only for some paths"},
 		{"{$SITE}|rtc.example.org", name},
-		{"{$SITE}|*.example.org", "only Caddy knows"},
-		{"{$SITE}", "only Caddy knows"},
-		{"{env.SITE}|a.test", "only Caddy knows"},
+		{"{$SITE}|*.example.org", "only known when"},
+		{"{$SITE}", "only known when"},
+		{"{env.SITE}|a.test", "only known when"},
 		{"[rtc.example.org]|a.test", name},
-		{"[rtc.example.org]|[*.example.org]", "addresses of its own"},
-		{"a.test:http", "does not take"},
+		{"[rtc.example.org]|[*.example.org]", "on different addresses"},
+		{"a.test:http", "rejects"},
 		{"", "none"},
 	} {
 		var text strings.Builder

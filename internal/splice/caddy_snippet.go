@@ -7,26 +7,27 @@ import (
 	"time"
 )
 
-// CaddyRoute is a path of a host that Caddy hands to a service.
+// CaddyRoute is a path of a host that Caddy forwards to a service.
 type CaddyRoute struct {
 	Name     string // of letters, digits and _; one a site
 	Prefix   string // "/livekit/sfu", which the service does not see; "" for all paths
 	Upstream string // host:port, spoken to without TLS
 
-	// Quiet keeps requests out of the access log: their query holds a token.
-	// What Caddy cannot hand on is in its error log all the same, URL and all.
+	// Quiet keeps requests out of the access log, since their query contains a
+	// token. A request that Caddy cannot forward is still logged as an error,
+	// with its URL: no directive turns that off for one route.
 	Quiet bool
 
-	// Flush sends on each piece of an answer at once. Of WebSockets it needs
-	// no word: Caddy hands on what asks for an upgrade, and has no timeout.
+	// Flush forwards each part of a response at once. WebSockets need nothing:
+	// Caddy forwards upgrades by itself and has no timeout for them.
 	Flush bool
 
-	// Linger is for how long WebSockets outlive a reload of Caddy, which else
-	// ends them. 0 leaves it out: versions before 2.7 do not know it.
+	// Linger is how long WebSockets survive a reload of Caddy, which otherwise
+	// closes them. 0 omits the setting: versions before 2.7 reject it.
 	Linger time.Duration
 
-	// Set are response headers that get one value, whatever the site and the
-	// service set: pairs of name and value.
+	// Set are response headers, pairs of name and value, that replace what the
+	// site and the service set.
 	Set [][2]string
 }
 
@@ -35,23 +36,23 @@ var (
 	caddyHostRE     = regexp.MustCompile(`^[A-Za-z0-9.-]+$`)
 	caddyPrefixRE   = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)*$`)
 	caddyUpstreamRE = regexp.MustCompile(`^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]+$`)
-	caddyHeaderRE   = regexp.MustCompile(`^[A-Za-z-]+$`)
+	caddyHeaderRE   = regexp.MustCompile(`^[A-Za-z][A-Za-z-]*$`)
 	caddyValueRE    = regexp.MustCompile(`^[A-Za-z0-9*,/:._ -]+$`)
 )
 
 // CaddySnippet writes routes of a host for a file that one of its sites imports
 // as its first line.
 //
-// The form is chosen so that it wins. Caddy sorts what handles requests by
-// directive, so routes of ours must be handle blocks: route, respond and
-// reverse_proxy come behind, and of handle blocks only the first that matches
-// runs. Those are sorted, too: by the length of the path, but only among such
-// that match a single path and nothing else, and what has a matcher stands
-// before what has none. A matcher that is neither keeps its place in the text,
-// which is the first. So each is named, and has two paths: handle_path with one
-// would lose to handle /livekit/sfu/rtc*. It names its host, since the site may
-// serve others, too. Before handle run redir, rewrite, uri, try_files,
-// basic_auth, forward_auth and method: Obstacles finds these.
+// The form was chosen so that our routes win. Caddy runs directives in a fixed
+// order, whatever their order in the file. handle runs before route, respond,
+// reverse_proxy and file_server, and only the first handle that matches runs. Caddy
+// sorts handle blocks as well: longer paths first, if both have a single path,
+// and those with a matcher before those without. All others keep their order in
+// the file, where ours are first. So each route gets a named matcher with two
+// paths; with one, handle /livekit/sfu/rtc* would run before it. The matcher
+// names the host because the site may serve other hosts. redir, rewrite, uri,
+// try_files, basic_auth, forward_auth and method still run before any handle:
+// Obstacles finds them.
 func CaddySnippet(host string, routes []CaddyRoute) (string, error) {
 	if !caddyHostRE.MatchString(host) {
 		return "", fmt.Errorf("host %q cannot be written", host)
@@ -72,10 +73,11 @@ func CaddySnippet(host string, routes []CaddyRoute) (string, error) {
 	return b.String(), nil
 }
 
-// write writes what is in the handle block.
+// write writes the contents of the handle block.
 func (r CaddyRoute) write(b *strings.Builder) {
 	if r.Quiet {
-		// log_skip and its older name skip_log set these; no version takes both.
+		// What the directives log_skip (2.8) and skip_log (before) set; no version
+		// accepts both names without a warning or an error.
 		b.WriteString("\tvars {\n\t\tlog_skip true\n\t\tskip_log true\n\t}\n")
 	}
 	if r.Prefix != "" {
@@ -110,19 +112,19 @@ func (r CaddyRoute) check() error {
 	}
 	switch {
 	case !caddyNameRE.MatchString(r.Name):
-		return fmt.Errorf("route %q: a name is letters, digits and _", r.Name)
+		return fmt.Errorf("route %q: the name must consist of letters, digits and _", r.Name)
 	case !caddyPrefixRE.MatchString(r.Prefix):
 		return fmt.Errorf("route %s: the path %q cannot be written", r.Name, r.Prefix)
 	case !caddyUpstreamRE.MatchString(r.Upstream):
-		return fmt.Errorf("route %s: %q is no host:port", r.Name, r.Upstream)
+		return fmt.Errorf("route %s: %q is not host:port", r.Name, r.Upstream)
 	}
 	return nil
 }
 
-// CaddySite writes a site of its own for a host that no site serves. tls are
-// the arguments of the directive tls: none for certificates that Caddy gets by
-// itself, "internal", or the paths of a certificate and its key. What is no
-// route is answered by 404: Caddy's own answer would be 200.
+// CaddySite writes a new site for a host that no site serves. tls are the
+// arguments of the directive tls: none if Caddy gets the certificate itself,
+// "internal", or the paths of a certificate and its key. All other paths are
+// answered with 404, where Caddy's default is an empty 200.
 func CaddySite(host string, tls []string, routes []CaddyRoute) (string, error) {
 	inner, err := CaddySnippet(host, routes)
 	if err != nil {

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// texts writes all that Caddy reads but for what it reads in one file, of which
-// it counts the imports. Two configurations with the same text are one to Caddy:
-// which words there are, which of them begin lines, and which files they are in.
+// texts writes everything that Caddy reads except from one file, whose imports it
+// counts. Caddy cannot tell configurations with the same text apart: it has all
+// tokens, which of them start a line, and which files they are in.
 func (c *CaddyConfig) texts(without string) (string, int) {
 	var b strings.Builder
 	count := 0
@@ -38,9 +38,8 @@ func (c *CaddyConfig) texts(without string) (string, int) {
 	return b.String(), count
 }
 
-// TopGlobs are the absolute patterns with a wildcard that the configuration
-// imports at the top level: a new file that one of them matches is read
-// without any edit.
+// TopGlobs are the absolute patterns with a wildcard that are imported at the top
+// level: Caddy reads a new file that matches one without any edit.
 func (c *CaddyConfig) TopGlobs() []string {
 	var out []string
 	for _, l := range c.imports {
