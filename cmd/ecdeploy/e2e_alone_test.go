@@ -21,6 +21,7 @@ const revertAfter = 3 * time.Second
 // admin.
 func TestE2EAlone(t *testing.T) {
 	lab.Require(t)
+	t.Parallel()
 	h := lab.Up(t, lab.Light, "alone")[0]
 	c := newCLI(t)
 	plan := planFile(t, lightText(t, h, `user = "root"`), `verify { level = "none" }`, "verify { level = \"none\" }\n  revert_after = \""+revertAfter.String()+"\"")

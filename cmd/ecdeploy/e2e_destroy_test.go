@@ -11,6 +11,7 @@ import (
 // a human edited since.
 func TestE2EDestroy(t *testing.T) {
 	lab.Require(t)
+	t.Parallel()
 	h := lab.Up(t, lab.Full, "away")[0]
 	c := newCLI(t)
 	text := httpText(t, "away")

@@ -16,6 +16,7 @@ import (
 // The main job on one real server, from nothing to a call and back.
 func TestE2EMainJob(t *testing.T) {
 	lab.Require(t)
+	t.Parallel()
 	h := lab.Up(t, lab.Full, "job")[0]
 	c := newCLI(t)
 	text := lab.PlanText(t, "job")

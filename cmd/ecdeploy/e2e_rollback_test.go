@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -35,7 +34,7 @@ func failingUnit(unit, command, files string) (breaks, mends string) {
 func (c *cli) breakOff(t *testing.T, h *lab.Host, args []string, disturb func(*os.Process)) {
 	t.Helper()
 	before := h.Snapshot(t)
-	cmd := exec.Command(c.bin, args...)
+	cmd := c.command(c.bin, args...)
 	pipe, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -65,6 +64,7 @@ func (c *cli) breakOff(t *testing.T, h *lab.Host, args []string, disturb func(*o
 // Each stage of a first deploy fails in turn, and the host must be as before.
 func TestE2ERollback(t *testing.T) {
 	lab.Require(t)
+	t.Parallel()
 	h := lab.Up(t, lab.Full, "fail")[0]
 	c := newCLI(t)
 	text := httpText(t, "fail")

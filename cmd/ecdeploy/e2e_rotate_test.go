@@ -24,6 +24,7 @@ import (
 // what is said of the people on it, and that a step that fails changes nothing.
 func TestE2ERotate(t *testing.T) {
 	lab.Require(t)
+	t.Parallel()
 	h := lab.Up(t, lab.Light, "rotate")[0]
 	c := newCLI(t)
 	text := rotatePlan(t, h, "")
@@ -187,7 +188,7 @@ func rotatePlan(t *testing.T, h *lab.Host, keys string) string {
 type credentials struct{ key, secret string }
 
 // quiet keeps nothing of what it prints: that is meant to hold credentials.
-func (c *cli) quiet() *cli { return &cli{bin: c.bin, known: c.known} }
+func (c *cli) quiet() *cli { return &cli{bin: c.bin, known: c.known, env: c.env} }
 
 // secrets are those that `secrets show` prints.
 func (c *cli) secrets(t *testing.T, plan string) credentials {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -59,10 +58,10 @@ func lightSite(t *testing.T, h *lab.Host, n int) string {
 // A saved plan is carried out as it was made, or no host is touched.
 func TestE2ESavedPlan(t *testing.T) {
 	lab.Require(t)
+	t.Parallel()
 	h := lab.Up(t, lab.Light, "sav")[0]
-	c := newCLI(t)
 	const key, secret = "CanaryKey", "CanarySecret0123456789CanarySecret0123456789"
-	t.Setenv("CANARY_KEY", key)
+	c := newCLI(t, "CANARY_KEY="+key)
 	text := fmt.Sprintf("variable \"secret\" {}\nhost \"h\" {\n  address = %q\n  user = \"root\"\n  identity = %q\n}\n", h.IP, lab.Env(t, "KEY")) + lightSite(t, h, 1)
 	// Paths of the laptop that are relative, to the plan file and to where it is made.
 	archive := lab.Env(t, "LIVEKIT_ARCHIVE")
@@ -180,7 +179,7 @@ func TestE2ESavedPlan(t *testing.T) {
 // cutOff runs ecdeploy and kills it when the change of that name begins.
 func (c *cli) cutOff(t *testing.T, change string, args ...string) {
 	t.Helper()
-	cmd := exec.Command(c.bin, append(args, "--known-hosts", c.known)...)
+	cmd := c.command(c.bin, args...)
 	pipe, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 // homeserver: one secret, one outcome.
 func TestE2ESplitSite(t *testing.T) {
 	lab.Require(t)
+	t.Parallel()
 	media := lab.Up(t, lab.SFUFor("home"), "media")[0]
 	home := lab.Up(t, lab.Full, "home")[0]
 	c := newCLI(t)

@@ -22,6 +22,7 @@ const dropUDP = "to udp dport 50100-50200"
 // keeps media away is named. The laptop is a machine of its own.
 func TestE2EVerify(t *testing.T) {
 	lab.Require(t)
+	t.Parallel()
 	h := lab.Up(t, lab.Full, "call")[0]
 	c := newCLI(t)
 	text := lab.PlanText(t, "call")
@@ -85,7 +86,7 @@ func TestE2EVerify(t *testing.T) {
 		wantLink(t, r, "media.udp4", rtc.OK, "")
 	})
 	t.Run("watched until something breaks", func(t *testing.T) {
-		cmd := lab.Laptop(t, c.bin, "verify", "--watch=10s", "--seconds", "1", "--json", "--known-hosts", c.known, plan)
+		cmd := c.onLaptop(t, "verify", "--watch=10s", "--seconds", "1", "--json", plan)
 		out, err := cmd.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)
