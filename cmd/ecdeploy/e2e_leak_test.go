@@ -91,7 +91,7 @@ func TestE2ELeaks(t *testing.T) {
 	}
 	h.Exec(t, "echo 'Defaults log_input' >/etc/sudoers.d/zz-records")
 	before := h.Snapshot(t)
-	t.Run("panics", func(t *testing.T) { panics(t, c, h, plan, secrets) })
+	phase(t, "panics", func(t *testing.T) { panics(t, c, h, plan, secrets) })
 
 	watch(t, h)
 	if out := c.run(t, exitOK, "apply", "--yes", "-vvv", plan); !strings.Contains(out, "secrets go around it, by SFTP as deploypw") {

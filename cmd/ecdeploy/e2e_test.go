@@ -17,7 +17,8 @@ import (
 // lab hosts. scripts/test runs them with ECDEPLOY_E2E=1.
 
 // They run next to each other, each on hosts of its own, and never change the
-// environment of this process.
+// environment of this process. A test whose parts build on each other is a list
+// of phases.
 
 // binary builds ecdeploy once per test run, in binaryDir.
 var binary = sync.OnceValues(func() (string, error) {
@@ -33,6 +34,15 @@ var binary = sync.OnceValues(func() (string, error) {
 })
 
 var binaryDir = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "ecdeploy-e2e") })
+
+// phase is a part of a test that those after it build on: the test ends where it
+// fails.
+func phase(t *testing.T, name string, do func(t *testing.T)) {
+	t.Helper()
+	if !t.Run(name, do) {
+		t.FailNow()
+	}
+}
 
 // cli runs ecdeploy against lab hosts and keeps all that it ever printed, for
 // the search for leaks.
