@@ -20,7 +20,20 @@ func TestMain(m *testing.M) {
 	if when := os.Getenv("ECDEPLOY_TEST_PANIC"); when != "" {
 		runWithPanic(when)
 	}
-	testscript.Main(m, map[string]func(){"ecdeploy": main})
+	testscript.Main(cleanUp{m}, map[string]func(){"ecdeploy": main})
+}
+
+// cleanUp removes what tests share once all have ended.
+type cleanUp struct{ *testing.M }
+
+func (c cleanUp) Run() int {
+	code := c.M.Run()
+	if os.Getenv("ECDEPLOY_E2E") == "1" {
+		if dir, err := binaryDir(); err == nil {
+			_ = os.RemoveAll(dir) // what stays is one program in /tmp
+		}
+	}
+	return code
 }
 
 // The scripts in testdata/script use the command line as a person without a
