@@ -166,7 +166,8 @@ func (a *app) secondInterrupt(ctx context.Context) (stop func()) {
 		select {
 		case <-done:
 		case <-c:
-			a.screen.Urgent("ended half-way. The journals on the hosts lead back:\n  ecdeploy rollback FILE\n  or, on each host: sudo sh " + engine.Root + "/runs/RUN/rollback.sh")
+			a.screen.Urgent("ended half-way. The journals on the hosts lead back:\n  ecdeploy rollback FILE\n" +
+				"  or, on each host: sudo sh " + engine.Root + "/runs/RUN/rollback.sh")
 			os.Exit(exitInDoubt)
 		}
 	}()
