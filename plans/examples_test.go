@@ -14,6 +14,8 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 
 	"github.com/emdecloud/ecdeploy/steps"
+	"github.com/emdecloud/ecdeploy/steps/all"
+	"github.com/emdecloud/ecdeploy/steps/firewall"
 )
 
 const reference = "../hosts.example.hcl"
@@ -70,7 +72,7 @@ func TestReferenceIsComplete(t *testing.T) {
 func variantsIn(typ reflect.Type) map[string][]steps.Variant {
 	scope, ok := map[reflect.Type]steps.Scope{reflect.TypeFor[siteBlock](): steps.InSite, reflect.TypeFor[hostBlock](): steps.InHost}[typ]
 	out := map[string][]steps.Variant{}
-	for _, v := range steps.AllVariants() {
+	for _, v := range all.Variants() {
 		if ok && v.Scope == scope && v.Example != "" {
 			out[v.Block] = append(out[v.Block], v)
 		}
@@ -126,7 +128,7 @@ func TestReferenceKnowsDefaults(t *testing.T) {
 		return f
 	}
 	// Where things stand, and a text beside what it means, are no settings.
-	settings := cmp.Options{cmpopts.IgnoreTypes(Pos{}), cmpopts.IgnoreUnexported(steps.FirewallFound{})}
+	settings := cmp.Options{cmpopts.IgnoreTypes(Pos{}), cmpopts.IgnoreUnexported(firewall.Found{})}
 	whole := load(string(src))
 	found := ownDefault.FindAllStringSubmatch(string(src), -1)
 	if len(found) < 19 {

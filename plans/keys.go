@@ -12,6 +12,7 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/steps"
+	"github.com/emdecloud/ecdeploy/steps/credentials"
 )
 
 // commandTimeout bounds a command of the plan file that runs on the laptop; a
@@ -21,7 +22,7 @@ const commandTimeout = 2 * time.Minute
 // Credentials choose those that a plan is made for, by what the hosts hold; a
 // zero answer means that new ones are made. Rotations answer what is found
 // where there is nothing for them to do.
-type Credentials func(found steps.KeysFound) (livekit.Keys, error)
+type Credentials func(found credentials.Found) (livekit.Keys, error)
 
 // KeepKeys takes the credentials that the plan file gives, else those on the
 // hosts.
@@ -30,7 +31,7 @@ func (s Site) KeepKeys(ctx context.Context) (Credentials, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func(found steps.KeysFound) (livekit.Keys, error) {
+	return func(found credentials.Found) (livekit.Keys, error) {
 		return found.Keep(given), nil
 	}, nil
 }
@@ -46,7 +47,7 @@ func (s Site) RotateKeys(ctx context.Context) (Credentials, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func(all steps.KeysFound) (livekit.Keys, error) {
+	return func(all credentials.Found) (livekit.Keys, error) {
 		found := all.Keys
 		if err := whole(all); err != nil {
 			return found, err
@@ -71,7 +72,7 @@ func (s Site) RotateKeys(ctx context.Context) (Credentials, error) {
 // worthless: LiveKit's key file is not understood, or the JWT service makes them
 // with others than LiveKit has first, as after a run that was cut between the
 // commits of two hosts.
-func whole(found steps.KeysFound) error {
+func whole(found credentials.Found) error {
 	switch {
 	case found.Unread != "":
 		return hint.Wrap(fmt.Errorf("what %s holds is not understood: LiveKit may accept other pairs", found.Unread),
@@ -89,7 +90,7 @@ func (s Site) DropOldKeys(ctx context.Context) (Credentials, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func(all steps.KeysFound) (livekit.Keys, error) {
+	return func(all credentials.Found) (livekit.Keys, error) {
 		found := all.Keys
 		if err := whole(all); err != nil {
 			return found, err
@@ -103,7 +104,7 @@ func (s Site) DropOldKeys(ctx context.Context) (Credentials, error) {
 }
 
 // FoundKeys are the credentials that Look found.
-func FoundKeys(shared steps.Shared) steps.KeysFound { return steps.FindKeys(shared) }
+func FoundKeys(shared steps.Shared) credentials.Found { return credentials.Find(shared) }
 
 // GivenKeys are the credentials that the plan file gives for a site; zero
 // where ecdeploy is to make or find them.

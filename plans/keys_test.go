@@ -8,6 +8,7 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/steps"
+	"github.com/emdecloud/ecdeploy/steps/credentials"
 )
 
 // What a command prints is checked like what stands in the file, and no error
@@ -97,7 +98,7 @@ func TestCredentials(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := choose(steps.KeysFound{Keys: c.found, Issues: c.found.Pair()})
+			got, err := choose(credentials.Found{Keys: c.found, Issues: c.found.Pair()})
 			switch {
 			case c.refused == "" && (err != nil || got != c.want):
 				t.Errorf("%v; other credentials than wanted", err)
@@ -123,13 +124,13 @@ func TestRotationOfUnknown(t *testing.T) {
 	a, b := keyed("a", "").Pair(), keyed("b", "").Pair()
 	for _, c := range []struct {
 		name    string
-		found   steps.KeysFound
+		found   credentials.Found
 		refused string
 	}{
-		{"a rotation, cut after the SFU's host", steps.KeysFound{Keys: keyed("b", "a"), Issues: a}, "hint: ecdeploy apply goes forward"},
-		{"a rotation, cut after the JWT service's host", steps.KeysFound{Keys: keyed("a", ""), Issues: b}, "hint: ecdeploy apply goes forward"},
-		{"no JWT service", steps.KeysFound{Keys: keyed("b", "a")}, "hint: ecdeploy apply goes forward"},
-		{"a key file that is not understood", steps.KeysFound{Keys: keyed("a", ""), Issues: a, Unread: "/k.yaml"}, "what /k.yaml holds is not understood"},
+		{"a rotation, cut after the SFU's host", credentials.Found{Keys: keyed("b", "a"), Issues: a}, "hint: ecdeploy apply goes forward"},
+		{"a rotation, cut after the JWT service's host", credentials.Found{Keys: keyed("a", ""), Issues: b}, "hint: ecdeploy apply goes forward"},
+		{"no JWT service", credentials.Found{Keys: keyed("b", "a")}, "hint: ecdeploy apply goes forward"},
+		{"a key file that is not understood", credentials.Found{Keys: keyed("a", ""), Issues: a, Unread: "/k.yaml"}, "what /k.yaml holds is not understood"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, choose := range []func(Site, context.Context) (Credentials, error){Site.RotateKeys, Site.DropOldKeys} {
@@ -159,11 +160,11 @@ func TestRotateMakesOnePair(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, err := choose(steps.KeysFound{Keys: keyed("a", ""), Issues: keyed("a", "").Pair()})
+	first, err := choose(credentials.Found{Keys: keyed("a", ""), Issues: keyed("a", "").Pair()})
 	if err != nil || first.IsZero() || first.Old != keyed("a", "").Pair() || len(first.Secret.Reveal()) < 43 {
 		t.Fatalf("%v", err)
 	}
-	if second, err := choose(steps.KeysFound{Keys: keyed("a", ""), Issues: keyed("a", "").Pair()}); err != nil || second != first {
+	if second, err := choose(credentials.Found{Keys: keyed("a", ""), Issues: keyed("a", "").Pair()}); err != nil || second != first {
 		t.Errorf("a second plan has other credentials, %v", err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/zclconf/go-cty/cty"
 
 	"github.com/emdecloud/ecdeploy/steps"
+	"github.com/emdecloud/ecdeploy/steps/all"
 )
 
 // LoadOptions are what a plan file may take from outside.
@@ -68,7 +69,7 @@ func load(path string, src []byte, opts LoadOptions) (*File, Mistakes) {
 	}
 	l := &loader{path: path, src: src, opts: opts, variants: opts.Variants, placeholders: true}
 	if l.variants == nil {
-		l.variants = steps.AllVariants()
+		l.variants = all.Variants()
 	}
 	if !l.readable() {
 		return nil, l.mistakes

@@ -13,6 +13,12 @@ import (
 
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/steps"
+	"github.com/emdecloud/ecdeploy/steps/auth"
+	"github.com/emdecloud/ecdeploy/steps/homeserver/synapse"
+	"github.com/emdecloud/ecdeploy/steps/machine"
+	"github.com/emdecloud/ecdeploy/steps/proxy/nginx"
+	"github.com/emdecloud/ecdeploy/steps/sfu"
+	"github.com/emdecloud/ecdeploy/steps/wellknown"
 )
 
 // What the plan file does not say has its default.
@@ -33,15 +39,15 @@ func TestDefaults(t *testing.T) {
 		got[d.Block] = block{d.Label, d.Decl.Host, d.Pos, d.Config}
 	}
 	want := map[string]block{
-		"machine": {"", "x", pos(4, 1), &steps.Machine{}},
-		"sfu": {"", "x", pos(5, 3), &steps.SFU{Host: "x", URL: "https://sfu.x.test", Image: steps.DefaultSFUImage, Container: "livekit-sfu", Bind: "127.0.0.1",
-			Participants: 40, UID: 10030, Ports: &steps.Ports{Signalling: 7880, TCP: 7881, UDP: "50100-50200"}}},
-		"auth": {"", "x", pos(9, 3), &steps.Auth{Host: "x", URL: "https://jwt.x.test", Image: steps.DefaultAuthImage, Container: "element-call-jwt", Port: 8080,
+		"machine": {"", "x", pos(4, 1), &machine.Config{}},
+		"sfu": {"", "x", pos(5, 3), &sfu.Config{Host: "x", URL: "https://sfu.x.test", Image: sfu.DefaultImage, Container: "livekit-sfu", Bind: "127.0.0.1",
+			Participants: 40, UID: 10030, Ports: &sfu.Ports{Signalling: 7880, TCP: 7881, UDP: "50100-50200"}}},
+		"auth": {"", "x", pos(9, 3), &auth.Config{Host: "x", URL: "https://jwt.x.test", Image: auth.DefaultImage, Container: "element-call-jwt", Port: 8080,
 			Bind: "127.0.0.1", FullAccess: []string{"x.test"}, UID: 10033}},
-		"synapse": {"debian", "x", pos(13, 3), &steps.SynapseDebian{Host: "x",
+		"synapse": {"debian", "x", pos(13, 3), &synapse.Package{Host: "x",
 			Unit: "matrix-synapse.service", StartTimeout: 120 * time.Second, MaxDelay: "24h"}},
-		"proxy":      {"nginx", "x", pos(14, 3), &steps.ProxyNginx{Host: "x"}},
-		"well_known": {"file", "x", pos(15, 3), &steps.WellKnownFile{Host: "x", Path: "/var/www/x.test/client"}},
+		"proxy":      {"nginx", "x", pos(14, 3), &nginx.Config{Host: "x"}},
+		"well_known": {"file", "x", pos(15, 3), &wellknown.File{Host: "x", Path: "/var/www/x.test/client"}},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
@@ -82,7 +88,7 @@ func TestLocalPaths(t *testing.T) {
 		t.Fatalf("%+v", mistakes)
 	}
 	h := f.Hosts[0]
-	got := []string{h.Identity, h.SudoPassword.File, string(configOf[*steps.SFU](t, f.Sites[0]).Archive), string(configOf[*steps.Auth](t, f.Sites[0]).Archive), string(h.Become)}
+	got := []string{h.Identity, h.SudoPassword.File, string(configOf[*sfu.Config](t, f.Sites[0]).Archive), string(configOf[*auth.Config](t, f.Sites[0]).Archive), string(h.Become)}
 	if d := cmp.Diff([]string{"/home/me/.ssh/id", "dir/pw", "dir/images/a.tar", "/b.tar", "sudo"}, got); d != "" {
 		t.Error(d)
 	}
@@ -117,7 +123,7 @@ func TestVariables(t *testing.T) {
 		t.Errorf("variables with a value from outside: %s", d)
 	}
 	s := f.Sites[0]
-	got := []any{configOf[*steps.SFU](t, s).URL, configOf[*steps.Auth](t, s).Port, configOf[*steps.Auth](t, s).FullAccess, s.Keys.Key, s.Keys.Secret}
+	got := []any{configOf[*sfu.Config](t, s).URL, configOf[*auth.Config](t, s).Port, configOf[*auth.Config](t, s).FullAccess, s.Keys.Key, s.Keys.Secret}
 	if d := cmp.Diff([]any{"https://flag.x.test", 8090, []string{"b.test", "x.test"}, "k1", secret}, got); d != "" {
 		t.Error(d)
 	}
@@ -214,7 +220,7 @@ func TestNodeIP(t *testing.T) {
 		"2001:DB8:0::1 , 203.0.113.1": "203.0.113.1,2001:db8::1",
 	} {
 		f, m := load("hosts.hcl", []byte(spoiled(t, rightFile, "    host = host.x\n", "    host = host.x\n    node_ip = \""+given+"\"\n")), LoadOptions{Environ: environ})
-		if f == nil || len(m) > 0 || configOf[*steps.SFU](t, f.Sites[0]).NodeIP != want {
+		if f == nil || len(m) > 0 || configOf[*sfu.Config](t, f.Sites[0]).NodeIP != want {
 			t.Errorf("%q: %+v", given, m)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/steps"
+	"github.com/emdecloud/ecdeploy/steps/credentials"
 )
 
 // placed is a step in its stage on its host.
@@ -68,12 +69,12 @@ func makePlan(ctx context.Context, site Site, all []placed, hosts map[string]hos
 	if err != nil {
 		return SitePlan{}, err
 	}
-	found := steps.FindKeys(shared)
+	found := credentials.Find(shared)
 	keys, err := choose(found)
 	if err != nil {
 		return SitePlan{}, fmt.Errorf("%s: %w", site.ServerName, err)
 	}
-	shared.Secrets = steps.KeySecrets(keys)
+	shared.Secrets = credentials.Secrets(keys)
 	p, err := decide(site, all, shared)
 	p.Keys, p.Found, p.HTTPS = keys, found.Keys, shared.HTTPS
 	return p, err

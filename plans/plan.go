@@ -10,6 +10,7 @@ import (
 
 	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/steps"
+	"github.com/emdecloud/ecdeploy/steps/credentials"
 )
 
 // Plan is what a run would do, in the order in which it would do it.
@@ -49,7 +50,7 @@ type (
 )
 
 // Secrets are the site's, as its changes refer to them.
-func (s SitePlan) Secrets() steps.Secrets { return steps.KeySecrets(s.Keys) }
+func (s SitePlan) Secrets() steps.Secrets { return credentials.Secrets(s.Keys) }
 
 // StepPlan is one step's decision.
 type StepPlan struct {

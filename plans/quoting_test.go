@@ -17,6 +17,9 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/steps"
+	"github.com/emdecloud/ecdeploy/steps/auth"
+	"github.com/emdecloud/ecdeploy/steps/credentials"
+	"github.com/emdecloud/ecdeploy/steps/wellknown"
 )
 
 // hostile are values that mean something to a shell, to a configuration file or
@@ -263,7 +266,7 @@ func (s *sandbox) Read(_ context.Context, paths ...string) ([]host.File, error) 
 		case text != "":
 			f.Exists, f.Mode, f.Data = true, 0o644, []byte(text)
 		case strings.HasSuffix(p, "/*") && strings.HasPrefix(p, "/etc/nginx/sites-enabled"):
-			f.Path, f.Real = "/etc/nginx/sites-enabled/x", "/etc/nginx/sites-enabled/x"
+			f.Path, f.Pattern, f.Real = "/etc/nginx/sites-enabled/x", p, "/etc/nginx/sites-enabled/x"
 			f.Exists, f.Mode, f.Data = true, 0o644, []byte("server {\n listen 443 ssl;\n server_name x.test;\n}\n")
 		}
 		out = append(out, f)
@@ -277,11 +280,11 @@ func (s *sandbox) content(p string) string {
 	}
 	for _, d := range s.file.Sites[0].Blocks {
 		switch c := d.Config.(type) {
-		case *steps.WellKnownFile:
+		case *wellknown.File:
 			if p == c.Path {
 				return "{}"
 			}
-		case *steps.Auth:
+		case *auth.Config:
 			if p == c.CAFile {
 				return "-----"
 			}
@@ -330,7 +333,7 @@ func (s *sandbox) run(v string) {
 	if site.Keys != nil && site.Keys.Key != "" {
 		keys = livekit.Keys{Key: host.NewSecret(site.Keys.Key), Secret: host.NewSecret(site.Keys.Secret)}
 	}
-	p, err := Make(s.t.Context(), s.file, site, map[string]host.Observer{"x": s}, func(steps.KeysFound) (livekit.Keys, error) { return keys, nil })
+	p, err := Make(s.t.Context(), s.file, site, map[string]host.Observer{"x": s}, func(credentials.Found) (livekit.Keys, error) { return keys, nil })
 	if err != nil {
 		s.t.Fatalf("%.60q: %v", v, err)
 	}
@@ -358,7 +361,7 @@ func (s *sandbox) change(c steps.Change, keys livekit.Keys) {
 		s.words = append(s.words, i.Ref)
 		return
 	}
-	r, err := c.Resolve(s.t.Context(), steps.Env{Host: s, Run: "R", Secrets: steps.KeySecrets(keys)})
+	r, err := c.Resolve(s.t.Context(), steps.Env{Host: s, Run: "R", Secrets: credentials.Secrets(keys)})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -30,7 +30,11 @@ func (o recordedHost) Read(_ context.Context, paths ...string) ([]host.File, err
 		for _, p := range sortedKeys(o.files) {
 			if ok, _ := path.Match(pattern, p); ok {
 				found = true
-				out = append(out, host.File{Path: p, Real: p, Exists: true, Mode: 0o644, Data: []byte(o.files[p])})
+				f := host.File{Path: p, Real: p, Exists: true, Mode: 0o644, Data: []byte(o.files[p])}
+				if p != pattern {
+					f.Pattern = pattern
+				}
+				out = append(out, f)
 			}
 		}
 		if !found {

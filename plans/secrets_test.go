@@ -12,6 +12,7 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/steps"
+	"github.com/emdecloud/ecdeploy/steps/credentials"
 )
 
 // threeHosts has its SFU, its JWT service with Synapse, and its announcement on
@@ -55,7 +56,7 @@ func TestHostsGetTheirOwnSecretsAlone(t *testing.T) {
 	for _, name := range []string{"sfu", "auth", "web"} {
 		observers[name] = &sandbox{t: t, file: f, name: name}
 	}
-	p, err := Make(t.Context(), f, f.Sites[0], observers, func(steps.KeysFound) (livekit.Keys, error) { return keys, nil })
+	p, err := Make(t.Context(), f, f.Sites[0], observers, func(credentials.Found) (livekit.Keys, error) { return keys, nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +67,7 @@ func TestHostsGetTheirOwnSecretsAlone(t *testing.T) {
 	for _, h := range p.Hosts {
 		for _, st := range h.Steps {
 			for _, c := range st.Changes {
-				r, err := c.Resolve(t.Context(), steps.Env{Host: observers[h.Host], Run: "R", Secrets: steps.KeySecrets(keys)})
+				r, err := c.Resolve(t.Context(), steps.Env{Host: observers[h.Host], Run: "R", Secrets: credentials.Secrets(keys)})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -128,7 +129,7 @@ func TestHostsTellEachOtherNoMore(t *testing.T) {
 		if evil == "any" {
 			liar.files["/etc/ecdeploy/x.test/auth/key"] = "\n"
 		}
-		p, err := Make(t.Context(), f, f.Sites[0], map[string]host.Observer{"sfu": &sandbox{t: t, file: f, name: "sfu"}, "auth": liar, "web": &sandbox{t: t, file: f, name: "web"}}, func(s steps.KeysFound) (livekit.Keys, error) { return s.Keys, nil })
+		p, err := Make(t.Context(), f, f.Sites[0], map[string]host.Observer{"sfu": &sandbox{t: t, file: f, name: "sfu"}, "auth": liar, "web": &sandbox{t: t, file: f, name: "web"}}, func(s credentials.Found) (livekit.Keys, error) { return s.Keys, nil })
 		if err != nil {
 			t.Fatal(err)
 		}

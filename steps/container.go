@@ -67,7 +67,7 @@ func (c Container) Resolve(ctx context.Context, env Env) (Resolved, error) {
 	if c.Gone {
 		return c.resolveGone(env, r, sums), nil
 	}
-	sum, err := specDigest(c.Spec, c.Config, env.Secrets)
+	sum, err := SpecDigest(c.Spec, c.Config, env.Secrets)
 	if err != nil {
 		return Resolved{}, err
 	}
@@ -108,7 +108,7 @@ func AsideName(name, run string) string { return name + ".ecdeploy-" + run }
 
 // specDigest is a digest of everything that a container is made from: the same
 // digest means that nothing would change if it were made again.
-func specDigest(spec host.ContainerSpec, config []Text, secrets Secrets) (string, error) {
+func SpecDigest(spec host.ContainerSpec, config []Text, secrets Secrets) (string, error) {
 	spec.Labels = nil
 	all := struct {
 		Spec  host.ContainerSpec
@@ -129,11 +129,11 @@ func specDigest(spec host.ContainerSpec, config []Text, secrets Secrets) (string
 	if err != nil {
 		return "", fmt.Errorf("encode container %s: %w", spec.Name, err)
 	}
-	return digest(b, sealed), nil
+	return Digest(b, sealed), nil
 }
 
 // containerFacts are what `docker container inspect` says of a name.
-type containerFacts struct {
+type ContainerFacts struct {
 	Found   bool
 	Name    string // where it was found by its site
 	ID      string
@@ -144,13 +144,13 @@ type containerFacts struct {
 }
 
 // queryContainer asks for a container; its answer goes to parseContainer.
-func queryContainer(name string) host.Cmd {
+func QueryContainer(name string) host.Cmd {
 	return host.Cmd{Argv: []string{"docker", "container", "inspect", "--", name}}
 }
 
-func parseContainer(r host.Result) (containerFacts, error) {
+func ParseContainer(r host.Result) (ContainerFacts, error) {
 	if !r.OK() {
-		return containerFacts{}, nil
+		return ContainerFacts{}, nil
 	}
 	var raw []struct {
 		ID         string `json:"Id"`
@@ -160,15 +160,15 @@ func parseContainer(r host.Result) (containerFacts, error) {
 		Config     struct{ Labels map[string]string }
 	}
 	if err := json.Unmarshal(r.Stdout, &raw); err != nil || len(raw) != 1 {
-		return containerFacts{}, fmt.Errorf("read docker's answer about a container: %w", err)
+		return ContainerFacts{}, fmt.Errorf("read docker's answer about a container: %w", err)
 	}
 	c := raw[0]
-	return containerFacts{Found: true, ID: c.ID, Image: c.Image, Running: c.State.Running, Restart: c.HostConfig.RestartPolicy.Name, Labels: c.Config.Labels}, nil
+	return ContainerFacts{Found: true, ID: c.ID, Image: c.Image, Running: c.State.Running, Restart: c.HostConfig.RestartPolicy.Name, Labels: c.Config.Labels}, nil
 }
 
 // whyReplace lists what makes a container differ from the one wanted; nothing
 // means that it can stay.
-func (f containerFacts) whyReplace(spec host.ContainerSpec, sum, imageID string) []string {
+func (f ContainerFacts) whyReplace(spec host.ContainerSpec, sum, imageID string) []string {
 	var why []string
 	switch {
 	case !f.Found:
@@ -192,10 +192,10 @@ func (f containerFacts) whyReplace(spec host.ContainerSpec, sum, imageID string)
 
 // planReplace says why the container must be made again, or nothing. secrets are
 // those of its files, and whySecrets says what becomes of those that they hold now.
-func (c *Container) planReplace(f containerFacts, image imageFacts, images []Change, whySecrets []string, secrets Secrets) {
+func (c *Container) PlanReplace(f ContainerFacts, image ImageFacts, images []Change, whySecrets []string, secrets Secrets) {
 	c.Why = append(c.Why, whySecrets...)
 	sum := ""
-	if s, err := specDigest(c.Spec, c.Config, secrets); err == nil {
+	if s, err := SpecDigest(c.Spec, c.Config, secrets); err == nil {
 		sum = s
 	}
 	c.Why = append(c.Why, f.whyReplace(c.Spec, sum, image.ID)...)
@@ -208,16 +208,16 @@ func (c *Container) planReplace(f containerFacts, image imageFacts, images []Cha
 }
 
 // foreign is the finding for a container that another site's plan made.
-func (f containerFacts) foreign(site *Site, name string) []Finding {
+func (f ContainerFacts) Foreign(site *Site, name string) []Finding {
 	if owner := f.Labels[LabelSite]; f.Found && owner != "" && owner != site.Name {
-		return []Finding{{Error, "container " + name + " is the site " + owner + "'s", `choose another name with container = "..."`}}
+		return []Finding{Error.Finding("container "+name+" is the site "+owner+"'s", `choose another name with container = "..."`)}
 	}
 	return nil
 }
 
 // lintFile is a file that a lint run sees at Target: the staged file of edit K,
 // or, with K below 0, the one that is there already.
-type lintFile struct {
+type LintFile struct {
 	Target string
 	Path   string
 	K      int
@@ -225,7 +225,7 @@ type lintFile struct {
 
 // dockerLint is a Check that runs the image on the files as they will be, as
 // the user that will read them, and wants to see ok in what it prints.
-func dockerLint(spec host.ContainerSpec, uid int, files []lintFile, ok string, args ...string) string {
+func DockerLint(spec host.ContainerSpec, uid int, files []LintFile, ok string, args ...string) string {
 	var copies, binds strings.Builder
 	for i, f := range files {
 		src := shellescape.Quote(f.Path)

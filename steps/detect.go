@@ -12,7 +12,7 @@ var queryImages = host.Cmd{Argv: []string{"docker", "ps", "--format", "{{.Names}
 
 // detectContainer finds containers whose image has a name; config makes what the
 // plan file would say of one.
-func detectContainer(image string, config func(name, image string) Config) func(context.Context, host.Observer) ([]Found, error) {
+func DetectContainer(image string, config func(name, image string) Config) func(context.Context, host.Observer) ([]Found, error) {
 	return func(ctx context.Context, o host.Observer) ([]Found, error) {
 		res, err := o.Query(ctx, queryImages)
 		if err != nil {

@@ -168,7 +168,7 @@ func stageEdits(ctx context.Context, env Env, edits []FileEdit) (staged []Staged
 		}
 		sum := ""
 		if files[i].Exists {
-			sum = digest(files[i].Data, Secrets{})
+			sum = Digest(files[i].Data, Secrets{})
 		}
 		sums = append(sums, sum)
 		if !e.Remove {
@@ -198,7 +198,7 @@ func (e FileEdit) result(f host.File, secrets Secrets) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("edit %s: %w", e.Path, err)
 	}
-	if digest(data, Secrets{}) != e.After {
+	if Digest(data, Secrets{}) != e.After {
 		return nil, fmt.Errorf("%s: %w", e.Path, ErrDrift)
 	}
 	return data, nil
@@ -208,11 +208,11 @@ func (e FileEdit) result(f host.File, secrets Secrets) ([]byte, error) {
 func (e FileEdit) is(data []byte, secrets Secrets) bool {
 	switch {
 	case strings.HasPrefix(e.Before, sealMark):
-		return digest(data, secrets) == e.Before
+		return Digest(data, secrets) == e.Before
 	case strings.HasPrefix(e.Before, slowMark):
 		return slowMark+SlowSum(data, e.Path) == e.Before
 	}
-	return digest(data, Secrets{}) == e.Before
+	return Digest(data, Secrets{}) == e.Before
 }
 
 // saveEdits keeps the before-images of all edits, which must be what they were
@@ -307,7 +307,7 @@ func overlayCheck(edits []FileEdit, tops []string, check string) string {
 
 // overlayTops are the folders that a validator must see laid over: base, and
 // where symlinks led edits out of it.
-func overlayTops(base string, edits []FileEdit) []string {
+func OverlayTops(base string, edits []FileEdit) []string {
 	tops := []string{base}
 	for _, e := range edits {
 		if !slices.ContainsFunc(tops, func(t string) bool { return strings.HasPrefix(e.Path, t+"/") }) {

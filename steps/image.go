@@ -154,20 +154,20 @@ func (c Image) prepare(ctx context.Context, h host.Host, progress func(string)) 
 }
 
 // imageFacts are what the engine says of a local image.
-type imageFacts struct {
+type ImageFacts struct {
 	Found  bool
 	ID     string
 	Layers []string
 	Arch   string
 }
 
-func queryImage(ref string) host.Cmd {
+func QueryImage(ref string) host.Cmd {
 	return host.Cmd{Argv: []string{"docker", "image", "inspect", "--", ref}, Timeout: 20 * time.Second}
 }
 
-func parseImage(r host.Result) (imageFacts, error) {
+func ParseImage(r host.Result) (ImageFacts, error) {
 	if !r.OK() {
-		return imageFacts{}, nil
+		return ImageFacts{}, nil
 	}
 	var raw []struct {
 		ID           string `json:"Id"`
@@ -175,23 +175,23 @@ func parseImage(r host.Result) (imageFacts, error) {
 		RootFS       struct{ Layers []string }
 	}
 	if err := json.Unmarshal(r.Stdout, &raw); err != nil || len(raw) != 1 {
-		return imageFacts{}, fmt.Errorf("read docker's answer about an image: %w", err)
+		return ImageFacts{}, fmt.Errorf("read docker's answer about an image: %w", err)
 	}
-	return imageFacts{true, raw[0].ID, raw[0].RootFS.Layers, raw[0].Architecture}, nil
+	return ImageFacts{true, raw[0].ID, raw[0].RootFS.Layers, raw[0].Architecture}, nil
 }
 
 // has reports whether the image that is there is the archive's. The id is the
 // configuration's digest with the engine's classic store and the manifest's
 // with the containerd store; the layers are the same in both.
-func (f imageFacts) has(a *Archive) bool {
+func (f ImageFacts) has(a *Archive) bool {
 	return f.Found && (f.ID == a.Config || slices.Equal(f.Layers, a.Layers))
 }
 
 // planImage decides whether a host needs an image.
-func planImage(ref string, a *Archive, arch string, f imageFacts) (changes []Change, findings []Finding) {
+func PlanImage(ref string, a *Archive, arch string, f ImageFacts) (changes []Change, findings []Finding) {
 	if a != nil && a.Arch != "" && arch != "" && a.Arch != arch {
-		return nil, []Finding{{Error, fmt.Sprintf("image archive %s is for %s, the host is %s", a.Path, a.Arch, arch),
-			"make the archive of the image for linux/" + arch + ": docker pull --platform linux/" + arch + " " + ref}}
+		return nil, []Finding{Error.Finding(fmt.Sprintf("image archive %s is for %s, the host is %s", a.Path, a.Arch, arch),
+			"make the archive of the image for linux/"+arch+": docker pull --platform linux/"+arch+" "+ref)}
 	}
 	why := "not on the host"
 	switch {
@@ -203,7 +203,7 @@ func planImage(ref string, a *Archive, arch string, f imageFacts) (changes []Cha
 		why = "the host has another image of this name"
 	}
 	if strings.Contains(ref, "@") && a != nil {
-		return nil, []Finding{{Error, "image " + ref + " names a digest, which an archive cannot carry", "name it by tag, or leave archive out"}}
+		return nil, []Finding{Error.Finding("image "+ref+" names a digest, which an archive cannot carry", "name it by tag, or leave archive out")}
 	}
 	return []Change{&Image{Ref: ref, Platform: "linux/" + arch, Archive: a, Why: why}}, nil
 }

@@ -12,7 +12,7 @@ import (
 // A file of our own that a symlink leads elsewhere, and a foreign one that was
 // turned elsewhere since the plan was made, are noticed before anything changes.
 func TestResolveNoticesSymlinks(t *testing.T) {
-	foreign, err := foreignFile("/etc/f", []byte("a\n"), []splice.Edit{{Text: "b\n"}})
+	foreign, err := ForeignFile("/etc/f", []byte("a\n"), []splice.Edit{{Text: "b\n"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +27,7 @@ func TestResolveNoticesSymlinks(t *testing.T) {
 		{"a foreign file where it was", foreign, host.File{Real: "/etc/f", Exists: true, Data: []byte("a\n")}, ""},
 		{"a new file where it is to be", FileEdit{Path: "/etc/ecdeploy/f", Text: Lit("x")}, host.File{Real: "/etc/ecdeploy/f"}, ""},
 	} {
-		_, err := c.edit.result(c.found, KeySecrets(TestKeys()))
+		_, err := c.edit.result(c.found, testSecrets())
 		if err == nil {
 			err = errors.New("")
 		}

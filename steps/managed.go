@@ -8,53 +8,53 @@ import (
 )
 
 // neighbours are who else on a host may own nginx, Synapse and their files.
-type neighbours struct {
-	managers   []string // "matrix-docker-ansible-deploy (/matrix/synapse)"
-	containers []runningContainer
+type Neighbours struct {
+	Managers   []string // "matrix-docker-ansible-deploy (/matrix/synapse)"
+	Containers []RunningContainer
 }
 
-type runningContainer struct {
+type RunningContainer struct {
 	Name  string
 	Image string
 	Ports string // as `docker ps` writes them; "" with the host's network
 }
 
-var queryNeighbours = host.Sh(`[ ! -d /matrix/synapse ] || echo 'manager	matrix-docker-ansible-deploy (/matrix/synapse)'
+var QueryNeighbours = host.Sh(`[ ! -d /matrix/synapse ] || echo 'manager	matrix-docker-ansible-deploy (/matrix/synapse)'
 for d in /var/lib/rancher/k3s /etc/kubernetes/manifests /var/snap/microk8s; do
 	[ ! -d $d ] || printf 'manager	a Kubernetes cluster as for ess-helm (%s)\n' $d
 done
 docker ps --format 'container	{{.Names}}	{{.Image}}	{{.Ports}}' 2>/dev/null
 true`)
 
-func parseNeighbours(r host.Result) neighbours {
-	var n neighbours
+func ParseNeighbours(r host.Result) Neighbours {
+	var n Neighbours
 	for line := range strings.Lines(string(r.Stdout)) {
 		f := strings.Split(strings.TrimRight(line, "\r\n"), "\t")
 		switch {
 		case f[0] == "manager" && len(f) == 2:
-			n.managers = append(n.managers, f[1])
+			n.Managers = append(n.Managers, f[1])
 		case f[0] == "container" && len(f) == 4:
-			n.containers = append(n.containers, runningContainer{f[1], f[2], f[3]})
+			n.Containers = append(n.Containers, RunningContainer{f[1], f[2], f[3]})
 		}
 	}
 	return n
 }
 
 // Find names the first container that is what is asked for.
-func (n neighbours) Find(is func(runningContainer) bool) (string, bool) {
-	i := slices.IndexFunc(n.containers, is)
+func (n Neighbours) Find(is func(RunningContainer) bool) (string, bool) {
+	i := slices.IndexFunc(n.Containers, is)
 	if i < 0 {
 		return "", false
 	}
-	c := n.containers[i]
+	c := n.Containers[i]
 	return "container " + c.Name + " (" + c.Image + ")", true
 }
 
 // Warn names who would overwrite what ecdeploy edits.
-func (n neighbours) Warn(on, what, wayOut string) []Finding {
+func (n Neighbours) Warn(on, what, wayOut string) []Finding {
 	var out []Finding
-	for _, m := range n.managers {
-		out = append(out, Finding{Warning, m + " is on " + on + ": it would overwrite edits of " + what + " that are its own, and ecdeploy does not support it yet", wayOut})
+	for _, m := range n.Managers {
+		out = append(out, Warning.Finding(m+" is on "+on+": it would overwrite edits of "+what+" that are its own, and ecdeploy does not support it yet", wayOut))
 	}
 	return out
 }

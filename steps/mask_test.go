@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
-	"github.com/emdecloud/ecdeploy/internal/livekit"
 )
 
 // A diff of a foreign file shows only the lines that change, and no value of a
@@ -42,14 +41,14 @@ func TestDiffsShowNoSecrets(t *testing.T) {
 // an older run wrote into them is not.
 func TestOwnDiffsShowNoSecrets(t *testing.T) {
 	old := "port: 7880\nkeys:\n  APIold: supersecret\nwebhook:\n  api_key: \"older\"\n- listed\n"
-	text := Text{{Lit: "port: 7999\nwebhook:\n  api_key: \""}, {Ref: livekit.RefKey}, {Lit: "\"\n"}}
+	text := Text{{Lit: "port: 7999\nwebhook:\n  api_key: \""}, {Ref: "secret:x/key"}, {Lit: "\"\n"}}
 	file := host.File{Path: "/f", Real: "/f", Exists: true, Mode: 0o640, GID: 7, Data: []byte(old)}
-	for name, keys := range map[string]livekit.Keys{"known keys": TestKeys(), "no keys yet": {}} {
-		e, needed := ownFile("/f", file, text, 0o640, 7, KeySecrets(keys))
+	for name, secrets := range map[string]Secrets{"known keys": testSecrets(), "no keys yet": {Seal: testSecrets().Seal}} {
+		e, needed := OwnFile("/f", file, text, 0o640, 7, secrets)
 		if !needed {
 			t.Fatalf("%s: no change", name)
 		}
-		for _, leak := range []string{"supersecret", "APIold", "older", "listed", TestKeys().Key.Reveal()} {
+		for _, leak := range []string{"supersecret", "APIold", "older", "listed", testSecrets().Values["secret:x/key"].Reveal()} {
 			if strings.Contains(e.Diff, leak) {
 				t.Errorf("%s: %q in\n%s", name, leak, e.Diff)
 			}
@@ -59,7 +58,7 @@ func TestOwnDiffsShowNoSecrets(t *testing.T) {
 		}
 	}
 	// Old and new key files look alike: neither shows.
-	e, _ := ownFile("/k", host.File{Exists: true, Data: []byte("APIold: supersecret\n")}, keyFile(TestKeys()), 0o640, 7, KeySecrets(TestKeys()))
+	e, _ := OwnFile("/k", host.File{Exists: true, Data: []byte("APIold: supersecret\n")}, Text{{Ref: "secret:x/key"}, {Lit: ": "}, {Ref: "secret:x/secret"}, {Lit: "\n"}}, 0o640, 7, testSecrets())
 	if strings.Contains(e.Diff, "APIold") || strings.Contains(e.Diff, "supersecret") {
 		t.Errorf("got %s", e.Diff)
 	}
@@ -76,4 +75,11 @@ func TestMaskSecrets(t *testing.T) {
 	if !strings.Contains(got, "plain: 1") {
 		t.Errorf("too much is masked: %q", got)
 	}
+}
+
+// testSecrets are a site's secrets.
+func testSecrets() Secrets {
+	return Secrets{Seal: "secret:x/secret", Values: map[string]host.Secret{
+		"secret:x/key": host.NewSecret(strings.Repeat("k", 48)), "secret:x/secret": host.NewSecret(strings.Repeat("s", 48)),
+	}}
 }

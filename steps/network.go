@@ -18,16 +18,16 @@ type HostAddr struct {
 // The host's addresses, its address towards the internet (TEST-NET-1 stands
 // for it; nothing is sent) and its architecture in Docker's words.
 var (
-	queryAddrs = host.Cmd{Argv: []string{"ip", "-o", "addr", "show", "up"}}
-	queryRoute = host.Cmd{Argv: []string{"ip", "-o", "route", "get", "192.0.2.1"}}
-	queryArch  = host.Cmd{Argv: []string{"uname", "-m"}}
+	QueryAddrs = host.Cmd{Argv: []string{"ip", "-o", "addr", "show", "up"}}
+	QueryRoute = host.Cmd{Argv: []string{"ip", "-o", "route", "get", "192.0.2.1"}}
+	QueryArch  = host.Cmd{Argv: []string{"uname", "-m"}}
 )
 
 // ProcName finds the name and the number of a process in what ss -p prints.
 var ProcName = regexp.MustCompile(`\("([^"]*)",pid=(\d+)`)
 
 // parseAddrs reads "2: eth0    inet 10.0.0.2/24 brd ...".
-func parseAddrs(r host.Result) []HostAddr {
+func ParseAddrs(r host.Result) []HostAddr {
 	var out []HostAddr
 	for line := range strings.Lines(string(r.Stdout)) {
 		f := strings.Fields(line)
@@ -45,7 +45,7 @@ func parseAddrs(r host.Result) []HostAddr {
 }
 
 // parseRoute reads "192.0.2.1 via 10.0.0.1 dev eth0 src 10.0.0.2 uid 0".
-func parseRoute(r host.Result) HostAddr {
+func ParseRoute(r host.Result) HostAddr {
 	if !r.OK() {
 		return HostAddr{}
 	}
@@ -66,7 +66,7 @@ func parseRoute(r host.Result) HostAddr {
 	return a
 }
 
-func parseArch(r host.Result) string {
+func ParseArch(r host.Result) string {
 	switch m := strings.TrimSpace(string(r.Stdout)); m {
 	case "x86_64":
 		return "amd64"
@@ -81,9 +81,9 @@ func parseArch(r host.Result) string {
 
 // Addresses are all addresses of a host that are up, loopback among them.
 func Addresses(ctx context.Context, o host.Observer) ([]HostAddr, error) {
-	res, err := o.Query(ctx, queryAddrs)
+	res, err := o.Query(ctx, QueryAddrs)
 	if err != nil {
 		return nil, err
 	}
-	return parseAddrs(res[0]), nil
+	return ParseAddrs(res[0]), nil
 }

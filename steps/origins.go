@@ -25,7 +25,7 @@ type layer struct {
 // TITLE PATH parted by tabs; the first two are paths. What runs before the site was
 // last taken away did is none; of a run that was taken back it is one where somebody
 // had edited the file and all stayed as it was.
-func queryOrigins(site *Site) host.Cmd {
+func QueryOrigins(site *Site) host.Cmd {
 	return host.Sh(`cd "$1" 2>/dev/null || exit 0
 of() { # ABOUT BEFORE AFTER
 	{ IFS= read -r title && IFS= read -r path; } <"$1" && printf '%s\t%s\t%s\t%s\n' "$PWD/$2" "$PWD/$3" "$title" "$path"
@@ -53,15 +53,15 @@ printf '%s\n' "$all"`, Root, site.Slug())
 }
 
 // foreignFacts are the files of others that hold something of a site.
-type foreignFacts struct {
+type ForeignFacts struct {
 	layers []layer
 	files  map[string]host.File // as they are now, by the path in layers
 }
 
 // readForeign brings the layers that queryOrigins listed for changes of a title,
 // and the files as they are now.
-func readForeign(ctx context.Context, o host.Observer, listed host.Result, title string) (foreignFacts, error) {
-	f := foreignFacts{files: map[string]host.File{}}
+func ReadForeign(ctx context.Context, o host.Observer, listed host.Result, title string) (ForeignFacts, error) {
+	f := ForeignFacts{files: map[string]host.File{}}
 	var paths []string
 	for line := range strings.Lines(string(listed.Stdout)) {
 		p := strings.SplitN(strings.TrimRight(line, "\n"), "\t", 4)
@@ -95,7 +95,7 @@ func readForeign(ctx context.Context, o host.Observer, listed host.Result, title
 // takeBack makes the edits that undo all layers, the newest first. What
 // somebody else changed since stays, and a finding says so. The files as they will
 // be are texts, by path.
-func (f foreignFacts) takeBack() (edits []FileEdit, texts map[string][]byte, findings []Finding, err error) {
+func (f ForeignFacts) TakeBack() (edits []FileEdit, texts map[string][]byte, findings []Finding, err error) {
 	texts = map[string][]byte{}
 	var paths []string
 	for _, l := range f.layers {
@@ -107,10 +107,10 @@ func (f foreignFacts) takeBack() (edits []FileEdit, texts map[string][]byte, fin
 		now := f.files[p]
 		switch {
 		case !now.Exists:
-			findings = append(findings, Finding{Note, p + " is not there any more: there is nothing to take back in it", ""})
+			findings = append(findings, Note.Finding(p+" is not there any more: there is nothing to take back in it", ""))
 			continue
 		case now.Err != "" || !now.Mode.IsRegular():
-			findings = append(findings, Finding{Error, p + " cannot be read: " + cmp.Or(now.Err, "it is no regular file"), "see what became of it"})
+			findings = append(findings, Error.Finding(p+" cannot be read: "+cmp.Or(now.Err, "it is no regular file"), "see what became of it"))
 			continue
 		}
 		text := now.Data
@@ -126,15 +126,15 @@ func (f foreignFacts) takeBack() (edits []FileEdit, texts map[string][]byte, fin
 			}
 		}
 		if len(kept) > 0 {
-			findings = append(findings, Finding{Warning, "somebody else changed in " + p + " what ecdeploy had put there; theirs stays", "look for it, and take it out by hand if nothing needs it. It was:\n" + maskSecrets(splice.Lines(kept))})
+			findings = append(findings, Warning.Finding("somebody else changed in "+p+" what ecdeploy had put there; theirs stays", "look for it, and take it out by hand if nothing needs it. It was:\n"+maskSecrets(splice.Lines(kept))))
 		}
 		if json.Valid(now.Data) && !json.Valid(text) {
-			findings = append(findings, Finding{Error, p + " would be no JSON any more without what ecdeploy put there", "take it out by hand, then run ecdeploy again"})
+			findings = append(findings, Error.Finding(p+" would be no JSON any more without what ecdeploy put there", "take it out by hand, then run ecdeploy again"))
 			continue
 		}
 		texts[now.Real] = text
 		if back := splice.Between(now.Data, text); len(back) > 0 {
-			e, err := foreignFile(now.Real, now.Data, back)
+			e, err := ForeignFile(now.Real, now.Data, back)
 			if err != nil {
 				return nil, nil, nil, err
 			}

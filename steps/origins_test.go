@@ -36,7 +36,7 @@ func TestQueryOrigins(t *testing.T) {
 	}
 	list := func() string {
 		t.Helper()
-		argv := queryOrigins(OneHost()).Argv
+		argv := QueryOrigins(&Site{Name: "example.org"}).Argv
 		for i, a := range argv {
 			if a == Root {
 				argv[i] = root

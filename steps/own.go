@@ -14,7 +14,7 @@ import (
 )
 
 // look reads files and runs queries in one flight.
-func look(ctx context.Context, o host.Observer, paths []string, cmds ...host.Cmd) (files map[string]host.File, all []host.File, results []host.Result, err error) {
+func Look(ctx context.Context, o host.Observer, paths []string, cmds ...host.Cmd) (files map[string]host.File, all []host.File, results []host.Result, err error) {
 	g, ctx := errgroup.WithContext(ctx)
 	if len(paths) > 0 {
 		g.Go(func() (err error) { all, err = o.Read(ctx, paths...); return err })
@@ -34,17 +34,17 @@ func look(ctx context.Context, o host.Observer, paths []string, cmds ...host.Cmd
 
 // looseLink says why a file behind a symlink is not edited: who can turn the
 // symlink elsewhere would choose what root writes to.
-func looseLink(link string) error {
+func LooseLink(link string) error {
 	return fmt.Errorf("the symlink %s could be turned elsewhere by others than root; let it and its folder belong to root", link)
 }
 
 // ownFile is the edit that makes a file of our own say text; needed is false
 // where it does already.
-func ownFile(path string, f host.File, text Text, mode fs.FileMode, gid int, secrets Secrets) (e FileEdit, needed bool) {
+func OwnFile(path string, f host.File, text Text, mode fs.FileMode, gid int, secrets Secrets) (e FileEdit, needed bool) {
 	e = FileEdit{Path: path, Text: text, Own: true, Mode: mode, GID: gid}
 	old := ""
 	if f.Exists {
-		e.Before, old = digest(f.Data, Secrets{}), string(f.Data)
+		e.Before, old = Digest(f.Data, Secrets{}), string(f.Data)
 		if text.HasSecret() {
 			e.Before = secretDigest(path, f.Data, secrets)
 		}
@@ -54,12 +54,12 @@ func ownFile(path string, f host.File, text Text, mode fs.FileMode, gid int, sec
 		return e, false
 	}
 	if !text.HasSecret() {
-		e.After = digest(want, Secrets{})
+		e.After = Digest(want, Secrets{})
 	}
 	if text.HasSecret() && len(old) <= maxOwn {
 		old = hideUnknown(secrets.mask(old), text.Masked())
 	}
-	e.Diff = ownDiff(path, old, text.Masked(), 3)
+	e.Diff = OwnDiff(path, old, text.Masked(), 3)
 	return e, true
 }
 
@@ -68,7 +68,7 @@ func ownFile(path string, f host.File, text Text, mode fs.FileMode, gid int, sec
 const maxOwn = 64 << 10
 
 // ownDiff is the diff of a file of our own, whatever stands in it now.
-func ownDiff(path, before, after string, context int) string {
+func OwnDiff(path, before, after string, context int) string {
 	if len(before) > maxOwn {
 		return fmt.Sprintf("--- %s\n+++ %s\n- %d KiB, too much to be shown\n", path, path, len(before)>>10)
 	}
@@ -147,7 +147,7 @@ func maskWords(s string) string {
 
 // siteDirs are the folders that hold a component's files; the last one can be
 // entered by the group gid.
-func siteDirs(site *Site, component string, gid int) []Dir {
+func SiteDirs(site *Site, component string, gid int) []Dir {
 	return []Dir{
 		{Path: "/etc/ecdeploy", Mode: 0o755},
 		{Path: site.Dir(), Mode: 0o755},
@@ -156,7 +156,7 @@ func siteDirs(site *Site, component string, gid int) []Dir {
 }
 
 // missingDirs leaves out the folders that are there as they should be.
-func missingDirs(dirs []Dir, files map[string]host.File) []Dir {
+func MissingDirs(dirs []Dir, files map[string]host.File) []Dir {
 	var out []Dir
 	for _, d := range dirs {
 		if f := files[d.Path]; !f.Exists || f.Mode.Perm() != d.Mode.Perm() || f.UID != 0 || f.GID != d.GID {

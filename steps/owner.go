@@ -9,21 +9,21 @@ import (
 // What is called external is configured by somebody else: ecdeploy says what
 // is needed, in the words of the thing itself, and checks that it is there.
 
-func nothing(context.Context, host.Observer) (struct{}, error) { return struct{}{}, nil }
+func Nothing(context.Context, host.Observer) (struct{}, error) { return struct{}{}, nil }
 
 // findsNothing is Detect of a variant that leaves a thing to its owner.
-func findsNothing(context.Context, host.Observer) ([]Found, error) { return nil, nil }
+func FindsNothing(context.Context, host.Observer) ([]Found, error) { return nil, nil }
 
 // leftToOwner says what somebody else has to do, and checks that it is done.
-func leftToOwner(name, text string, checks []Check) Step {
-	return Define(name, nothing, nil, func(struct{}, Shared) (Decision, error) {
-		return Decision{Findings: []Finding{{Note, text, ""}}, Checks: checks}, nil
+func LeftToOwner(name, text string, checks []Check) Step {
+	return Define(name, Nothing, nil, func(struct{}, Shared) (Decision, error) {
+		return Decision{Findings: []Finding{Note.Finding(text, "")}, Checks: checks}, nil
 	})
 }
 
 // LeftToOthers says what somebody else has to take away by hand.
 func LeftToOthers(what, how string) Step {
-	return Define("remove-external", nothing, nil, func(struct{}, Shared) (Decision, error) {
-		return Decision{Findings: []Finding{{Note, what + " is somebody else's: " + how, ""}}}, nil
+	return Define("remove-external", Nothing, nil, func(struct{}, Shared) (Decision, error) {
+		return Decision{Findings: []Finding{Note.Finding(what+" is somebody else's: "+how, "")}}, nil
 	})
 }

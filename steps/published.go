@@ -8,7 +8,7 @@ import (
 )
 
 // publishedPort is a port of the host that Docker leads into a container.
-type publishedPort struct {
+type PublishedPort struct {
 	Container string
 	Addr      string // on which the host listens
 	Proto     string
@@ -16,20 +16,20 @@ type publishedPort struct {
 	Last      int
 }
 
-func (p publishedPort) String() string {
+func (p PublishedPort) String() string {
 	return fmt.Sprintf("port %s/%s of container %s", FormatRanges([]PortRange{{p.First, p.Last}}), p.Proto, p.Container)
 }
 
 // world reports whether others than the host itself can reach it.
-func (p publishedPort) world() bool {
+func (p PublishedPort) World() bool {
 	return !netaddr.Loopback(p.Addr)
 }
 
 // parsePublished reads lines of `docker ps --format '{{.Names}}\t{{.Ports}}'`:
 // "web	0.0.0.0:8081->80/tcp, [::]:8081->80/tcp, 9000/tcp". A port that is
 // published for IPv4 and IPv6 counts once.
-func parsePublished(s string) []publishedPort {
-	var out []publishedPort
+func ParsePublished(s string) []PublishedPort {
+	var out []PublishedPort
 	seen := map[string]bool{}
 	for line := range strings.Lines(s) {
 		name, ports, _ := strings.Cut(strings.TrimSpace(line), "\t")
@@ -44,8 +44,8 @@ func parsePublished(s string) []publishedPort {
 			if len(r) != 1 {
 				continue
 			}
-			p := publishedPort{name, strings.Trim(at[:i], "[]"), proto, r[0].First, r[0].Last}
-			if key := fmt.Sprint(p.String(), p.world()); !seen[key] {
+			p := PublishedPort{name, strings.Trim(at[:i], "[]"), proto, r[0].First, r[0].Last}
+			if key := fmt.Sprint(p.String(), p.World()); !seen[key] {
 				seen[key] = true
 				out = append(out, p)
 			}

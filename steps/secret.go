@@ -105,13 +105,13 @@ func secretDigest(path string, data []byte, secrets Secrets) string {
 	if secrets.seal().IsZero() {
 		return slowMark + SlowSum(data, path)
 	}
-	return digest(data, secrets)
+	return Digest(data, secrets)
 }
 
 // digest is the hash by which plans and labels know data: an HMAC under the seal
 // of secrets, be it that data holds one of these, an old one or one that is about
 // to go; SHA-256 in hex where there is no seal, as for data without secrets.
-func digest(data []byte, secrets Secrets) string {
+func Digest(data []byte, secrets Secrets) string {
 	seal := secrets.seal()
 	if seal.IsZero() {
 		sum := sha256.Sum256(data)

@@ -42,8 +42,10 @@ func TestChoose(t *testing.T) {
 		{"nobody has any", nil, map[string]string{}, SourceToMake},
 		{"with the component that only uses it", []string{"elsewhere auth k=1 s=2"}, map[string]string{"k": "1", "s": "2"}, SourceElsewhere},
 		{"where it is in use goes first", []string{"elsewhere auth k=1 s=2", "in-use sfu k=3 s=4"}, map[string]string{"k": "3", "s": "4"}, SourceInUse},
-		{"the plan file goes before all", []string{"elsewhere auth k=1 s=2", "given - k=5 s=6", "in-use sfu k=3 s=4"}, map[string]string{"k": "5", "s": "6"}, SourceGiven},
-		{"what else its place has comes along", []string{"in-use sfu k=1 s=2 old=3", "elsewhere auth k=4 s=5 more=6"}, map[string]string{"k": "1", "s": "2", "old": "3"}, SourceInUse},
+		{"the plan file goes before all", []string{"elsewhere auth k=1 s=2", "given - k=5 s=6", "in-use sfu k=3 s=4"},
+			map[string]string{"k": "5", "s": "6"}, SourceGiven},
+		{"what else its place has comes along", []string{"in-use sfu k=1 s=2 old=3", "elsewhere auth k=4 s=5 more=6"},
+			map[string]string{"k": "1", "s": "2", "old": "3"}, SourceInUse},
 		{"half a pair is none", []string{"given - k=5", "in-use sfu s=4 old=3", "elsewhere auth k=1 s=2"}, map[string]string{"k": "1", "s": "2"}, SourceElsewhere},
 		{"nor is one without a value", []string{"in-use sfu k= s=4", "elsewhere auth k=1 s=2"}, map[string]string{"k": "1", "s": "2"}, SourceElsewhere},
 		{"two halves of two places are none", []string{"in-use sfu k=1", "elsewhere auth s=2"}, map[string]string{}, SourceToMake},
@@ -72,22 +74,25 @@ func TestChoose(t *testing.T) {
 func TestDigestsStay(t *testing.T) {
 	k := livekit.Keys{Key: host.NewSecret("APIkey"), Secret: host.NewSecret("the-secret")}
 	spec := host.ContainerSpec{Name: "c"}
-	container, err := specDigest(spec, []Text{keyFile(k)}, KeySecrets(k))
-	plain, err2 := specDigest(host.ContainerSpec{Name: "c", Image: "i"}, []Text{Lit("a")}, KeySecrets(k))
+	container, err := SpecDigest(spec, []Text{{{Ref: livekit.RefKey}, {Lit: ": "}, {Ref: livekit.RefSecret}, {Lit: "\n"}}}, byRef(k))
+	plain, err2 := SpecDigest(host.ContainerSpec{Name: "c", Image: "i"}, []Text{Lit("a")}, byRef(k))
 	if err = errors.Join(err, err2); err != nil {
 		t.Fatal(err)
 	}
 	for what, c := range map[string]struct{ got, want string }{
-		"a container with secrets":    {container, "hmac:166ba068df71ab4d0dafcfcb432ce4ef3dbfd854f3ef0617d45150360e820cbf"},
-		"a container without":         {plain, "02d6f6873c7789479d5fdd4a1cf31de0926f8d2f753f07018971aae21096490f"},
-		"a file with secrets":         {secretDigest("/f", []byte("x"), KeySecrets(k)), "hmac:4ee0805b2bc32b229994de37f0e087ab97c1a7dfeb9a80de23b413101c7b8728"},
-		"a file before there are any": {secretDigest("/f", []byte("x"), KeySecrets(livekit.Keys{})), "scrypt:b3e1912b67c0165b26b3c7c5e6086ec27ad225a538812ad2e2f01bd1fc85afc4"},
+		"a container with secrets": {container, "hmac:166ba068df71ab4d0dafcfcb432ce4ef3dbfd854f3ef0617d45150360e820cbf"},
+		"a container without":      {plain, "02d6f6873c7789479d5fdd4a1cf31de0926f8d2f753f07018971aae21096490f"},
+		"a file with secrets":      {secretDigest("/f", []byte("x"), byRef(k)), "hmac:4ee0805b2bc32b229994de37f0e087ab97c1a7dfeb9a80de23b413101c7b8728"},
+		"a file before there are any": {secretDigest("/f", []byte("x"), byRef(livekit.Keys{})),
+			"scrypt:b3e1912b67c0165b26b3c7c5e6086ec27ad225a538812ad2e2f01bd1fc85afc4"},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s: %s, want %s", what, c.got, c.want)
 		}
 	}
-	if got := fmt.Sprintf("%+v", KeySecrets(k)); strings.Contains(got, "the-secret") || strings.Contains(got, "APIkey") {
+	if got := fmt.Sprintf("%+v", byRef(k)); strings.Contains(got, "the-secret") || strings.Contains(got, "APIkey") {
 		t.Errorf("secrets print: %s", got)
 	}
 }
+
+func byRef(k livekit.Keys) Secrets { return Secrets{Values: k.ByRef(), Seal: livekit.RefSecret} }

@@ -30,7 +30,7 @@ func (s *Site) On(host string) []Part {
 }
 
 // containersOn are the parts on a host that are containers.
-func (s *Site) containersOn(host string) []Part {
+func (s *Site) ContainersOn(host string) []Part {
 	return slices.DeleteFunc(s.On(host), func(p Part) bool { return p.Run == nil })
 }
 
@@ -153,7 +153,8 @@ func (s *Site) Dir() string { return "/etc/ecdeploy/" + s.Slug() }
 // Slug is the server name as a file name.
 func (s *Site) Slug() string { return Slug(s.Name) }
 
-// Slug is a server name as a file name.
+// Slug is a server name as a file name. Hosts remember what is a site's under it, so
+// it stays as it is.
 func Slug(server string) string { return strings.NewReplacer(":", "_", "/", "_").Replace(server) }
 
 // Domain is the server name without a port.

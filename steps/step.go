@@ -41,6 +41,12 @@ const (
 	Note    Severity = "note"
 )
 
+// Finding is something seen, in one sentence, and one command or setting that helps;
+// "" for none.
+func (s Severity) Finding(summary, hint string) Finding {
+	return Finding{Severity: s, Summary: summary, Hint: hint}
+}
+
 // Finding is something that preflight or another step saw.
 type Finding struct {
 	Severity Severity `json:"severity"`

@@ -8,7 +8,7 @@ import (
 )
 
 // namesService reports whether a list of transports has the site's JWT service.
-func namesService(v any, site *Site) bool {
+func NamesService(v any, site *Site) bool {
 	list, _ := v.([]any)
 	return slices.ContainsFunc(list, func(t any) bool {
 		m, _ := t.(splice.Map)

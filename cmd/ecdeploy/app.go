@@ -137,41 +137,6 @@ func (s *session) Close() {
 	s.dialer.Close()
 }
 
-func (s *session) observers() map[string]host.Observer {
-	out := map[string]host.Observer{}
-	for name, h := range s.hosts {
-		out[name] = h
-	}
-	return out
-}
-
-// planAll makes the plans of all chosen sites at once, and tells what the hosts
-// remember. A host that an earlier run left half-way is an error: nothing that
-// it shows can be trusted.
-func (s *session) planAll(ctx context.Context, plan planner) (plans.Plan, []engine.Past, error) {
-	out := plans.Plan{Sites: make([]plans.SitePlan, len(s.file.Sites))}
-	var past []engine.Past
-	var pastErr error
-	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		if past, pastErr = s.histories(ctx); pastErr == nil {
-			pastErr = engine.CheckFinished(past)
-		}
-		return nil
-	})
-	for i, site := range s.file.Sites {
-		g.Go(func() (err error) {
-			out.Sites[i], err = plan(gctx, s, site)
-			return err
-		})
-	}
-	err := g.Wait()
-	if pastErr != nil { // it may be why planning failed
-		err = pastErr
-	}
-	return out, past, err
-}
-
 // checker trusts the system's CAs and those that the site names.
 func checker(site plans.Site) (engine.Checker, error) {
 	if site.Verify.CAFile == "" {

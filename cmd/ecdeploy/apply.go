@@ -81,7 +81,7 @@ func (e partlyApplied) Unwrap() error { return e.error }
 // planAgain plans a site anew after another one was applied: they may share
 // hosts. A plan that came out different is shown and asked about again.
 func (o *operation) planAgain(ctx context.Context, s *session, site plans.Site, p *plans.SitePlan) error {
-	again, err := o.plan(ctx, s, site)
+	again, err := o.plan(ctx, s.file, site, s.round())
 	if err != nil {
 		return err
 	}
@@ -129,7 +129,7 @@ func (o *operation) applySite(ctx context.Context, s *session, site plans.Site, 
 	}
 	run := engine.Run{
 		ID: engine.NewRunID(now()), Version: version, Hosts: s.hosts, Checks: check, Emit: emit,
-		Replan:      func(ctx context.Context) (plans.SitePlan, error) { return o.plan(ctx, s, site) },
+		Replan:      func(ctx context.Context) (plans.SitePlan, error) { return o.plan(ctx, s.file, site, s.round()) },
 		RevertAfter: site.RevertAfter, Seen: s.seen(), Prove: o.prove(s, site, p, emit),
 	}
 	if o.flags.noRevert {

@@ -36,30 +36,6 @@ func (f *applyFlags) addTo(c *cobra.Command) {
 	c.Flags().BoolVar(&f.noRevert, "no-revert", false, "let no host take the run back by itself when this laptop is gone")
 }
 
-// planner makes the plan of one site.
-type planner func(context.Context, *session, plans.Site) (plans.SitePlan, error)
-
-// keepKeys plans what the plan file says, with the credentials that the site has.
-func keepKeys(ctx context.Context, s *session, site plans.Site) (plans.SitePlan, error) {
-	choose, err := site.KeepKeys(ctx)
-	if err != nil {
-		return plans.SitePlan{}, err
-	}
-	return plans.Make(ctx, s.file, site, s.observers(), choose)
-}
-
-// takeAway plans that nothing of the site is left.
-func takeAway(ctx context.Context, s *session, site plans.Site) (plans.SitePlan, error) {
-	return plans.MakeRemoval(ctx, s.file, site, s.observers())
-}
-
-// withKeys plans what the plan file says, with these credentials by server name.
-func withKeys(chosen map[string]plans.Credentials) planner {
-	return func(ctx context.Context, s *session, site plans.Site) (plans.SitePlan, error) {
-		return plans.Make(ctx, s.file, site, s.observers(), chosen[site.ServerName])
-	}
-}
-
 // run connects to the hosts of the sites, and to lookers where they can be reached,
 // makes the plans after what earlier runs have left half-way was taken back, and
 // hands them to do.

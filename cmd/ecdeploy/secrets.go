@@ -27,11 +27,11 @@ func (a *app) secretsShowCmd() *cobra.Command {
 }
 
 func (a *app) showSecrets(ctx context.Context, s *session) error {
-	for _, site := range s.file.Sites {
-		p, err := keepKeys(ctx, s, site)
-		if err != nil {
-			return err
+	for _, one := range s.planEach(ctx) {
+		if one.err != nil {
+			return one.err
 		}
+		site, p := one.site, one.plan
 		if p.Keys.IsZero() {
 			return hint.New(site.ServerName+": no credentials are on its hosts yet", "ecdeploy apply makes them")
 		}

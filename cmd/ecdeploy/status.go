@@ -30,10 +30,13 @@ func (a *app) status(ctx context.Context, s *session) error {
 		return err
 	}
 	code := exitOK
-	for _, site := range s.file.Sites {
-		got, err := a.statusSite(ctx, s, site, inSites(past, []plans.Site{site}))
+	for _, one := range s.planEach(ctx) {
+		got, err := exitError, one.err
+		if err == nil {
+			got, err = a.statusSite(ctx, s, one.site, one.plan, inSites(past, []plans.Site{one.site}))
+		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", site.ServerName, err)
+			return fmt.Errorf("%s: %w", one.site.ServerName, err)
 		}
 		code = max(code, got)
 	}
@@ -103,11 +106,7 @@ func deployedOn(ctx context.Context, s *session, site plans.Site) ([]view.Deploy
 	return out, nil
 }
 
-func (a *app) statusSite(ctx context.Context, s *session, site plans.Site, past []engine.Past) (int, error) {
-	p, err := keepKeys(ctx, s, site)
-	if err != nil {
-		return exitError, err
-	}
+func (a *app) statusSite(ctx context.Context, s *session, site plans.Site, p plans.SitePlan, past []engine.Past) (int, error) {
 	check, err := checker(site)
 	if err != nil {
 		return exitError, err

@@ -165,7 +165,7 @@ func (a *app) verifyAll(ctx context.Context, s *session, sites []plans.Site, o v
 }
 
 func (a *app) verifySite(ctx context.Context, s *session, site plans.Site, o verifyOptions) (rtc.Report, error) {
-	found, err := plans.Look(ctx, s.file, site, s.observers())
+	found, err := plans.Look(ctx, s.file, site, s.round())
 	if err != nil {
 		return rtc.Report{}, err
 	}

@@ -163,7 +163,7 @@ func (e *engine) Tag(ctx context.Context, id, ref string) error {
 
 // Inspect implements Docker.
 func (e *engine) Inspect(ctx context.Context, name string) (Container, bool, error) {
-	got, raw, err := e.api.ContainerInspectWithRaw(ctx, name, false)
+	got, err := e.api.ContainerInspect(ctx, name)
 	switch {
 	case errdefs.IsNotFound(err):
 		return Container{}, false, nil
@@ -187,7 +187,6 @@ func (e *engine) Inspect(ctx context.Context, name string) (Container, bool, err
 		Restart:      string(got.HostConfig.RestartPolicy.Name),
 		StartedAt:    started,
 		ExitCode:     got.State.ExitCode,
-		Raw:          raw,
 	}, true, nil
 }
 
@@ -233,49 +232,6 @@ func (e *engine) Create(ctx context.Context, spec ContainerSpec) (string, error)
 func (e *engine) Start(ctx context.Context, name string) error {
 	if err := e.api.ContainerStart(ctx, name, container.StartOptions{}); err != nil {
 		return fmt.Errorf("start container %s: %w", name, theirs{err})
-	}
-	return nil
-}
-
-// Stop implements Docker.
-func (e *engine) Stop(ctx context.Context, name string, grace time.Duration) error {
-	seconds := int(grace / time.Second)
-	if err := e.api.ContainerStop(ctx, name, container.StopOptions{Timeout: &seconds}); err != nil {
-		return fmt.Errorf("stop container %s: %w", name, theirs{err})
-	}
-	return nil
-}
-
-// Rename implements Docker.
-func (e *engine) Rename(ctx context.Context, name, to string) error {
-	if err := e.api.ContainerRename(ctx, name, to); err != nil {
-		return fmt.Errorf("rename container %s: %w", name, theirs{err})
-	}
-	return nil
-}
-
-// SetRestart implements Docker.
-func (e *engine) SetRestart(ctx context.Context, name, policy string) error {
-	mode, times, _ := strings.Cut(policy, ":")
-	p := container.RestartPolicy{Name: container.RestartPolicyMode(mode)}
-	if times != "" {
-		n, err := strconv.Atoi(times)
-		if err != nil {
-			return fmt.Errorf("restart policy %q: %w", policy, theirs{err})
-		}
-		p.MaximumRetryCount = n
-	}
-	if _, err := e.api.ContainerUpdate(ctx, name, container.UpdateConfig{RestartPolicy: p}); err != nil {
-		return fmt.Errorf("set the restart policy of container %s: %w", name, theirs{err})
-	}
-	return nil
-}
-
-// Remove implements Docker.
-func (e *engine) Remove(ctx context.Context, name string) error {
-	err := e.api.ContainerRemove(ctx, name, container.RemoveOptions{Force: true})
-	if err != nil && !errdefs.IsNotFound(err) {
-		return fmt.Errorf("remove container %s: %w", name, theirs{err})
 	}
 	return nil
 }

@@ -76,7 +76,7 @@ func unfit(s string) bool {
 
 func FuzzReadAnswer(f *testing.F) {
 	b := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
-	plain := fmt.Sprintf("i 0\np %s\nr %s\ns 81a4 0 0\nu root\ng root\nd %s\n.\n", b("/a"), b("/a"), b("text"))
+	plain := fmt.Sprintf("i 0\np %s\nr %s\ns 81a4 0 0\nd %s\n.\n", b("/a"), b("/a"), b("text"))
 	missing := fmt.Sprintf("i 1\np %s\nr %s\n.\n", b("/b*"), b("/b*"))
 	for _, text := range []string{
 		plain + missing, plain, missing, missing + plain, plain + plain + missing, plain + strings.Repeat(missing, 3), "", ".\n", ".\n.\n", strings.Repeat(".\n", maxMatches+2),

@@ -47,18 +47,17 @@ func (r Result) OK() bool { return r.Code == 0 }
 // File is what Read found at one path. A path that matches nothing yields one
 // File with Exists false.
 type File struct {
-	Path   string // as asked for; for a glob, the path that matched
-	Real   string // Path with all symlinks resolved; equal to Path where none is
-	Loose  string // first symlink on the way that others than root could turn elsewhere; "" for none
-	Exists bool
-	Mode   fs.FileMode // type and permission bits of Real
-	UID    int
-	GID    int
-	Owner  string // name, or the number in decimal where it has none
-	Group  string
-	Data   []byte   // whole content of a regular file; nil otherwise
-	Names  []string // entries of a directory, sorted, without . and ..; nil otherwise
-	Err    string   // why an existing file could not be read; "" when it was
+	Path    string // as asked for; for a glob, the path that matched
+	Pattern string // the glob that was asked for; "" where that was Path itself
+	Real    string // Path with all symlinks resolved; equal to Path where none is
+	Loose   string // first symlink on the way that others than root could turn elsewhere; "" for none
+	Exists  bool
+	Mode    fs.FileMode // type and permission bits of Real
+	UID     int
+	GID     int
+	Data    []byte   // whole content of a regular file; nil otherwise
+	Names   []string // entries of a directory, sorted, without . and ..; nil otherwise
+	Err     string   // why an existing file could not be read; "" when it was
 }
 
 // Observer is all that a probe gets. Nothing reachable through it may change
@@ -131,15 +130,6 @@ type Docker interface {
 	// Create makes a container and does not start it.
 	Create(ctx context.Context, spec ContainerSpec) (id string, err error)
 	Start(ctx context.Context, name string) error
-	// Stop asks a container to end and kills it after grace. A container
-	// that does not run is no error.
-	Stop(ctx context.Context, name string, grace time.Duration) error
-	Rename(ctx context.Context, name, to string) error
-	// SetRestart changes the restart policy ("no", "always", ...).
-	SetRestart(ctx context.Context, name, policy string) error
-	// Remove deletes a stopped or running container; a missing one is no
-	// error.
-	Remove(ctx context.Context, name string) error
 	// Logs are the last lines of a container's stdout and stderr, in order,
 	// control characters stripped.
 	Logs(ctx context.Context, name string, lines int) (string, error)
@@ -180,5 +170,4 @@ type Container struct {
 	Restart      string // restart policy
 	StartedAt    time.Time
 	ExitCode     int
-	Raw          []byte // the whole inspect answer, JSON
 }

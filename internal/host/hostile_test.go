@@ -263,7 +263,10 @@ func TestHostileEngine(t *testing.T) {
 		do   func(*engine) error
 		want string // in the error; "" for none
 	}{
-		{"a container without end", func() io.Reader { return &endless{line: []byte(`{"a":`), left: 256 << 20} }, inspect, "too large"},
+		{"a container without end", func() io.Reader {
+			return io.MultiReader(strings.NewReader(`{"Id":"`), &endless{line: []byte("x"), left: 256 << 20})
+		}, inspect, "too large"},
+		{"one of endless depth", func() io.Reader { return &endless{line: []byte(`{"a":`), left: 256 << 20} }, inspect, "max depth"},
 		{"an image without end", func() io.Reader {
 			return io.MultiReader(strings.NewReader(`"`), &endless{line: []byte("x"), left: 256 << 20})
 		}, image, "too large"},

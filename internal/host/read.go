@@ -31,9 +31,7 @@ f() {
 		r=${r%?}
 		b "$r"
 		if [ "$r" != "$p" ]; then l "$p"; fi
-		if s=$(stat -L -c 's %f %u %g
-u %U
-g %G' -- "$p" 2>/dev/null); then
+		if s=$(stat -L -c 's %f %u %g' -- "$p" 2>/dev/null); then
 			printf '%s\n' "$s"
 			if [ -f "$p" ]; then
 				if [ "$(stat -L -c %s -- "$p")" -gt $max ]; then
@@ -147,11 +145,15 @@ const maxMatches = 10000
 
 // answers wants what was asked for: one file for each path, in their order,
 // where only a pattern may have several. asked has the path's number for each.
+// It notes the pattern with the files that matched one.
 func answers(paths []string, files []File, asked []int) error {
 	next := 0
 	for i, p := range paths {
 		from := next
 		for next < len(files) && asked[next] == i {
+			if files[next].Path != p {
+				files[next].Pattern = p
+			}
 			next++
 		}
 		switch found := files[from:next]; {
@@ -188,10 +190,6 @@ func parseFiles(out []byte) (files []File, asked []int, err error) {
 		case "s":
 			f.Exists = true
 			err = parseStat(value, &f)
-		case "u":
-			f.Owner = named(value, f.UID)
-		case "g":
-			f.Group = named(value, f.GID)
 		case "d":
 			f.Data, err = base64.StdEncoding.DecodeString(value)
 		case "n":
@@ -217,14 +215,6 @@ func parseFiles(out []byte) (files []File, asked []int, err error) {
 func decode(s string) (string, error) {
 	b, err := base64.StdEncoding.DecodeString(s)
 	return string(b), err
-}
-
-// named is a user's or group's name, or its number where it has none.
-func named(name string, id int) string {
-	if name == "UNKNOWN" {
-		return strconv.Itoa(id)
-	}
-	return name
 }
 
 func parseStat(value string, f *File) error {

@@ -78,7 +78,11 @@ func TestRooms(t *testing.T) {
 	if err := r.Delete(t.Context(), "c"); err != nil {
 		t.Error(err)
 	}
-	want := []proto.Message{&protocol.ListRoomsRequest{}, &protocol.CreateRoomRequest{Name: "c", EmptyTimeout: 30, DepartureTimeout: 10}, &protocol.DeleteRoomRequest{Room: "c"}}
+	want := []proto.Message{
+		&protocol.ListRoomsRequest{},
+		&protocol.CreateRoomRequest{Name: "c", EmptyTimeout: 30, DepartureTimeout: 10},
+		&protocol.DeleteRoomRequest{Room: "c"},
+	}
 	if d := cmp.Diff(want, s.asked, cmp.Comparer(proto.Equal)); d != "" {
 		t.Errorf("it asked: %s", d)
 	}

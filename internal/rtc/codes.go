@@ -157,12 +157,3 @@ func Explain(what string) []Explanation {
 	}
 	return out
 }
-
-// Codes lists all codes in the order of a call.
-func Codes() []Code {
-	out := make([]Code, len(explanations))
-	for i, e := range explanations {
-		out[i] = e.Code
-	}
-	return out
-}

@@ -1,13 +1,17 @@
 package rtc
 
 import (
+	"encoding/json"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // Each code that a report can have has words, and no words wait for a code.
@@ -60,6 +64,29 @@ func TestCodesHaveWords(t *testing.T) {
 	}
 	if len(direct) < 20 {
 		t.Errorf("%d codes were found in calls", len(direct))
+	}
+}
+
+// The report's schema lists all codes, in the order of a call.
+func TestSchemaHasTheCodes(t *testing.T) {
+	text, err := os.ReadFile("../../docs/verify-report.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var schema struct {
+		Defs map[string]struct {
+			Enum []Code `json:"enum"`
+		} `json:"$defs"`
+	}
+	if err := json.Unmarshal(text, &schema); err != nil {
+		t.Fatal(err)
+	}
+	var codes []Code
+	for _, e := range explanations {
+		codes = append(codes, e.Code)
+	}
+	if d := cmp.Diff(codes, schema.Defs["code"].Enum); d != "" {
+		t.Errorf("the schema has other codes: %s", d)
 	}
 }
 

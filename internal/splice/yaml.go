@@ -59,22 +59,6 @@ func YAMLAppend(src []byte, path Path, value any) ([]Edit, error) {
 	return edits, nil
 }
 
-// YAMLDelete removes the mapping entry or list item at path; nil edits when it
-// is not there. A mapping or list that loses its last entry becomes {} or [].
-func YAMLDelete(src []byte, path Path) ([]Edit, error) {
-	if err := path.check(); err != nil {
-		return nil, err
-	}
-	if _, ok, err := YAMLGet(src, path); err == nil && !ok {
-		return nil, nil
-	}
-	edits, err := yamlDelete(src, path)
-	if err != nil {
-		return nil, refused(err, "")
-	}
-	return edits, nil
-}
-
 // YAMLGet returns the value at path as PyYAML's SafeLoader reads it, and
 // whether there is one: YAML 1.1 (yes, on, 0o17 as text, 010 as eight, 1:30 as
 // ninety), aliases and merge keys followed, the last of duplicate keys.

@@ -209,42 +209,6 @@ func isRefused(err error) bool {
 	return ok
 }
 
-func TestYAMLDelete(t *testing.T) {
-	tests := []struct {
-		name, before string
-		path         Path
-		after        string
-	}{
-		{"first", "a: 1 # x\nb: 2\n", Path{"a"}, "b: 2\n"},
-		{"last", "a: 1\nb: 2", Path{"b"}, "a: 1"},
-		{"last, CRLF", "a: 1\r\nb: 2", Path{"b"}, "a: 1"},
-		{"block", "a:\n  b:\n    c: 1\n  d: 2\n", Path{"a", "b"}, "a:\n  d: 2\n"},
-		{"only", "a:\n  b: 1\nc: 2\n", Path{"a", "b"}, "a: {}\nc: 2\n"},
-		{"only one at the top", "a: 1\n", Path{"a"}, "{}\n"},
-		{"null", "a:\nb: 1\n", Path{"a"}, "b: 1\n"},
-		{"item", "l:\n- a\n- b\n- c\n", Path{"l", 1}, "l:\n- a\n- c\n"},
-		{"flow", "l: [a, b, c]\n", Path{"l", 1}, "l: [a, c]\n"},
-		{"flow, last", "l: {a: 1, b: 2}\n", Path{"l", "b"}, "l: {a: 1}\n"},
-		{"flow, only", "l: [a]\n", Path{"l", 0}, "l: []\n"},
-		{"not there", "l: [a]\n", Path{"k"}, "l: [a]\n"},
-		{"byte order mark", "\ufeffa: 1\nb: 2\n", Path{"a"}, "\ufeffb: 2\n"},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			edits, err := YAMLDelete([]byte(test.before), test.path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			checkEdits(t, test.before, edits, test.after)
-		})
-	}
-	for _, text := range []string{"x: &x 1\ny: *x\n", "x: 1\nx: 2\n", "y: &y {x: 1}\n<<: *y\n"} {
-		if _, err := YAMLDelete([]byte(text), Path{"x"}); !isRefused(err) {
-			t.Errorf("%q: %v", text, err)
-		}
-	}
-}
-
 // The edits that a first run makes of Debian's homeserver.yaml, and of one that
 // has been lived in.
 func TestHomeserver(t *testing.T) {
