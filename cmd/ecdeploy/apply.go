@@ -81,7 +81,7 @@ func (e partlyApplied) Unwrap() error { return e.error }
 // planAgain plans a site anew after another one was applied: they may share
 // hosts. A plan that came out different is shown and asked about again.
 func (o *operation) planAgain(ctx context.Context, s *session, site plans.Site, p *plans.SitePlan) error {
-	again, err := s.planNow(ctx, o.plan, site)
+	again, err := o.plan(ctx, s.file, site, s.round())
 	if err != nil {
 		return err
 	}
@@ -129,7 +129,7 @@ func (o *operation) applySite(ctx context.Context, s *session, site plans.Site, 
 	}
 	run := engine.Run{
 		ID: engine.NewRunID(now()), Version: version, Hosts: s.hosts, Checks: check, Emit: emit,
-		Replan:      func(ctx context.Context) (plans.SitePlan, error) { return s.planNow(ctx, o.plan, site) },
+		Replan:      func(ctx context.Context) (plans.SitePlan, error) { return o.plan(ctx, s.file, site, s.round()) },
 		RevertAfter: site.RevertAfter, Seen: s.seen(), Prove: o.prove(s, site, p, emit),
 	}
 	if o.flags.noRevert {
@@ -166,7 +166,8 @@ func (a *app) secondInterrupt(ctx context.Context) (stop func()) {
 		select {
 		case <-done:
 		case <-c:
-			a.screen.Urgent("ended half-way. The journals on the hosts lead back:\n  ecdeploy rollback FILE\n  or, on each host: sudo sh " + engine.Root + "/runs/RUN/rollback.sh")
+			a.screen.Urgent("ended half-way. The journals on the hosts lead back:\n  ecdeploy rollback FILE\n" +
+				"  or, on each host: sudo sh " + engine.Root + "/runs/RUN/rollback.sh")
 			os.Exit(exitInDoubt)
 		}
 	}()

@@ -36,7 +36,9 @@ func TestHostileHistory(t *testing.T) {
 				a.screen.Fail(err, exitError)
 			}
 			st := view.Status{Site: steers, Runs: all, Checks: []engine.Checked{{Host: steers, Name: steers, Err: steers}}}
-			err = a.screen.Status(st, plans.SitePlan{Site: steers, Hosts: []plans.HostPlan{{Host: steers, Steps: []plans.StepPlan{{Findings: []steps.Finding{{Severity: steps.Error, Summary: steers, Hint: steers}}}}}}})
+			findings := []steps.Finding{{Severity: steps.Error, Summary: steers, Hint: steers}}
+			p := plans.SitePlan{Site: steers, Hosts: []plans.HostPlan{{Host: steers, Steps: []plans.StepPlan{{Findings: findings}}}}}
+			err = a.screen.Status(st, p)
 			if err != nil {
 				t.Fatal(err)
 			}

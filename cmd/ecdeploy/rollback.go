@@ -63,7 +63,8 @@ func (a *app) rollback(ctx context.Context, s *session, sites []plans.Site, yes,
 		for _, p := range r.past {
 			hosts = append(hosts, p.Host+" ("+p.State+")")
 		}
-		a.screen.Say("site %s: run %s by %s of %s on %s", r.site.ServerName, r.past[0].Run, r.past[0].By, r.past[0].Since.Format("2006-01-02 15:04 MST"), strings.Join(hosts, ", "))
+		last := r.past[0]
+		a.screen.Say("site %s: run %s by %s of %s on %s", r.site.ServerName, last.Run, last.By, last.Since.Format("2006-01-02 15:04 MST"), strings.Join(hosts, ", "))
 	}
 	if !force {
 		for _, r := range todo {

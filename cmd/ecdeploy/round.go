@@ -20,7 +20,8 @@ func (s *session) round() map[string]host.Observer {
 	return out
 }
 
-// planner makes the plan of one site from what a round of questions sees.
+// planner makes the plan of one site from what round has seen, and asks its hosts
+// for the rest. plans.MakeRemoval is one, too.
 type planner func(ctx context.Context, f *plans.File, site plans.Site, round map[string]host.Observer) (plans.SitePlan, error)
 
 // keepKeys plans what the plan file says, with the credentials that the site has.
@@ -37,11 +38,6 @@ func withKeys(chosen map[string]plans.Credentials) planner {
 	return func(ctx context.Context, f *plans.File, site plans.Site, round map[string]host.Observer) (plans.SitePlan, error) {
 		return plans.Make(ctx, f, site, round, chosen[site.ServerName])
 	}
-}
-
-// planNow makes the plan of one site from what its hosts are now.
-func (s *session) planNow(ctx context.Context, plan planner, site plans.Site) (plans.SitePlan, error) {
-	return plan(ctx, s.file, site, s.round())
 }
 
 // planned is what came of planning one site.
