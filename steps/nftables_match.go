@@ -213,17 +213,20 @@ func lastAddr(p netip.Prefix) netip.Addr {
 
 // nftPorts reads 22 or {"range": [1, 3]}.
 func nftPorts(v any) ([]portRange, bool) {
-	if n, ok := v.(float64); ok {
-		return []portRange{{int(n), int(n)}}, true
-	}
+	first, last := v, v
 	if kind, body := nftOnly(v); kind == "range" {
-		if pair := nftList(body); len(pair) == 2 {
-			first, ok := pair[0].(float64)
-			last, ok2 := pair[1].(float64)
-			return []portRange{{int(first), int(last)}}, ok && ok2
+		pair := nftList(body)
+		if len(pair) != 2 {
+			return nil, false
 		}
+		first, last = pair[0], pair[1]
 	}
-	return nil, false
+	a, ok := first.(float64)
+	b, ok2 := last.(float64)
+	if !ok || !ok2 || a < 0 || b < a || b > 65535 {
+		return nil, false
+	}
+	return []portRange{{int(a), int(b)}}, true
 }
 
 // nftTCPFlags is the value of flags, as one word, a list, or words joined by "|".

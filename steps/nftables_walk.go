@@ -6,7 +6,11 @@ const nftDepth = 16
 // nftWork is how much a decision may look at, counted in values that are compared.
 // A large list of banned addresses has 100,000; a hostile host's answer may be made
 // so that the ways through it have no end.
-const nftWork = 20_000_000
+// A rule counts as nftRuleWork.
+const (
+	nftWork     = 20_000_000 // about a second
+	nftRuleWork = 100
+)
 
 // nftEffect is what one base chain does with packets to some ports. Of several
 // rules of a kind it names the first.
@@ -68,7 +72,7 @@ func (w *nftWalk) follow(c *nftChain, ports []portRange, via nftVia) []portRange
 	}
 	left, back := ports, []portRange(nil)
 	for _, rule := range c.Rules {
-		if !w.spend(1) {
+		if !w.spend(nftRuleWork) {
 			return ports
 		}
 		for _, b := range w.branches(c, rule) {
