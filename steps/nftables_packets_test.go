@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -67,6 +68,46 @@ func TestNFTOpensForPackets(t *testing.T) {
 			r.do(r.resolved.Undo)
 			if diff := cmp.Diff(before, s.ruleset()); diff != "" {
 				t.Errorf("undone, it is not as before:\n%s", diff)
+			}
+		})
+	}
+}
+
+// What counts as open lets packets in, and what counts as closed does not.
+func TestNFTEffectIsTrue(t *testing.T) {
+	text, err := os.ReadFile("testdata/nftables.nft")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range strings.Split(string(text), "\ntable ")[1:] {
+		name := strings.Fields(table)[1]
+		open, closed := map[string][]Opening{}, map[string][]Opening{}
+		for _, c := range nftEffectCases() {
+			from := spaceClient4
+			if strings.HasPrefix(c.table, "6") {
+				from = spaceClient6
+			}
+			switch {
+			case strings.TrimPrefix(c.table, "6") != name || c.open.From != "":
+			case c.want == "open":
+				open[from] = append(open[from], c.open)
+			case strings.HasPrefix(c.want, "closed"): // its first port is
+				closed[from] = append(closed[from], Opening{Proto: c.open.Proto, First: c.open.First, Last: c.open.First})
+			}
+		}
+		if len(open)+len(closed) == 0 || strings.Contains(table, "device") {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newNetSpace(t)
+			s.listenOn(slices.Concat(open[spaceClient4], open[spaceClient6], closed[spaceClient4], closed[spaceClient6]))
+			// Without IPv6's neighbour discovery nothing comes in.
+			s.load(strings.NewReplacer("policy drop;", "policy drop; icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept", "queue num 0", "drop").
+				Replace("table " + table))
+			for _, from := range []string{spaceClient4, spaceClient6} {
+				s.want(true, from, open[from]...)
+				s.want(false, from, closed[from]...)
 			}
 		})
 	}

@@ -187,30 +187,48 @@ func (s *netSpace) reaches(proto, from string, port int, in time.Duration) (ok b
 }
 
 // wantOpen checks the ends of openings over IPv4, and over IPv6 where they are for the
-// world, all at once.
+// world.
 func (s *netSpace) wantOpen(want bool, open ...Opening) {
 	s.t.Helper()
-	var wg sync.WaitGroup
+	for _, o := range open {
+		if o.From != "" {
+			s.want(want, o.From, o)
+		}
+	}
+	world := slices.DeleteFunc(slices.Clone(open), func(o Opening) bool { return o.From != "" })
+	s.want(want, spaceClient4, world...)
+	s.want(want, spaceClient6, world...)
+}
+
+// want checks the ends of openings from one address of the client, all at once.
+func (s *netSpace) want(want bool, from string, open ...Opening) {
+	s.t.Helper()
 	in := 300 * time.Millisecond // nothing comes back, however long one waits
 	if want {
 		in = 10 * time.Second
 	}
+	var wg sync.WaitGroup
 	for _, o := range open {
-		from := []string{spaceClient4, spaceClient6}
-		if o.From != "" {
-			from = []string{o.From}
-		}
-		for _, f := range from {
-			for _, port := range slices.Compact([]int{o.First, o.Last}) {
-				wg.Go(func() {
-					if got, err := s.reaches(o.Proto, f, port, in); err != nil || got != want {
-						s.t.Errorf("%s %d from %s: let in %v, want %v; %v", o.Proto, port, f, got, want, err)
-					}
-				})
-			}
+		for _, port := range slices.Compact([]int{o.First, o.Last}) {
+			wg.Go(func() {
+				if got, err := s.reaches(o.Proto, from, port, in); err != nil || got != want {
+					s.t.Errorf("%s %d from %s: let in %v, want %v; %v", o.Proto, port, from, got, want, err)
+				}
+			})
 		}
 	}
 	wg.Wait()
+}
+
+// listenOn makes the host answer on the ends of openings.
+func (s *netSpace) listenOn(open []Opening) {
+	s.t.Helper()
+	var ports []int
+	for _, o := range open {
+		ports = append(ports, o.First, o.Last)
+	}
+	slices.Sort(ports)
+	s.listen(slices.Compact(ports)...)
 }
 
 // Name implements host.Observer.

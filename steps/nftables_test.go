@@ -46,13 +46,15 @@ func (e nftEffect) name() string {
 	return "dropped"
 }
 
-func TestNFTEffect(t *testing.T) {
-	r := recordedNFT(t)
-	for _, c := range []struct {
-		table string // with "6" in front for packets over IPv6
-		open  Opening
-		want  string
-	}{
+// nftEffectCase is what a table's chain does with packets.
+type nftEffectCase struct {
+	table string // with "6" in front for packets over IPv6
+	open  Opening
+	want  string
+}
+
+func nftEffectCases() []nftEffectCase {
+	return []nftEffectCase{
 		{"policy_drop", Opening{"tcp", 22, 22, ""}, "open"},
 		{"policy_drop", Opening{"tcp", 7881, 7881, ""}, "dropped"},
 		{"policy_drop", Opening{"udp", 443, 443, ""}, "dropped"},
@@ -134,7 +136,12 @@ func TestNFTEffect(t *testing.T) {
 		{"gone_to", Opening{"tcp", 7880, 7880, "10.2.0.10"}, "dropped"},
 		{"gone_to", Opening{"tcp", 7880, 7880, "192.0.2.1"}, `closed by "ip saddr != 10.0.0.0/8 tcp dport 7880 drop" (handle 2)`},
 		{"early", Opening{"tcp", 7881, 7881, ""}, `closed by "tcp dport 7881 drop" (handle 2)`},
-	} {
+	}
+}
+
+func TestNFTEffect(t *testing.T) {
+	r := recordedNFT(t)
+	for _, c := range nftEffectCases() {
 		table, v6 := strings.CutPrefix(c.table, "6")
 		from, err := parseFrom(c.open.From)
 		if err != nil {
