@@ -371,7 +371,7 @@ ec_undo_nft() {
 	found=$(ec_nft_find "$1") || return 1
 	before=$(cat "$J/nft.before")
 	[ "$(printf '%s\n' "$found" | cut -d ' ' -f 2-)" != "$before" ] || return 0
-	ec_nft "$1" "$before" && ec_note "took rules back from nftables"
+	ec_nft "$1" "$before" && ec_note "restored the rules of nftables"
 }
 
 # ec_container NAME FORMAT: one fact of a container; fails where there is none.

@@ -53,12 +53,12 @@ func probeNFT(ctx context.Context, o host.Observer, site *Site) (nftFacts, error
 // decide opens what is not open yet and takes away our rules that nothing needs any
 // more. With nothing to open it takes all of the site's rules away.
 func (f nftFacts) decide(site *Site, open []Opening) Decision {
-	all := openingList(open)
 	switch {
 	case !f.installed && len(open) > 0:
-		return Decision{Findings: []Finding{{Note, "nftables is not installed on " + f.name + ", so nothing is opened there: " + all + " must be open in whatever else filters", ""}}}
+		return Decision{Findings: []Finding{f.elsewhere("nftables is not installed on "+f.name, open)}}
 	case f.problem != "":
-		return Decision{Findings: []Finding{{Error, "cannot read the rules of nftables on " + f.name + ": " + f.problem, `see what "nft -j list ruleset" says there; firewall "none" {} in the host block leaves it alone`}}}
+		return Decision{Findings: []Finding{{Error, "cannot read the rules of nftables on " + f.name + ": " + f.problem,
+			`see what "nft -j list ruleset" says there; firewall "none" {} in the host block leaves it alone`}}}
 	}
 	var d Decision
 	var insert []nftOwn
@@ -77,9 +77,14 @@ func (f nftFacts) decide(site *Site, open []Opening) Decision {
 	boot, found := f.boot.decide(f.name, site, append(keep, insert...))
 	d.Changes, d.Findings = append(d.Changes, boot...), append(d.Findings, found...)
 	if len(open) > 0 && !f.filtering() {
-		d.Findings = append(d.Findings, Finding{Note, "nftables on " + f.name + " drops nothing that comes in, so nothing is opened there: " + all + " must be open in whatever else filters", ""})
+		d.Findings = append(d.Findings, f.elsewhere("nftables on "+f.name+" drops nothing that comes in", open))
 	}
 	return d
+}
+
+// elsewhere is the finding where there is nothing to open, and why.
+func (f nftFacts) elsewhere(why string, open []Opening) Finding {
+	return Finding{Note, why + ", so nothing is opened there: " + openingList(open) + " must be open in whatever else filters", ""}
 }
 
 // appendNew leaves out findings that are there already: for IPv4 and IPv6, or for
@@ -185,32 +190,40 @@ func (f nftFacts) stands(c *nftChain, o Opening, p nftPackets, e nftEffect) (fin
 	if p.IPv6 && o.From == "" { // calls go over IPv4, too
 		severity, what = Warning, what+" over IPv6"
 	}
-	hint := func(r *nftRule) string {
-		return fmt.Sprintf("delete or change that rule (nft -a list chain %s; nft delete rule %s handle %d) and where it is loaded from; ecdeploy does not undo an admin's decision", c, c, r.Handle)
-	}
 	manager := f.rules.manager(c)
 	switch {
 	case e.lost:
-		return []Finding{{Error, "cannot determine whether " + where + " lets in " + what + ": the ways through its rules are too many", `open it yourself, then say firewall "none" {} in the host block`}}, true
+		return []Finding{{Error, "cannot determine whether " + where + " lets in " + what + ": the ways through its rules are too many",
+			`open it yourself, then say firewall "none" {} in the host block`}}, true
 	case manager != "" && (!e.open() || e.limited != nil):
-		return []Finding{{Warning, where + " belongs to " + manager + " and may drop " + what, "open it with " + manager + "; ecdeploy does not edit rules that a program writes"}}, true
+		return []Finding{{Warning, where + " belongs to " + manager + " and may drop " + what,
+			"open it with " + manager + "; ecdeploy does not edit rules that a program writes"}}, true
 	case e.closed != nil:
-		return []Finding{{severity, "a rule of " + where + " closes " + what + ": " + e.closed.String(), hint(e.closed)}}, true
+		return []Finding{{severity, "a rule of " + where + " closes " + what + ": " + e.closed.String(), c.deleteHint(e.closed)}}, true
 	case e.open() && e.limited == nil:
 		return nil, false
 	case e.limited != nil && e.open():
-		return []Finding{{Warning, "a rule of " + where + " closes " + what + " to some: " + e.limited.String(), hint(e.limited)}}, false
+		return []Finding{{Warning, "a rule of " + where + " closes " + what + " to some: " + e.limited.String(), c.deleteHint(e.limited)}}, false
 	case e.limited != nil:
-		return []Finding{{severity, "a rule of " + where + " closes " + what + " to some, and a rule of ecdeploy would come before it: " + e.limited.String(), hint(e.limited)}}, true
+		return []Finding{{severity, "a rule of " + where + " closes " + what + " to some, and a rule of ecdeploy would come before it: " + e.limited.String(),
+			c.deleteHint(e.limited)}}, true
 	case c.Hook != "input":
 		if len(e.dropped) == 0 {
 			return nil, true // before a connection is known, some packets always go
 		}
-		return []Finding{{severity, where + " drops " + what + " before chains for input see it", "open it there; ecdeploy adds rules to chains with hook input alone"}}, true
+		return []Finding{{severity, where + " drops " + what + " before chains for input see it",
+			"open it there; ecdeploy adds rules to chains with hook input alone"}}, true
 	case !c.plain():
-		return []Finding{{severity, "the name of " + where + " is one that ecdeploy does not write into commands: " + what + " is not opened there", "open it there yourself"}}, true
+		return []Finding{{severity, "the name of " + where + " is one that ecdeploy does not write into commands: " + what + " is not opened there",
+			"open it there yourself"}}, true
 	}
 	return nil, false
+}
+
+// deleteHint is how an admin takes back their own rule.
+func (c nftChain) deleteHint(r *nftRule) string {
+	return fmt.Sprintf("delete or change that rule (nft -a list chain %s; nft delete rule %s handle %d) and where it is loaded from; "+
+		"ecdeploy does not undo an admin's decision", c, c, r.Handle)
 }
 
 // passes names the admin's rules that packets for o no longer come to.
@@ -221,7 +234,8 @@ func (f nftFacts) passes(c *nftChain, o Opening, e nftEffect) []Finding {
 		rules = append(slices.Clone(rules), e.queued)
 	}
 	for _, r := range rules {
-		out = append(out, Finding{Note, fmt.Sprintf("the rule for %s comes first in chain %s of nftables on %s, so this one no longer applies to it: %s", o, c, f.name, r), ""})
+		out = append(out, Finding{Note, fmt.Sprintf("the rule for %s comes first in chain %s of nftables on %s, so this one no longer applies to it: %s",
+			o, c, f.name, r), ""})
 	}
 	return out
 }

@@ -74,7 +74,8 @@ func (b nftBoot) decide(on string, site *Site, rules []nftOwn) ([]Change, []Find
 	var findings []Finding
 	if len(rules) > 0 && !b.enabled {
 		rules = nil
-		findings = []Finding{{Warning, "nftables.service is not enabled on " + on + ": what ecdeploy opens there is closed again after a reboot, unless something else saves the rules",
+		findings = []Finding{{Warning, "nftables.service is not enabled on " + on + ": what ecdeploy opens there is closed again after a reboot, " +
+			"unless something else saves the rules",
 			"systemctl enable nftables (it loads /etc/nftables.conf), then run ecdeploy again"}}
 	}
 	texts := nftBootFiles(site, rules)
@@ -94,7 +95,9 @@ func (b nftBoot) decide(on string, site *Site, rules []nftOwn) ([]Change, []Find
 	if len(edits) == 0 {
 		return nil, findings
 	}
-	return []Change{&Files{Title: "nftables at boot", Dirs: b.dirs(site, paths), Rmdirs: b.rmdirs(site, paths), Edits: edits, Activate: nftReload, Reactivate: nftReload}}, findings
+	c := &Files{Title: "nftables at boot", Dirs: b.dirs(site, paths), Rmdirs: b.rmdirs(site, paths), Edits: edits}
+	c.Activate, c.Reactivate = nftReload, nftReload
+	return []Change{c}, findings
 }
 
 // nftBootFiles are our files by path. The lines are sorted: the order of the rules in
@@ -108,7 +111,8 @@ func nftBootFiles(site *Site, rules []nftOwn) map[string]string {
 	texts := map[string]string{}
 	for p, l := range lines {
 		slices.Sort(l)
-		texts[p] = "# What ecdeploy opens for " + site.Name + ". Written by ecdeploy; loaded by\n# " + nftDropIn(site) + "\n" + strings.Join(slices.Compact(l), "")
+		texts[p] = "# What ecdeploy opens for " + site.Name + ". Written by ecdeploy; loaded by\n# " + nftDropIn(site) + "\n" +
+			strings.Join(slices.Compact(l), "")
 	}
 	return texts
 }

@@ -98,7 +98,11 @@ func TestNFTBootWithoutReload(t *testing.T) {
 
 // nftAcceptJSON are the statements of a rule that accepts these ports.
 func nftAcceptJSON(proto, ports string) string {
-	return `{"match":{"op":"==","left":{"payload":{"protocol":"` + proto + `","field":"dport"}},"right":` + ports + `}},{"accept":null}`
+	return nftMatchJSON(proto, "dport", ports) + `,{"accept":null}`
+}
+
+func nftMatchJSON(protocol, field, right string) string {
+	return `{"match":{"op":"==","left":{"payload":{"protocol":"` + protocol + `","field":"` + field + `"}},"right":` + right + `}}`
 }
 
 // Chains that jump to each other without end, which no kernel has, end in a finding.
@@ -121,9 +125,14 @@ func FuzzNFT(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(string(recorded))
-	for _, s := range []string{"", "{}", "null", `{"nftables":null}`, `{"nftables":[{}]}`, `{"nftables":[{"rule":null}]}`, nftChainJSON("inet", "a'b", "input\n$(id)", "drop"),
-		nftChainJSON("inet", "f", "input", "drop", `{"match":{"left":{"&":[]},"op":"==","right":{"set":7}}}`, `{"vmap":{"key":{"concat":[]},"data":{"set":[[1]]}}}`, `{"match":{"left":{"&":[{"payload":{"protocol":"tcp","field":"flags"}}]},"right":[]}}`),
-		nftChainJSON("inet", "f", "input", "drop", nftAcceptJSON("tcp", `{"range":[9,-1e300]}`), nftAcceptJSON("tcp", `{"range":[]}`), `{"match":{"op":">","left":{"payload":{"protocol":"tcp","field":"dport"}},"right":1e300}}`)} {
+	for _, s := range []string{
+		"", "{}", "null", `{"nftables":null}`, `{"nftables":[{}]}`, `{"nftables":[{"rule":null}]}`,
+		nftChainJSON("inet", "a'b", "input\n$(id)", "drop"),
+		nftChainJSON("inet", "f", "input", "drop", `{"match":{"left":{"&":[]},"op":"==","right":{"set":7}}}`,
+			`{"vmap":{"key":{"concat":[]},"data":{"set":[[1]]}}}`, `{"match":{"left":{"&":[{"payload":{"protocol":"tcp","field":"flags"}}]},"right":[]}}`),
+		nftChainJSON("inet", "f", "input", "drop", nftAcceptJSON("tcp", `{"range":[9,-1e300]}`), nftAcceptJSON("tcp", `{"range":[]}`),
+			strings.Replace(nftMatchJSON("tcp", "dport", "1e300"), "==", ">", 1)),
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, rules string) {

@@ -84,7 +84,8 @@ func (p nftPackets) key(left any) (kind string, absent bool) {
 	case "payload":
 		return p.payload(nftText(o["protocol"]), nftText(o["field"]))
 	case "meta":
-		return map[string]string{"l4proto": "proto", "nfproto": "family", "protocol": "family", "iif": "interface", "iifname": "interface", "pkttype": "kind"}[nftText(o["key"])], false
+		return map[string]string{"l4proto": "proto", "nfproto": "family", "protocol": "family", "iif": "interface", "iifname": "interface",
+			"pkttype": "kind"}[nftText(o["key"])], false
 	case "ct":
 		if nftText(o["key"]) == "state" {
 			return "state", false

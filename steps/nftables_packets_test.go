@@ -22,9 +22,11 @@ func spaceRulesets() map[string]string {
 		"policy drop": "table inet filter {\n chain input {\n type filter hook input priority filter; policy drop;\n" + usual + "tcp dport 22 accept\n }\n}\n",
 		"a final reject": "table inet filter {\n chain input {\n type filter hook input priority filter; policy accept;\n" + usual +
 			"tcp dport { 22, 443 } accept\ncounter reject with icmpx admin-prohibited\n }\n}\n",
-		"a chain for the outside": "table inet filter {\n chain outside {\n meta l4proto { icmp, ipv6-icmp } accept\n tcp dport 22 accept\n drop\n }\n chain input {\n type filter hook input priority filter; policy accept;\n" +
+		"a chain for the outside": "table inet filter {\n chain outside {\n meta l4proto { icmp, ipv6-icmp } accept\n tcp dport 22 accept\n drop\n }\n" +
+			" chain input {\n type filter hook input priority filter; policy accept;\n" +
 			"ct state vmap { established : accept, related : accept, invalid : drop }\niifname vmap { \"lo\" : accept, \"e\" : jump outside }\n }\n}\n",
-		"a chain for each version": "table ip filter {\n chain in {\n type filter hook input priority filter; policy drop;\n" + "ct state established,related accept\n }\n}\n" +
+		"a chain for each version": "table ip filter {\n chain in {\n type filter hook input priority filter; policy drop;\n" +
+			"ct state established,related accept\n }\n}\n" +
 			"table ip6 filter {\n chain in {\n type filter hook input priority filter; policy drop;\n" + usual + " }\n}\n",
 		"two chains in a row": "table inet a {\n chain input {\n type filter hook input priority filter; policy drop;\n" + usual + " }\n}\n" +
 			"table inet b-2 {\n chain in_put {\n type filter hook input priority 10; policy accept;\n" + usual + "tcp dport 22 accept\ndrop\n }\n}\n",
@@ -115,7 +117,8 @@ func TestNFTEffectIsTrue(t *testing.T) {
 
 // An undo finds our rules wherever they are by then, and nothing else.
 func TestNFTUndo(t *testing.T) {
-	ruleset := "flush ruleset\n" + spaceRulesets()["policy drop"] + `insert rule inet filter input tcp dport 7881 counter accept comment "ecdeploy example.org"` + "\n" +
+	ruleset := "flush ruleset\n" + spaceRulesets()["policy drop"] +
+		`insert rule inet filter input tcp dport 7881 counter accept comment "ecdeploy example.org"` + "\n" +
 		`insert rule inet filter input tcp dport 443 accept comment "ecdeploy example.org.uk"` + "\n"
 	for _, c := range []struct {
 		name string
@@ -129,7 +132,7 @@ func TestNFTUndo(t *testing.T) {
 			r.do(r.resolved.Do)
 			s.load(ruleset + "add rule inet filter input tcp dport 1 accept\n")
 			r.do(r.resolved.Do)
-			s.must("ip netns exec " + s.host + " nft delete rule inet filter input handle $(ip netns exec " + s.host + " nft -a list chain inet filter input | sed -n 's/.*tcp dport 1 accept # handle //p')")
+			r.do(`nft delete rule inet filter input handle "$(nft -a list chain inet filter input | sed -n 's/.*tcp dport 1 accept # handle //p')"`)
 		}},
 		{"there twice", func(s *netSpace, r spaceRun) {
 			r.do(r.resolved.Do)

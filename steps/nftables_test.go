@@ -169,7 +169,9 @@ func TestNFTIgnoresWhatIsSwitchedOff(t *testing.T) {
 }
 
 func TestLastAddr(t *testing.T) {
-	for in, want := range map[string]string{"10.0.0.0/8": "10.255.255.255", "192.0.2.7/32": "192.0.2.7", "0.0.0.0/0": "255.255.255.255", "2001:db8::/127": "2001:db8::1"} {
+	for in, want := range map[string]string{
+		"10.0.0.0/8": "10.255.255.255", "192.0.2.7/32": "192.0.2.7", "0.0.0.0/0": "255.255.255.255", "2001:db8::/127": "2001:db8::1",
+	} {
 		if got := lastAddr(netip.MustParsePrefix(in)).String(); got != want {
 			t.Errorf("the last address of %s is %s, want %s", in, got, want)
 		}
@@ -180,26 +182,29 @@ func TestLastAddr(t *testing.T) {
 // it makes it theirs.
 func TestNFTOwnRule(t *testing.T) {
 	chain := &nftChain{Family: "inet", Table: "filter", Name: "input"}
+	port := nftMatchJSON("tcp", "dport", "7881")
+	one := nftMatchJSON("tcp", "dport", "1")
+	const accept = `,{"accept":null}`
 	for _, c := range []struct{ expr, want string }{
-		{`[{"match":{"op":"==","left":{"payload":{"protocol":"tcp","field":"dport"}},"right":7881}},{"accept":null}]`, `inet filter input tcp dport 7881 accept comment "c"`},
-		{`[{"match":{"op":"==","left":{"payload":{"protocol":"udp","field":"dport"}},"right":{"range":[1,2]}}},{"accept":null}]`, `inet filter input udp dport 1-2 accept comment "c"`},
-		{`[{"match":{"op":"==","left":{"meta":{"key":"nfproto"}},"right":"ipv4"}},{"match":{"op":"==","left":{"payload":{"protocol":"tcp","field":"dport"}},"right":1}},{"accept":null}]`, `inet filter input meta nfproto ipv4 tcp dport 1 accept comment "c"`},
-		{`[{"match":{"op":"==","left":{"payload":{"protocol":"ip","field":"saddr"}},"right":"10.0.0.7"}},{"match":{"op":"==","left":{"payload":{"protocol":"tcp","field":"dport"}},"right":1}},{"accept":null}]`, `inet filter input ip saddr 10.0.0.7 tcp dport 1 accept comment "c"`},
-		{`[{"match":{"op":"==","left":{"payload":{"protocol":"ip6","field":"saddr"}},"right":{"prefix":{"addr":"fd00::","len":8}}}},{"match":{"op":"==","left":{"payload":{"protocol":"tcp","field":"dport"}},"right":1}},{"accept":null}]`, `inet filter input ip6 saddr fd00::/8 tcp dport 1 accept comment "c"`},
-		{`[{"match":{"op":"==","left":{"payload":{"protocol":"tcp","field":"dport"}},"right":7881}},{"drop":null}]`, ""},
-		{`[{"match":{"op":"!=","left":{"payload":{"protocol":"tcp","field":"dport"}},"right":7881}},{"accept":null}]`, ""},
-		{`[{"counter":{}},{"match":{"op":"==","left":{"payload":{"protocol":"tcp","field":"dport"}},"right":7881}},{"accept":null}]`, ""},
-		{`[{"match":{"op":"==","left":{"meta":{"key":"iifname"}},"right":"eth0"}},{"match":{"op":"==","left":{"payload":{"protocol":"tcp","field":"dport"}},"right":7881}},{"accept":null}]`, ""},
-		{`[{"accept":null}]`, ""},
-		{`[]`, ""},
+		{port + accept, `tcp dport 7881 accept comment "c"`},
+		{nftAcceptJSON("udp", `{"range":[1,2]}`), `udp dport 1-2 accept comment "c"`},
+		{`{"match":{"op":"==","left":{"meta":{"key":"nfproto"}},"right":"ipv4"}},` + one + accept, `meta nfproto ipv4 tcp dport 1 accept comment "c"`},
+		{nftMatchJSON("ip", "saddr", `"10.0.0.7"`) + "," + one + accept, `ip saddr 10.0.0.7 tcp dport 1 accept comment "c"`},
+		{nftMatchJSON("ip6", "saddr", `{"prefix":{"addr":"fd00::","len":8}}`) + "," + one + accept, `ip6 saddr fd00::/8 tcp dport 1 accept comment "c"`},
+		{port + `,{"drop":null}`, ""},
+		{strings.Replace(port, "==", "!=", 1) + accept, ""},
+		{`{"counter":{}},` + port + accept, ""},
+		{`{"match":{"op":"==","left":{"meta":{"key":"iifname"}},"right":"eth0"}},` + port + accept, ""},
+		{`{"accept":null}`, ""},
+		{``, ""},
 	} {
-		r, err := parseNFT([]byte(`{"nftables":[{"chain":{"family":"inet","table":"filter","name":"input"}},{"rule":{"family":"inet","table":"filter","chain":"input","expr":` + c.expr + `}}]}`))
+		r, err := parseNFT([]byte(nftChainJSON("inet", "filter", "input", "drop", c.expr)))
 		if err != nil {
 			t.Fatal(err)
 		}
 		got := ""
 		if own, ok := parseOwn(chain, r.chains[0].Rules[0]); ok {
-			got = own.line("c")
+			got = strings.TrimPrefix(own.line("c"), "inet filter input ")
 		}
 		if got != c.want {
 			t.Errorf("%s: got %q, want %q", c.expr, got, c.want)
@@ -256,31 +261,39 @@ func nftChainJSON(family, table, name, policy string, rules ...string) string {
 }
 
 func TestNFTSays(t *testing.T) {
-	const port = `{"match":{"op":"==","left":{"payload":{"protocol":"tcp","field":"dport"}},"right":7881}}`
-	banned := `{"match":{"op":"==","left":{"payload":{"protocol":"ip","field":"saddr"}},"right":"192.0.2.66"}},{"drop":null}`
+	const nothing = "note: nftables on h drops nothing that comes in, so nothing is opened there: 7881/tcp must be open in whatever else filters\n"
+	port := nftMatchJSON("tcp", "dport", "7881")
+	banned := nftMatchJSON("ip", "saddr", `"192.0.2.66"`) + `,{"drop":null}`
+	limited := port + `,{"limit":{"rate":1,"per":"second","inv":true}},{"drop":null}`
 	for _, c := range []struct {
 		name, rules, unit string
 		changes           int
 		want              string // the findings
 	}{
 		{"no nft", "", "", 0, "note: nftables is not installed on h, so nothing is opened there: 7881/tcp must be open in whatever else filters\n"},
-		{"no rules", `{"nftables":[]}`, nftUnit, 0, "note: nftables on h drops nothing that comes in, so nothing is opened there: 7881/tcp must be open in whatever else filters\n"},
-		{"policy accept", nftChainJSON("inet", "filter", "input", "accept"), nftUnit, 0, "note: nftables on h drops nothing that comes in, so nothing is opened there: 7881/tcp must be open in whatever else filters\n"},
-		{"no JSON", "Error: JSON support not compiled-in", nftUnit, 0, "error: cannot read the rules of nftables on h: read the output of nft -j list ruleset: invalid character 'E' looking for beginning of value\n"},
+		{"no rules", `{"nftables":[]}`, nftUnit, 0, nothing},
+		{"policy accept", nftChainJSON("inet", "filter", "input", "accept"), nftUnit, 0, nothing},
+		{"no JSON", "Error: JSON support not compiled-in", nftUnit, 0,
+			"error: cannot read the rules of nftables on h: read the output of nft -j list ruleset: invalid character 'E' looking for beginning of value\n"},
 		{"open already", nftChainJSON("inet", "filter", "input", "drop", port+`,{"accept":null}`), nftUnit, 0, ""},
 		{"to be opened", nftChainJSON("inet", "filter", "input", "drop"), nftUnit, 2, ""},
-		{"not loaded at boot", nftChainJSON("inet", "filter", "input", "drop"), "UnitFileState=disabled\n", 1, "warning: nftables.service is not enabled on h: what ecdeploy opens there is closed again after a reboot, unless something else saves the rules\n"},
+		{"not loaded at boot", nftChainJSON("inet", "filter", "input", "drop"), "UnitFileState=disabled\n", 1,
+			"warning: nftables.service is not enabled on h: what ecdeploy opens there is closed again after a reboot, " +
+				"unless something else saves the rules\n"},
 		{"closed", nftChainJSON("inet", "filter", "input", "accept", port+`,{"drop":null}`), nftUnit, 0,
 			"error: a rule of chain inet filter input of nftables on h closes 7881/tcp: \"tcp dport 7881 drop\" (handle 7)\n" +
 				"warning: a rule of chain inet filter input of nftables on h closes 7881/tcp over IPv6: \"tcp dport 7881 drop\" (handle 7)\n"},
-		{"limited, and else not open", nftChainJSON("ip", "filter", "input", "drop", port+`,{"limit":{"rate":1,"per":"second","inv":true}},{"drop":null}`), nftUnit, 0,
-			"error: a rule of chain ip filter input of nftables on h closes 7881/tcp to some, and a rule of ecdeploy would come before it: \"tcp dport 7881 limit drop\" (handle 7)\n"},
+		{"limited, and else not open", nftChainJSON("ip", "filter", "input", "drop", limited), nftUnit, 0,
+			"error: a rule of chain ip filter input of nftables on h closes 7881/tcp to some, " +
+				"and a rule of ecdeploy would come before it: \"tcp dport 7881 limit drop\" (handle 7)\n"},
 		{"banned addresses", nftChainJSON("inet", "filter", "input", "drop", banned), nftUnit, 2,
-			"note: the rule for 7881/tcp comes first in chain inet filter input of nftables on h, so this one no longer applies to it: \"ip saddr 192.0.2.66 drop\" (handle 7)\n"},
+			"note: the rule for 7881/tcp comes first in chain inet filter input of nftables on h, " +
+				"so this one no longer applies to it: \"ip saddr 192.0.2.66 drop\" (handle 7)\n"},
 		{"only IPv6 closed", nftChainJSON("ip6", "filter", "input", "drop", port+`,{"drop":null}`), nftUnit, 0,
 			"warning: a rule of chain ip6 filter input of nftables on h closes 7881/tcp over IPv6: \"tcp dport 7881 drop\" (handle 7)\n"},
-		{"iptables", nftChainJSON("ip", "filter", "INPUT", "drop", `{"xt":null}`), nftUnit, 0, "warning: chain ip filter INPUT of nftables on h belongs to iptables and may drop 7881/tcp\n"},
-		{"Docker beside it", nftChainJSON("ip", "filter", "INPUT", "accept"), nftUnit, 0, "note: nftables on h drops nothing that comes in, so nothing is opened there: 7881/tcp must be open in whatever else filters\n"},
+		{"iptables", nftChainJSON("ip", "filter", "INPUT", "drop", `{"xt":null}`), nftUnit, 0,
+			"warning: chain ip filter INPUT of nftables on h belongs to iptables and may drop 7881/tcp\n"},
+		{"Docker beside it", nftChainJSON("ip", "filter", "INPUT", "accept"), nftUnit, 0, nothing},
 		{"firewalld", nftChainJSON("inet", "firewalld", "filter_INPUT", "drop"), nftUnit, 0,
 			"warning: chain inet firewalld filter_INPUT of nftables on h belongs to firewalld and may drop 7881/tcp\n" +
 				"warning: chain inet firewalld filter_INPUT of nftables on h belongs to firewalld and may drop 7881/tcp over IPv6\n"},
