@@ -5,11 +5,12 @@ import "context"
 // Exec is a change that a command makes and another one takes back: a firewall
 // rule. DoText is only planned where its effect was not there before.
 type Exec struct {
-	Verb     string `json:"verb"`
-	Title    string `json:"title"`
-	SaveText string `json:"save,omitempty"`
-	DoText   string `json:"do"`
-	UndoText string `json:"undo"`
+	Verb      string `json:"verb"`
+	Title     string `json:"title"`
+	CheckText string `json:"check,omitempty"` // sh; fails where DoText would, and changes nothing
+	SaveText  string `json:"save,omitempty"`
+	DoText    string `json:"do"`
+	UndoText  string `json:"undo"`
 }
 
 // Kind implements Change.
@@ -20,5 +21,5 @@ func (c Exec) Summary() Summary { return Summary{Verb: c.Verb, Title: c.Title} }
 
 // Resolve implements Change.
 func (c Exec) Resolve(context.Context, Env) (Resolved, error) {
-	return Resolved{Save: c.SaveText, Do: c.DoText, Undo: c.UndoText}, nil
+	return Resolved{Check: c.CheckText, Save: c.SaveText, Do: c.DoText, Undo: c.UndoText}, nil
 }

@@ -320,6 +320,60 @@ ec_undo_ufw_delete() {
 	rm -f -- "$J/ufw.loading"
 }
 
+# ec_nft_find RULES: where nftables has these rules of ours, lines "HANDLE FAMILY TABLE
+# CHAIN RULE". They are found by their whole text with its comment: handles are
+# others after each reload of the ruleset. A chain that is gone has none.
+ec_nft_find() {
+	printf '%s\n' "$1" | sort -u | while read -r family table chain rule; do
+		[ -n "$rule" ] || continue
+		out=$(nft -a list chain "$family" "$table" "$chain" 2>&1) || case $out in
+		*'No such file or directory'*) continue ;;
+		*) printf '%s\n' "$out" >&2 && exit 1 ;;
+		esac
+		printf '%s\n' "$out" | while read -r line; do
+			[ "${line% # handle *}" != "$rule" ] || [ "$line" = "$rule" ] ||
+				printf '%s %s %s %s %s\n' "${line##* }" "$family" "$table" "$chain" "$rule"
+		done
+	done
+}
+
+# ec_nft_insert RULES: the commands that put them to the top of their chains.
+ec_nft_insert() { printf '%s\n' "$1" | sed -n 's/^./insert rule &/p'; }
+
+# ec_nft REMOVE INSERT: one transaction after which nftables has none of the first
+# rules and each of the second once.
+ec_nft() {
+	ec_tries=0
+	while :; do
+		found=$(ec_nft_find "$1") || return 1
+		{
+			[ -z "$found" ] || printf '%s\n' "$found" | while read -r handle family table chain _; do
+				printf 'delete rule %s %s %s handle %s\n' "$family" "$table" "$chain" "$handle"
+			done
+			ec_nft_insert "$2"
+		} | nft -f - && return 0
+		# Somebody may have reloaded the ruleset in between.
+		ec_tries=$((ec_tries + 1))
+		[ $ec_tries -lt 3 ] || return 1
+	done
+}
+
+# ec_save_nft RULES: remember which of them are there.
+ec_save_nft() {
+	[ ! -e "$J/nft.saved" ] || return 0
+	found=$(ec_nft_find "$1") || return 1
+	printf '%s\n' "$found" | cut -d ' ' -f 2- >"$J/nft.before" && : >"$J/nft.saved"
+}
+
+# ec_undo_nft RULES: of these, nftables has those again that it had.
+ec_undo_nft() {
+	[ -e "$J/nft.saved" ] || return 0
+	found=$(ec_nft_find "$1") || return 1
+	before=$(cat "$J/nft.before")
+	[ "$(printf '%s\n' "$found" | cut -d ' ' -f 2-)" != "$before" ] || return 0
+	ec_nft "$1" "$before" && ec_note "restored the rules of nftables"
+}
+
 # ec_container NAME FORMAT: one fact of a container; fails where there is none.
 ec_container() { docker container inspect --format "$2" -- "$1" 2>/dev/null; }
 
