@@ -1,9 +1,11 @@
-package steps
+package firewall
 
 import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/emdecloud/ecdeploy/steps"
 )
 
 // nftPackets are the first packets of connections that somebody else opens to
@@ -33,44 +35,44 @@ func nftIf(b bool) nftTruth {
 
 // nftMatch is to which ports a condition applies. Both have no port in common.
 type nftMatch struct {
-	Sure  []portRange
-	Maybe []portRange
+	Sure  []steps.PortRange
+	Maybe []steps.PortRange
 	// What the condition looks at.
 	ByPort   bool // and not simply at all of them
 	ByFamily bool
 	BySource bool
 }
 
-func (m nftMatch) any() []portRange { return mergeRanges(slices.Concat(m.Sure, m.Maybe)) }
+func (m nftMatch) any() []steps.PortRange { return steps.MergeRanges(slices.Concat(m.Sure, m.Maybe)) }
 
 // and is the match of both conditions.
 func (m nftMatch) and(o nftMatch) nftMatch {
 	sure := intersectRanges(m.Sure, o.Sure)
 	return nftMatch{
 		Sure:     sure,
-		Maybe:    subtractRanges(intersectRanges(m.any(), o.any()), sure),
+		Maybe:    steps.SubtractRanges(intersectRanges(m.any(), o.any()), sure),
 		ByPort:   m.ByPort || o.ByPort,
 		ByFamily: m.ByFamily || o.ByFamily,
 		BySource: m.BySource || o.BySource,
 	}
 }
 
-func allPorts() []portRange { return []portRange{{0, 65535}} }
+func allPorts() []steps.PortRange { return []steps.PortRange{{0, 65535}} }
 
 func nftAlways() nftMatch { return nftMatch{Sure: allPorts()} }
 
 func nftDoubtful() nftMatch { return nftMatch{Maybe: allPorts()} }
 
-func intersectRanges(a, b []portRange) []portRange {
-	var out []portRange
+func intersectRanges(a, b []steps.PortRange) []steps.PortRange {
+	var out []steps.PortRange
 	for _, x := range a {
 		for _, y := range b {
-			if r := (portRange{max(x.first, y.first), min(x.last, y.last)}); r.first <= r.last {
+			if r := (steps.PortRange{max(x.First, y.First), min(x.Last, y.Last)}); r.First <= r.Last {
 				out = append(out, r)
 			}
 		}
 	}
-	return mergeRanges(out)
+	return steps.MergeRanges(out)
 }
 
 // key says what the left side of a match looks at: "port", "source", "proto",
@@ -213,7 +215,7 @@ func lastAddr(p netip.Prefix) netip.Addr {
 }
 
 // nftPorts reads 22 or {"range": [1, 3]}.
-func nftPorts(v any) ([]portRange, bool) {
+func nftPorts(v any) ([]steps.PortRange, bool) {
 	first, last := v, v
 	if kind, body := nftOnly(v); kind == "range" {
 		pair := nftList(body)
@@ -227,7 +229,7 @@ func nftPorts(v any) ([]portRange, bool) {
 	if !ok || !ok2 || a < 0 || b < a || b > 65535 {
 		return nil, false
 	}
-	return []portRange{{int(a), int(b)}}, true
+	return []steps.PortRange{{int(a), int(b)}}, true
 }
 
 // nftTCPFlags is the value of flags, as one word, a list, or words joined by "|".

@@ -1,4 +1,4 @@
-package steps
+package firewall
 
 import (
 	"maps"
@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/steps"
 )
 
 // nftBoot is what keeps our rules over a reboot: a file of our own for each chain,
@@ -36,11 +37,13 @@ const (
 	nftReload  = "systemctl daemon-reload"
 )
 
-func nftDir(site *Site) string { return site.Dir() + "/nftables" }
+func nftDir(site *steps.Site) string { return site.Dir() + "/nftables" }
 
-func nftDropIn(site *Site) string { return nftDropIns + "/ecdeploy-" + path.Base(site.Dir()) + ".conf" }
+func nftDropIn(site *steps.Site) string {
+	return nftDropIns + "/ecdeploy-" + path.Base(site.Dir()) + ".conf"
+}
 
-func nftBootPaths(site *Site) []string {
+func nftBootPaths(site *steps.Site) []string {
 	return []string{"/etc/ecdeploy", site.Dir(), nftDir(site), nftDir(site) + "/*.nft", nftDropIns, nftDropIn(site)}
 }
 
@@ -70,24 +73,24 @@ func readNFTBoot(files map[string]host.File, all []host.File, which, unit host.R
 
 // decide makes the files say what rules say, and none where there are no rules or
 // where nobody would load them.
-func (b nftBoot) decide(on string, site *Site, rules []nftOwn) ([]Change, []Finding) {
-	var findings []Finding
+func (b nftBoot) decide(on string, site *steps.Site, rules []nftOwn) ([]steps.Change, []steps.Finding) {
+	var findings []steps.Finding
 	if len(rules) > 0 && !b.enabled {
 		rules = nil
-		findings = []Finding{{Warning, "nftables.service is not enabled on " + on + ": what ecdeploy opens there is closed again after a reboot, " +
+		findings = []steps.Finding{{steps.Warning, "nftables.service is not enabled on " + on + ": what ecdeploy opens there is closed again after a reboot, " +
 			"unless something else saves the rules",
 			"systemctl enable nftables (it loads /etc/nftables.conf), then run ecdeploy again"}}
 	}
 	texts := nftBootFiles(site, rules)
 	paths := slices.Sorted(maps.Keys(texts))
-	var edits []FileEdit
+	var edits []steps.FileEdit
 	for _, p := range paths {
-		if e, needed := ownFile(p, b.files[p], Lit(texts[p]), 0o644, 0, Keys{}); needed {
+		if e, needed := steps.OwnFile(p, b.files[p], steps.Lit(texts[p]), 0o644, 0, steps.Secrets{}); needed {
 			edits = append(edits, e)
 		}
 	}
 	if len(paths) > 0 {
-		if e, needed := ownFile(nftDropIn(site), b.files[nftDropIn(site)], Lit(b.dropIn(site, paths)), 0o644, 0, Keys{}); needed {
+		if e, needed := steps.OwnFile(nftDropIn(site), b.files[nftDropIn(site)], steps.Lit(b.dropIn(site, paths)), 0o644, 0, steps.Secrets{}); needed {
 			edits = append(edits, e)
 		}
 	}
@@ -95,14 +98,14 @@ func (b nftBoot) decide(on string, site *Site, rules []nftOwn) ([]Change, []Find
 	if len(edits) == 0 {
 		return nil, findings
 	}
-	c := &Files{Title: "nftables at boot", Dirs: b.dirs(site, paths), Rmdirs: b.rmdirs(site, paths), Edits: edits}
+	c := &steps.Files{Title: "nftables at boot", Dirs: b.dirs(site, paths), Rmdirs: b.rmdirs(site, paths), Edits: edits}
 	c.Activate, c.Reactivate = nftReload, nftReload
-	return []Change{c}, findings
+	return []steps.Change{c}, findings
 }
 
 // nftBootFiles are our files by path. The lines are sorted: the order of the rules in
 // the kernel, which comes from several runs, makes no difference.
-func nftBootFiles(site *Site, rules []nftOwn) map[string]string {
+func nftBootFiles(site *steps.Site, rules []nftOwn) map[string]string {
 	lines := map[string][]string{}
 	for _, r := range rules {
 		p := nftDir(site) + "/" + strings.ReplaceAll(r.Chain, " ", ".") + ".nft"
@@ -118,7 +121,7 @@ func nftBootFiles(site *Site, rules []nftOwn) map[string]string {
 }
 
 // dropIn makes nftables.service load the files after its own, each by itself.
-func (b nftBoot) dropIn(site *Site, paths []string) string {
+func (b nftBoot) dropIn(site *steps.Site, paths []string) string {
 	var s strings.Builder
 	s.WriteString("# What ecdeploy opens for " + site.Name + ", after the host's own rules. Written by ecdeploy.\n" +
 		"# The - means: where this fails, the host's own rules stay loaded.\n[Service]\n")
@@ -134,11 +137,11 @@ func (b nftBoot) dropIn(site *Site, paths []string) string {
 }
 
 // unwanted removes our files of other chains, and the drop-in with the last one.
-func (b nftBoot) unwanted(site *Site, paths []string) []FileEdit {
-	var out []FileEdit
+func (b nftBoot) unwanted(site *steps.Site, paths []string) []steps.FileEdit {
+	var out []steps.FileEdit
 	remove := func(f host.File) {
 		if f.Exists && f.Mode.IsRegular() {
-			out = append(out, FileEdit{Path: f.Path, Before: digest(f.Data, host.Secret{}), Remove: true})
+			out = append(out, steps.FileEdit{Path: f.Path, Before: steps.Digest(f.Data, steps.Secrets{}), Remove: true})
 		}
 	}
 	for _, f := range b.own {
@@ -152,19 +155,19 @@ func (b nftBoot) unwanted(site *Site, paths []string) []FileEdit {
 	return out
 }
 
-func (b nftBoot) dirs(site *Site, paths []string) []Dir {
+func (b nftBoot) dirs(site *steps.Site, paths []string) []steps.Dir {
 	if len(paths) == 0 {
 		return nil
 	}
-	dirs := []Dir{{Path: "/etc/ecdeploy", Mode: 0o755}, {Path: site.Dir(), Mode: 0o755}, {Path: nftDir(site), Mode: 0o755}}
+	dirs := []steps.Dir{{Path: "/etc/ecdeploy", Mode: 0o755}, {Path: site.Dir(), Mode: 0o755}, {Path: nftDir(site), Mode: 0o755}}
 	if !b.files[nftDropIns].Exists { // else it is somebody else's
-		dirs = append(dirs, Dir{Path: nftDropIns, Mode: 0o755})
+		dirs = append(dirs, steps.Dir{Path: nftDropIns, Mode: 0o755})
 	}
-	return missingDirs(dirs, b.files)
+	return steps.MissingDirs(dirs, b.files)
 }
 
 // rmdirs are the folders that go with the last file, where nothing else is in them.
-func (b nftBoot) rmdirs(site *Site, paths []string) []string {
+func (b nftBoot) rmdirs(site *steps.Site, paths []string) []string {
 	if len(paths) > 0 {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package steps
+package firewall
 
 import (
 	"net/netip"
@@ -9,6 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/hosttest/suite"
+	"github.com/emdecloud/ecdeploy/steps"
 )
 
 // recordedNFT is what a real nft said of testdata/nftables.nft.
@@ -151,7 +153,7 @@ func TestNFTEffect(t *testing.T) {
 		var got string
 		for _, chain := range r.filters() {
 			if chain.Table == table {
-				got = r.effectOf(chain, nftPackets{IPv6: v6, Proto: c.open.Proto, From: from}, []portRange{{c.open.First, c.open.Last}}, &work).name()
+				got = r.effectOf(chain, nftPackets{IPv6: v6, Proto: c.open.Proto, From: from}, []steps.PortRange{{c.open.First, c.open.Last}}, &work).name()
 			}
 		}
 		if got != c.want {
@@ -213,21 +215,21 @@ func TestNFTOwnRule(t *testing.T) {
 }
 
 func TestNFTCommentFits(t *testing.T) {
-	short := nftComment(&Site{Name: "example.org"})
-	long := nftComment(&Site{Name: strings.Repeat("a", 250)})
-	other := nftComment(&Site{Name: strings.Repeat("a", 251)})
+	short := nftComment(&steps.Site{Name: "example.org"})
+	long := nftComment(&steps.Site{Name: strings.Repeat("a", 250)})
+	other := nftComment(&steps.Site{Name: strings.Repeat("a", 251)})
 	if short != "ecdeploy example.org" || len(long) > 127 || long == other {
 		t.Errorf("got %q, %q and %q", short, long, other)
 	}
-	if got := nftComment(&Site{Name: "a\"; flush ruleset\n\\"}); strings.ContainsAny(got, "\"\n\\") {
+	if got := nftComment(&steps.Site{Name: "a\"; flush ruleset\n\\"}); strings.ContainsAny(got, "\"\n\\") {
 		t.Errorf("got %q", got)
 	}
 }
 
 // nftAsked is what a host with these rules decides, with media open to the world.
-func nftAsked(t *testing.T, rules, unit string, open ...Opening) Decision {
+func nftAsked(t *testing.T, rules, unit string, open ...Opening) steps.Decision {
 	t.Helper()
-	o := Fake{Answer: func(argv string) host.Result {
+	o := suite.Fake{Answer: func(argv string) host.Result {
 		switch {
 		case strings.HasPrefix(argv, "nft -j") && rules == "":
 			return host.Result{Code: 127}
@@ -241,11 +243,11 @@ func nftAsked(t *testing.T, rules, unit string, open ...Opening) Decision {
 		t.Errorf("unexpected query %s", argv)
 		return host.Result{Code: 1}
 	}}
-	f, err := probeNFT(t.Context(), o, &Site{Name: "example.org"})
+	f, err := probeNFT(t.Context(), o, &steps.Site{Name: "example.org"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return f.decide(&Site{Name: "example.org"}, open)
+	return f.decide(&steps.Site{Name: "example.org"}, open)
 }
 
 const nftUnit = "UnitFileState=enabled\nExecReload={ path=/usr/sbin/nft ; argv[]=/usr/sbin/nft -f /etc/nftables.conf }\n"
@@ -302,7 +304,7 @@ func TestNFTSays(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := nftAsked(t, c.rules, c.unit, Opening{"tcp", 7881, 7881, ""})
-			if diff := cmp.Diff(c.want, Summaries(d.Findings)); diff != "" || len(d.Changes) != c.changes {
+			if diff := cmp.Diff(c.want, suite.Summaries(d.Findings)); diff != "" || len(d.Changes) != c.changes {
 				t.Errorf("%d changes, want %d; findings (-want +got):\n%s", len(d.Changes), c.changes, diff)
 			}
 		})

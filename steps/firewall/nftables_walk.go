@@ -1,9 +1,11 @@
-package steps
+package firewall
+
+import "github.com/emdecloud/ecdeploy/steps"
 
 // nftDepth is how deep chains may jump (NFT_JUMP_STACK_SIZE of the kernel).
 const nftDepth = 16
 
-// nftWork is how much a decision may look at, counted in values that are compared.
+// nftWork is how much a decision may Look at, counted in values that are compared.
 // A large list of banned addresses has 100,000; a hostile host's answer may be made
 // so that the ways through it have no end.
 // A rule counts as nftRuleWork.
@@ -15,13 +17,13 @@ const (
 // nftEffect is what one base chain does with packets to some ports. Of several
 // rules of a kind it names the first.
 type nftEffect struct {
-	closed  *nftRule    // drops some of these ports by their numbers, or one IP version as a whole
-	limited *nftRule    // does so under a condition
-	unknown *nftRule    // may drop them, for all we know
-	queued  *nftRule    // gives them to something that we do not know
-	passed  []*nftRule  // drop them from some addresses; a rule that comes before them would let these in
-	dropped []portRange // what no rule lets in
-	lost    bool        // the way through the rules was too long
+	closed  *nftRule          // drops some of these ports by their numbers, or one IP version as a whole
+	limited *nftRule          // does so under a condition
+	unknown *nftRule          // may drop them, for all we know
+	queued  *nftRule          // gives them to something that we do not know
+	passed  []*nftRule        // drop them from some addresses; a rule that comes before them would let these in
+	dropped []steps.PortRange // what no rule lets in
+	lost    bool              // the way through the rules was too long
 }
 
 // open reports whether all of the packets come through.
@@ -47,7 +49,7 @@ func (w *nftWalk) spend(n int) bool {
 
 // effectOf is what base chain c does with packets p to these ports. work is what is
 // left of nftWork.
-func (r nftRuleset) effectOf(c *nftChain, p nftPackets, ports []portRange, work *int) nftEffect {
+func (r nftRuleset) effectOf(c *nftChain, p nftPackets, ports []steps.PortRange, work *int) nftEffect {
 	w := &nftWalk{rules: r, chain: c, p: p, work: work}
 	left := w.follow(c, ports, nftVia{})
 	if c.Policy != "accept" {
@@ -65,12 +67,12 @@ type nftVia struct {
 
 // follow takes packets to ports through chain c and returns those that come out at
 // its end, with no verdict yet.
-func (w *nftWalk) follow(c *nftChain, ports []portRange, via nftVia) []portRange {
+func (w *nftWalk) follow(c *nftChain, ports []steps.PortRange, via nftVia) []steps.PortRange {
 	if via.depth > nftDepth {
 		w.effect.lost = true
 		return ports
 	}
-	left, back := ports, []portRange(nil)
+	left, back := ports, []steps.PortRange(nil)
 	for _, rule := range c.Rules {
 		if !w.spend(nftRuleWork) {
 			return ports
@@ -83,19 +85,19 @@ func (w *nftWalk) follow(c *nftChain, ports []portRange, via nftVia) []portRange
 			if len(b.match.any()) == 0 {
 				continue
 			}
-			var gone, returned []portRange
+			var gone, returned []steps.PortRange
 			gone, returned = w.take(c, rule, b, via)
-			left = subtractRanges(left, gone)
+			left = steps.SubtractRanges(left, gone)
 			back = append(back, returned...)
 		}
 	}
-	return mergeRanges(append(back, left...))
+	return steps.MergeRanges(append(back, left...))
 }
 
 // take is what one branch does. gone are the ports whose packets all end here as
 // far as chain c goes; returned those whose packets, or some, leave it without a
 // verdict.
-func (w *nftWalk) take(c *nftChain, rule *nftRule, b nftBranch, via nftVia) (gone, returned []portRange) {
+func (w *nftWalk) take(c *nftChain, rule *nftRule, b nftBranch, via nftVia) (gone, returned []steps.PortRange) {
 	m := b.match
 	seen := m
 	seen.ByPort, seen.ByFamily, seen.BySource = m.ByPort || via.match.ByPort, m.ByFamily || via.match.ByFamily, m.BySource || via.match.BySource
@@ -116,7 +118,7 @@ func (w *nftWalk) take(c *nftChain, rule *nftRule, b nftBranch, via nftVia) (gon
 	return gone, returned
 }
 
-func (w *nftWalk) jump(c *nftChain, rule *nftRule, b nftBranch, via nftVia) (gone, returned []portRange) {
+func (w *nftWalk) jump(c *nftChain, rule *nftRule, b nftBranch, via nftVia) (gone, returned []steps.PortRange) {
 	target := w.rules.chain(c.Family, c.Table, b.target)
 	if target == nil {
 		w.doubt(rule, via.match)
@@ -124,14 +126,14 @@ func (w *nftWalk) jump(c *nftChain, rule *nftRule, b nftBranch, via nftVia) (gon
 	}
 	out := w.follow(target, b.match.Sure, via)
 	via.perhaps = true
-	out2 := []portRange(nil)
+	out2 := []steps.PortRange(nil)
 	if len(b.match.Maybe) > 0 {
 		out2 = w.follow(target, b.match.Maybe, via)
 	}
 	if b.verdict == "goto" { // at its end they go to where c was jumped to from
 		return b.match.Sure, append(out, out2...)
 	}
-	return subtractRanges(b.match.Sure, out), nil
+	return steps.SubtractRanges(b.match.Sure, out), nil
 }
 
 // drop notes that rule drops what m says.

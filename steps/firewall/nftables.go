@@ -1,4 +1,4 @@
-package steps
+package firewall
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/steps"
 )
 
 // nftFacts are what a host's nftables lets in, and what loads it at boot.
@@ -19,8 +20,8 @@ type nftFacts struct {
 
 // probeNFT asks nft, in two flights where sets are so large that it has to be asked
 // without their elements.
-func probeNFT(ctx context.Context, o host.Observer, site *Site) (nftFacts, error) {
-	files, all, res, err := look(ctx, o, nftBootPaths(site), host.Cmd{Argv: []string{"nft", "-j", "list", "ruleset"}}, host.Sh("command -v nft"),
+func probeNFT(ctx context.Context, o host.Observer, site *steps.Site) (nftFacts, error) {
+	files, all, res, err := steps.Look(ctx, o, nftBootPaths(site), host.Cmd{Argv: []string{"nft", "-j", "list", "ruleset"}}, host.Sh("command -v nft"),
 		host.Cmd{Argv: []string{"systemctl", "show", "nftables.service", "--property=UnitFileState,ExecReload"}})
 	if err != nil {
 		return nftFacts{}, err
@@ -52,15 +53,15 @@ func probeNFT(ctx context.Context, o host.Observer, site *Site) (nftFacts, error
 
 // decide opens what is not open yet and takes away our rules that nothing needs any
 // more. With nothing to open it takes all of the site's rules away.
-func (f nftFacts) decide(site *Site, open []Opening) Decision {
+func (f nftFacts) decide(site *steps.Site, open []Opening) steps.Decision {
 	switch {
 	case !f.installed && len(open) > 0:
-		return Decision{Findings: []Finding{f.elsewhere("nftables is not installed on "+f.name, open)}}
+		return steps.Decision{Findings: []steps.Finding{f.elsewhere("nftables is not installed on "+f.name, open)}}
 	case f.problem != "":
-		return Decision{Findings: []Finding{{Error, "cannot read the rules of nftables on " + f.name + ": " + f.problem,
+		return steps.Decision{Findings: []steps.Finding{{steps.Error, "cannot read the rules of nftables on " + f.name + ": " + f.problem,
 			`see what "nft -j list ruleset" says there; firewall "none" {} in the host block leaves it alone`}}}
 	}
-	var d Decision
+	var d steps.Decision
 	var insert []nftOwn
 	work := nftWork
 	for _, c := range f.rules.filters() {
@@ -83,13 +84,13 @@ func (f nftFacts) decide(site *Site, open []Opening) Decision {
 }
 
 // elsewhere is the finding where there is nothing to open, and why.
-func (f nftFacts) elsewhere(why string, open []Opening) Finding {
-	return Finding{Note, why + ", so nothing is opened there: " + openingList(open) + " must be open in whatever else filters", ""}
+func (f nftFacts) elsewhere(why string, open []Opening) steps.Finding {
+	return steps.Finding{steps.Note, why + ", so nothing is opened there: " + openingList(open) + " must be open in whatever else filters", ""}
 }
 
 // appendNew leaves out findings that are there already: for IPv4 and IPv6, or for
 // several openings.
-func appendNew(to, more []Finding) []Finding {
+func appendNew(to, more []steps.Finding) []steps.Finding {
 	for _, f := range more {
 		if !slices.Contains(to, f) {
 			to = append(to, f)
@@ -105,7 +106,7 @@ func (f nftFacts) filtering() bool {
 
 // own are the site's own rules, wherever they are: those that nothing needs any
 // more, and those that do serve an opening.
-func (f nftFacts) own(site *Site, open []Opening) (remove, keep []nftOwn) {
+func (f nftFacts) own(site *steps.Site, open []Opening) (remove, keep []nftOwn) {
 	comment := nftComment(site)
 	for _, c := range f.rules.chains {
 		for _, rule := range c.Rules {
@@ -154,11 +155,11 @@ func (c nftChain) versions(o Opening) []nftPackets {
 }
 
 // openIn decides what chain c needs for o.
-func (f nftFacts) openIn(c *nftChain, o Opening, work *int) (insert []nftOwn, findings []Finding) {
+func (f nftFacts) openIn(c *nftChain, o Opening, work *int) (insert []nftOwn, findings []steps.Finding) {
 	var need []string
 	closed := false
 	for _, p := range c.versions(o) {
-		e := f.rules.effectOf(c, p, []portRange{{o.First, o.Last}}, work)
+		e := f.rules.effectOf(c, p, []steps.PortRange{{o.First, o.Last}}, work)
 		version := map[bool]string{false: "ipv4", true: "ipv6"}[p.IPv6]
 		switch finding, stands := f.stands(c, o, p, e); {
 		case stands:
@@ -183,38 +184,38 @@ func (f nftFacts) openIn(c *nftChain, o Opening, work *int) (insert []nftOwn, fi
 
 // stands are the findings where a rule of ours must not or cannot help; stands is
 // false where one can, or where none is needed.
-func (f nftFacts) stands(c *nftChain, o Opening, p nftPackets, e nftEffect) (findings []Finding, stands bool) {
+func (f nftFacts) stands(c *nftChain, o Opening, p nftPackets, e nftEffect) (findings []steps.Finding, stands bool) {
 	where := "chain " + c.String() + " of nftables on " + f.name
 	what := o.String()
-	severity := Error
+	severity := steps.Error
 	if p.IPv6 && o.From == "" { // calls go over IPv4, too
-		severity, what = Warning, what+" over IPv6"
+		severity, what = steps.Warning, what+" over IPv6"
 	}
 	manager := f.rules.manager(c)
 	switch {
 	case e.lost:
-		return []Finding{{Error, "cannot determine whether " + where + " lets in " + what + ": the ways through its rules are too many",
+		return []steps.Finding{{steps.Error, "cannot determine whether " + where + " lets in " + what + ": the ways through its rules are too many",
 			`open it yourself, then say firewall "none" {} in the host block`}}, true
 	case manager != "" && (!e.open() || e.limited != nil):
-		return []Finding{{Warning, where + " belongs to " + manager + " and may drop " + what,
+		return []steps.Finding{{steps.Warning, where + " belongs to " + manager + " and may drop " + what,
 			"open it with " + manager + "; ecdeploy does not edit rules that a program writes"}}, true
 	case e.closed != nil:
-		return []Finding{{severity, "a rule of " + where + " closes " + what + ": " + e.closed.String(), c.deleteHint(e.closed)}}, true
+		return []steps.Finding{{severity, "a rule of " + where + " closes " + what + ": " + e.closed.String(), c.deleteHint(e.closed)}}, true
 	case e.open() && e.limited == nil:
 		return nil, false
 	case e.limited != nil && e.open():
-		return []Finding{{Warning, "a rule of " + where + " closes " + what + " to some: " + e.limited.String(), c.deleteHint(e.limited)}}, false
+		return []steps.Finding{{steps.Warning, "a rule of " + where + " closes " + what + " to some: " + e.limited.String(), c.deleteHint(e.limited)}}, false
 	case e.limited != nil:
-		return []Finding{{severity, "a rule of " + where + " closes " + what + " to some, and a rule of ecdeploy would come before it: " + e.limited.String(),
+		return []steps.Finding{{severity, "a rule of " + where + " closes " + what + " to some, and a rule of ecdeploy would come before it: " + e.limited.String(),
 			c.deleteHint(e.limited)}}, true
 	case c.Hook != "input":
 		if len(e.dropped) == 0 {
 			return nil, true // before a connection is known, some packets always go
 		}
-		return []Finding{{severity, where + " drops " + what + " before chains for input see it",
+		return []steps.Finding{{severity, where + " drops " + what + " before chains for input see it",
 			"open it there; ecdeploy adds rules to chains with hook input alone"}}, true
 	case !c.plain():
-		return []Finding{{severity, "the name of " + where + " is one that ecdeploy does not write into commands: " + what + " is not opened there",
+		return []steps.Finding{{severity, "the name of " + where + " is one that ecdeploy does not write into commands: " + what + " is not opened there",
 			"open it there yourself"}}, true
 	}
 	return nil, false
@@ -227,14 +228,14 @@ func (c nftChain) deleteHint(r *nftRule) string {
 }
 
 // passes names the admin's rules that packets for o no longer come to.
-func (f nftFacts) passes(c *nftChain, o Opening, e nftEffect) []Finding {
-	var out []Finding
+func (f nftFacts) passes(c *nftChain, o Opening, e nftEffect) []steps.Finding {
+	var out []steps.Finding
 	rules := e.passed
 	if e.queued != nil {
 		rules = append(slices.Clone(rules), e.queued)
 	}
 	for _, r := range rules {
-		out = append(out, Finding{Note, fmt.Sprintf("the rule for %s comes first in chain %s of nftables on %s, so this one no longer applies to it: %s",
+		out = append(out, steps.Finding{steps.Note, fmt.Sprintf("the rule for %s comes first in chain %s of nftables on %s, so this one no longer applies to it: %s",
 			o, c, f.name, r), ""})
 	}
 	return out

@@ -1,8 +1,10 @@
-package steps
+package firewall
 
 import (
 	"slices"
 	"strings"
+
+	"github.com/emdecloud/ecdeploy/steps"
 )
 
 // nftBranch is one way on for packets that a rule or an element of a map matches.
@@ -151,16 +153,16 @@ func (p nftPackets) matchValues(left any, op string, values []any, complete bool
 	if !complete {
 		m.Maybe = allPorts()
 	}
-	m.Sure = mergeRanges(m.Sure)
-	m.Maybe = subtractRanges(mergeRanges(m.Maybe), m.Sure)
+	m.Sure = steps.MergeRanges(m.Sure)
+	m.Maybe = steps.SubtractRanges(steps.MergeRanges(m.Maybe), m.Sure)
 	switch op {
 	case "==", "in", "<", ">", "<=", ">=":
 	case "!=":
-		m.Sure = subtractRanges(subtractRanges(allPorts(), m.Sure), m.Maybe)
+		m.Sure = steps.SubtractRanges(steps.SubtractRanges(allPorts(), m.Sure), m.Maybe)
 	default:
 		m.Sure, m.Maybe = nil, allPorts()
 	}
-	m.ByPort = slices.Contains(kinds, "port") && len(subtractRanges([]portRange{{1, 65535}}, m.any())) > 0
+	m.ByPort = slices.Contains(kinds, "port") && len(steps.SubtractRanges([]steps.PortRange{{1, 65535}}, m.any())) > 0
 	return m
 }
 
@@ -203,12 +205,12 @@ func (p nftPackets) matchValue(kinds []string, op string, v any) nftMatch {
 }
 
 // comparedPorts are the ports that compare so with v; for != those that are equal.
-func comparedPorts(op string, v any) ([]portRange, bool) {
+func comparedPorts(op string, v any) ([]steps.PortRange, bool) {
 	r, ok := nftPorts(v)
 	if !ok || op == "==" || op == "in" || op == "!=" {
 		return r, ok
 	}
-	n := r[0].first
-	out, known := map[string]portRange{"<": {0, n - 1}, "<=": {0, n}, ">": {n + 1, 65535}, ">=": {n, 65535}}[op]
-	return []portRange{out}, known && r[0].first == r[0].last
+	n := r[0].First
+	out, known := map[string]steps.PortRange{"<": {0, n - 1}, "<=": {0, n}, ">": {n + 1, 65535}, ">=": {n, 65535}}[op]
+	return []steps.PortRange{out}, known && r[0].First == r[0].Last
 }

@@ -1,6 +1,6 @@
 //go:build linux
 
-package steps
+package firewall
 
 import (
 	"context"
@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/steps"
 )
 
 // netSpace is a host in a network namespace of its own, and a client in another,
@@ -265,32 +266,32 @@ func (s *netSpace) Query(ctx context.Context, cmds ...host.Cmd) ([]host.Result, 
 }
 
 // decide looks at the host and decides.
-func (s *netSpace) decide(open ...Opening) Decision {
+func (s *netSpace) decide(open ...Opening) steps.Decision {
 	s.t.Helper()
-	f, err := probeNFT(s.t.Context(), s, &Site{Name: "example.org"})
+	f, err := probeNFT(s.t.Context(), s, &steps.Site{Name: "example.org"})
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return f.decide(&Site{Name: "example.org"}, open)
+	return f.decide(&steps.Site{Name: "example.org"}, open)
 }
 
 // spaceRun is a change in the journal of a run.
 type spaceRun struct {
 	s        *netSpace
 	frame    string
-	resolved Resolved
+	resolved steps.Resolved
 }
 
 // run prepares a change, as arming does.
-func (s *netSpace) run(c Change) spaceRun {
+func (s *netSpace) run(c steps.Change) spaceRun {
 	s.t.Helper()
-	r, err := c.Resolve(s.t.Context(), Env{Host: s})
+	r, err := c.Resolve(s.t.Context(), steps.Env{Host: s})
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.runs++
 	dir := fmt.Sprintf("%s/run%d", s.dir, s.runs)
-	if err := errors.Join(os.MkdirAll(dir+"/change", 0o700), os.WriteFile(dir+"/lib.sh", []byte(Lib), 0o600)); err != nil {
+	if err := errors.Join(os.MkdirAll(dir+"/change", 0o700), os.WriteFile(dir+"/lib.sh", []byte(steps.Lib), 0o600)); err != nil {
 		s.t.Fatal(err)
 	}
 	return spaceRun{s, "export LC_ALL=C; R=" + dir + " J=" + dir + "/change RUN=r; . $R/lib.sh || exit 1\n", r}

@@ -1,6 +1,6 @@
 //go:build linux
 
-package steps
+package firewall
 
 import (
 	"os"
@@ -11,6 +11,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/emdecloud/ecdeploy/internal/hosttest/suite"
+	"github.com/emdecloud/ecdeploy/steps"
 )
 
 var nftMedia = []Opening{{"tcp", 7881, 7881, ""}, {"udp", 50100, 50102, ""}}
@@ -46,7 +49,7 @@ func TestNFTOpensForPackets(t *testing.T) {
 
 			d := s.decide(nftMedia...)
 			if len(d.Changes) != 1 {
-				t.Fatalf("%d changes, want one; it says %s", len(d.Changes), Summaries(d.Findings))
+				t.Fatalf("%d changes, want one; it says %s", len(d.Changes), suite.Summaries(d.Findings))
 			}
 			r := s.run(d.Changes[0])
 			r.do(r.resolved.Check)
@@ -241,7 +244,7 @@ func TestNFTAtBoot(t *testing.T) {
 	s.listen(7881, 50100, 50102)
 	ruleset := "flush ruleset\n" + spaceRulesets()["a final reject"]
 	s.load(ruleset)
-	files := s.decide(nftMedia...).Changes[1].(*Files)
+	files := s.decide(nftMedia...).Changes[1].(*steps.Files)
 	ours := filepath.Join(s.dir, "ours.nft")
 	if err := os.WriteFile(ours, []byte(files.Edits[0].Text.Masked()), 0o600); err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-package steps
+package firewall
 
 import (
 	"crypto/sha256"
@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"al.essio.dev/pkg/shellescape"
+
+	"github.com/emdecloud/ecdeploy/steps"
 )
 
 // nftOwn is a rule of ours: an opening in one chain.
@@ -20,7 +22,7 @@ type nftOwn struct {
 
 // nftComment marks our rules for a site. nft takes 128 bytes with the zero at its end
 // (NFTNL_UDATA_COMMENT_MAXLEN), a server name may have 255.
-func nftComment(site *Site) string {
+func nftComment(site *steps.Site) string {
 	c := "ecdeploy " + strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' || r == '"' || r == '\\' {
 			return '_'
@@ -119,7 +121,7 @@ func (r *nftOwn) read(left, right any) bool {
 		if !ok {
 			return false
 		}
-		r.Opening.Proto, r.Opening.First, r.Opening.Last = protocol, ports[0].first, ports[0].last
+		r.Opening.Proto, r.Opening.First, r.Opening.Last = protocol, ports[0].First, ports[0].Last
 		return true
 	}
 	return false
@@ -135,7 +137,7 @@ func sameOpening(a, b Opening) bool {
 
 // nftChange is one transaction that takes rules of ours away and puts others to the
 // top of their chains.
-func nftChange(site *Site, remove, insert []nftOwn) Change {
+func nftChange(site *steps.Site, remove, insert []nftOwn) steps.Change {
 	comment := nftComment(site)
 	lines := func(rules []nftOwn) string {
 		var out []string
@@ -145,7 +147,7 @@ func nftChange(site *Site, remove, insert []nftOwn) Change {
 		return shellescape.Quote(strings.Join(out, "\n"))
 	}
 	gone, added := nftOpenings(remove), nftOpenings(insert)
-	c := &Exec{Verb: "~", Title: "nftables accept " + added + ", no longer " + gone}
+	c := &steps.Exec{Verb: "~", Title: "nftables accept " + added + ", no longer " + gone}
 	switch {
 	case len(remove) == 0:
 		c.Verb, c.Title = "+", "nftables accept "+added

@@ -1,4 +1,4 @@
-package steps
+package firewall
 
 import (
 	"encoding/json"

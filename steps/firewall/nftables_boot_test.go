@@ -1,4 +1,4 @@
-package steps
+package firewall
 
 import (
 	"maps"
@@ -10,12 +10,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/hosttest/suite"
+	"github.com/emdecloud/ecdeploy/steps"
 )
 
 // nftBooted decides on a host with files of ours, where our rules are as given.
-func nftBooted(t *testing.T, files map[string]string, unit, rules string, open ...Opening) Decision {
+func nftBooted(t *testing.T, files map[string]string, unit, rules string, open ...Opening) steps.Decision {
 	t.Helper()
-	o := Fake{Files: files, Answer: func(argv string) host.Result {
+	o := suite.Fake{Files: files, Answer: func(argv string) host.Result {
 		switch {
 		case strings.HasPrefix(argv, "nft -j"):
 			return host.Result{Stdout: []byte(rules)}
@@ -24,18 +26,18 @@ func nftBooted(t *testing.T, files map[string]string, unit, rules string, open .
 		}
 		return host.Result{Stdout: []byte("/usr/sbin/nft\n")}
 	}}
-	f, err := probeNFT(t.Context(), o, &Site{Name: "example.org"})
+	f, err := probeNFT(t.Context(), o, &steps.Site{Name: "example.org"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return f.decide(&Site{Name: "example.org"}, open)
+	return f.decide(&steps.Site{Name: "example.org"}, open)
 }
 
 // written is what the files of a change say, and "" for one that goes.
-func written(t *testing.T, c Change) map[string]string {
+func written(t *testing.T, c steps.Change) map[string]string {
 	t.Helper()
 	out := map[string]string{}
-	for _, e := range c.(*Files).Edits {
+	for _, e := range c.(*steps.Files).Edits {
 		out[e.Path] = e.Text.Masked()
 	}
 	return out
@@ -48,7 +50,7 @@ func TestNFTBootFiles(t *testing.T) {
 	media := []Opening{{"udp", 50100, 50200, ""}, {"tcp", 7881, 7881, ""}}
 	d := nftBooted(t, nil, nftUnit, closed, media...)
 	if len(d.Changes) != 2 {
-		t.Fatalf("%d changes, want the rules and the files; it says %s", len(d.Changes), Summaries(d.Findings))
+		t.Fatalf("%d changes, want the rules and the files; it says %s", len(d.Changes), suite.Summaries(d.Findings))
 	}
 	files := written(t, d.Changes[1])
 	want := map[string]string{
@@ -82,7 +84,7 @@ func TestNFTBootFiles(t *testing.T) {
 		t.Errorf("a removal removes %s", got)
 	}
 	if d := nftBooted(t, nil, nftUnit, closed); len(d.Changes)+len(d.Findings) != 0 {
-		t.Errorf("a second removal plans %d changes and says %s", len(d.Changes), Summaries(d.Findings))
+		t.Errorf("a second removal plans %d changes and says %s", len(d.Changes), suite.Summaries(d.Findings))
 	}
 }
 
@@ -112,7 +114,7 @@ func TestNFTEndsSoon(t *testing.T) {
 	rules := strings.TrimSuffix(nftChainJSON("ip", "t", "input", "drop"), "]}") + loop + "]}"
 	d := nftBooted(t, nil, nftUnit, rules, Opening{"tcp", 7881, 7881, ""})
 	want := "error: cannot determine whether chain ip t input of nftables on h lets in 7881/tcp: the ways through its rules are too many\n"
-	if diff := cmp.Diff(want, Summaries(d.Findings)); diff != "" || len(d.Changes) != 0 {
+	if diff := cmp.Diff(want, suite.Summaries(d.Findings)); diff != "" || len(d.Changes) != 0 {
 		t.Errorf("%d changes; %s", len(d.Changes), diff)
 	}
 }
@@ -138,7 +140,7 @@ func FuzzNFT(f *testing.F) {
 	f.Fuzz(func(t *testing.T, rules string) {
 		d := nftBooted(t, nil, nftUnit, rules, Opening{"tcp", 7881, 7881, ""}, Opening{"tcp", 7880, 7880, "10.0.0.7"})
 		for _, c := range d.Changes {
-			if e, ok := c.(*Exec); ok {
+			if e, ok := c.(*steps.Exec); ok {
 				for line := range strings.Lines(e.DoText) {
 					if strings.Trim(line, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:/ '\"\n") != "" {
 						t.Errorf("unexpected text in %q", line)
