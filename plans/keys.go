@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/emdecloud/ecdeploy/internal/hint"
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/steps"
@@ -53,13 +54,15 @@ func (s Site) RotateKeys(ctx context.Context) (Credentials, error) {
 		}
 		switch {
 		case found.IsZero():
-			return found, errors.New("there are no credentials on its hosts yet\nhint: ecdeploy apply makes them")
+			return found, hint.New("there are no credentials on its hosts yet", "ecdeploy apply makes them")
 		case !found.Old.IsZero():
 			return found, nil
 		case fresh.Pair() == found.Pair():
-			return found, errors.New("the plan file gives the credentials that its hosts have already\nhint: first change them where livekit_keys takes them from")
+			return found, hint.New("the plan file gives the credentials that its hosts have already",
+				"first change them where livekit_keys takes them from")
 		case fresh.Key == found.Key:
-			return found, errors.New("the plan file gives another LIVEKIT_SECRET for the LIVEKIT_KEY in use, and LiveKit accepts one secret for a key\nhint: change the key, too; or ecdeploy apply, which changes the secret at once, without overlap")
+			return found, hint.New("the plan file gives another LIVEKIT_SECRET for the LIVEKIT_KEY in use, and LiveKit accepts one secret for a key",
+				"change the key, too; or ecdeploy apply, which changes the secret at once, without overlap")
 		}
 		return livekit.Keys{Key: fresh.Key, Secret: fresh.Secret, Old: found.Pair()}, nil
 	}, nil
@@ -72,9 +75,11 @@ func (s Site) RotateKeys(ctx context.Context) (Credentials, error) {
 func whole(found credentials.Found) error {
 	switch {
 	case found.Unread != "":
-		return fmt.Errorf("what %s holds is not understood: LiveKit may accept other pairs\nhint: write it as lines `KEY: SECRET`, two at most, without quotes, the pair in use first", found.Unread)
+		return hint.Wrap(fmt.Errorf("what %s holds is not understood: LiveKit may accept other pairs", found.Unread),
+			"write it as lines `KEY: SECRET`, two at most, without quotes, the pair in use first")
 	case !found.Keys.IsZero() && found.Issues != found.Keys.Pair():
-		return errors.New("the JWT service does not make tokens with the credentials that LiveKit has as those in use\nhint: ecdeploy apply goes forward: it gives both the same")
+		return hint.New("the JWT service does not make tokens with the credentials that LiveKit has as those in use",
+			"ecdeploy apply goes forward: it gives both the same")
 	}
 	return nil
 }
@@ -91,7 +96,8 @@ func (s Site) DropOldKeys(ctx context.Context) (Credentials, error) {
 			return found, err
 		}
 		if !found.Old.IsZero() && !given.IsZero() && given.Pair() != found.Pair() {
-			return found, errors.New("the plan file gives other credentials than those in use\nhint: give those in use to end the rotation; or ecdeploy apply, which changes to the new ones at once and ends it, too")
+			return found, hint.New("the plan file gives other credentials than those in use",
+				"give those in use to end the rotation; or ecdeploy apply, which changes to the new ones at once and ends it, too")
 		}
 		return livekit.Keys{Key: found.Key, Secret: found.Secret}, nil
 	}, nil

@@ -18,6 +18,7 @@ import (
 
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 
+	"github.com/emdecloud/ecdeploy/internal/hint"
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/steps"
 )
@@ -172,11 +173,9 @@ var savedStart = regexp.MustCompile(`^\s*\{\s*"ecdeploy_plan"\s*:`)
 // plan file begins like that.
 func IsSaved(b []byte) bool { return savedStart.Match(b) }
 
-const (
-	makeAgain    = "hint: make the plan again: ecdeploy plan -out FILE hosts.hcl"
-	damagedFile  = "the saved plan is damaged: %w\n" + makeAgain
-	unknownSaved = "the saved plan has format %d, of ecdeploy %q; this ecdeploy knows format %d\nhint: apply it with that ecdeploy, or make the plan again with this one: ecdeploy plan -out FILE hosts.hcl"
-)
+func damagedFile(err error) error {
+	return hint.Wrap(fmt.Errorf("the saved plan is damaged: %w", err), "make the plan again: ecdeploy plan -out FILE hosts.hcl")
+}
 
 // DecodeSaved reads what Encode wrote.
 func DecodeSaved(b []byte) (*Saved, error) {
@@ -186,10 +185,11 @@ func DecodeSaved(b []byte) (*Saved, error) {
 	}
 	// First these two alone: a newer format may have anything beside them.
 	if err := json.Unmarshal(b, &head); err != nil {
-		return nil, fmt.Errorf(damagedFile, err)
+		return nil, damagedFile(err)
 	}
 	if head.Format > savedFormat {
-		return nil, fmt.Errorf(unknownSaved, head.Format, host.Clean(head.Version), savedFormat)
+		err := fmt.Errorf("the saved plan has format %d, of ecdeploy %q; this ecdeploy knows format %d", head.Format, host.Clean(head.Version), savedFormat)
+		return nil, hint.Wrap(err, "apply it with that ecdeploy, or make the plan again with this one: ecdeploy plan -out FILE hosts.hcl")
 	}
 	var s Saved
 	err := json.Unmarshal(b, &s)
@@ -197,7 +197,7 @@ func DecodeSaved(b []byte) (*Saved, error) {
 		err = s.check()
 	}
 	if err != nil {
-		return nil, fmt.Errorf(damagedFile, err)
+		return nil, damagedFile(err)
 	}
 	return &s, nil
 }

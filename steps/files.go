@@ -12,6 +12,7 @@ import (
 
 	"al.essio.dev/pkg/shellescape"
 
+	"github.com/emdecloud/ecdeploy/internal/hint"
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/splice"
 )
@@ -184,7 +185,8 @@ func (e FileEdit) result(f host.File, secrets Secrets) ([]byte, error) {
 	}
 	switch {
 	case e.Before == "" && !f.Exists && f.Real != e.Path:
-		return nil, fmt.Errorf("%s is reached through a symlink and would be %s\nhint: ecdeploy writes its own files through no symlink; make the folder a real one, or a bind mount", e.Path, f.Real)
+		return nil, hint.Wrap(fmt.Errorf("%s is reached through a symlink and would be %s", e.Path, f.Real),
+			"ecdeploy writes its own files through no symlink; make the folder a real one, or a bind mount")
 	case f.Exists != (e.Before != ""), f.Exists && f.Real != e.Path, f.Exists && !e.is(f.Data, secrets):
 		return nil, fmt.Errorf("%s: %w", e.Path, ErrDrift)
 	case e.Remove:

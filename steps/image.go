@@ -3,7 +3,6 @@ package steps
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,6 +14,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
+	"github.com/emdecloud/ecdeploy/internal/hint"
 	"github.com/emdecloud/ecdeploy/internal/host"
 )
 
@@ -48,7 +48,7 @@ func OpenArchive(path, ref string) (*Archive, error) {
 	fail := func(err error) (*Archive, error) { return nil, fmt.Errorf("read image archive %s: %w", path, err) }
 	o, err := openImageFile(path)
 	if err != nil {
-		return fail(fmt.Errorf("%w\nhint: make it with `docker save IMAGE -o FILE`", err))
+		return fail(hint.Wrap(err, "make it with `docker save IMAGE -o FILE`"))
 	}
 	defer o.f.Close()
 	var img v1.Image
@@ -150,7 +150,7 @@ func (c Image) prepare(ctx context.Context, h host.Host, progress func(string)) 
 			return d.Tag(ctx, id, c.Ref)
 		}
 	}
-	return errors.New("the archive was loaded, but the engine does not know its image\nhint: give the archive's image a tag before `docker save`")
+	return hint.New("the archive was loaded, but the engine does not know its image", "give the archive's image a tag before `docker save`")
 }
 
 // imageFacts are what the engine says of a local image.

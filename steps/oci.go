@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/emdecloud/ecdeploy/internal/hint"
 	"github.com/emdecloud/ecdeploy/internal/host"
 )
 
@@ -121,7 +122,7 @@ func (o *imageFile) image() (v1.Image, error) {
 		return nil, err
 	}
 	if len(all) != 1 {
-		return nil, fmt.Errorf("it holds %d images\nhint: write one, for one platform, into an OCI archive", len(all))
+		return nil, hint.Wrap(fmt.Errorf("it holds %d images", len(all)), "write one, for one platform, into an OCI archive")
 	}
 	return partial.CompressedToImage(ociImage{o, all[0]})
 }

@@ -193,11 +193,11 @@ func CheckHostPath(b Block, attr, path string) {
 	case !strings.HasPrefix(path, "/"):
 		b.Wrong(attr, attr+" is not an absolute path on the host", "write it from the root on, like /etc/ssl/...")
 	case strings.Contains(path, "$"):
-		b.Wrong(attr, attr+" holds a $, which nginx would take for a variable", "move the file to a path without one")
+		b.Wrong(attr, attr+" holds a $, which configuration files take for a variable", "move the file to a path without one")
 	case strings.ContainsFunc(path, func(r rune) bool { return r < ' ' || r == 0x7f }):
 		b.Wrong(attr, attr+" holds a line end or another control character", "move the file to a path without one")
 	case strings.ContainsAny(path, "\"'\\;{}*?[]"):
-		b.Wrong(attr, attr+" holds a character that nginx or a shell would take for its own", "move the file to a path of letters, digits, dots, - and _")
+		b.Wrong(attr, attr+" holds a character that configuration files or a shell take for their own", "move the file to a path of letters, digits, dots, - and _")
 	}
 }
 

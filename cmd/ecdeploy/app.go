@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"slices"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/term"
 
 	"github.com/emdecloud/ecdeploy/internal/engine"
 	"github.com/emdecloud/ecdeploy/internal/host"
@@ -21,31 +19,15 @@ import (
 	"github.com/emdecloud/ecdeploy/plans"
 )
 
-// app is what all commands share: flags, streams, and how to reach hosts.
+// app is what all commands share: flags, the screen, and how to reach hosts.
 type app struct {
-	out, err   io.Writer
+	screen     *view.Screen
 	vars       []string
 	limit      []string
-	json       bool
-	noColor    bool
 	acceptNew  bool
 	sshConfig  string
 	knownHosts []string
 	verbose    int
-	recover    bool       // apply --recover
-	noRevert   bool       // apply --no-revert
-	tookBack   bool       // what was cut before was taken back
-	destroys   bool       // the command is destroy
-	verifies   bool       // apply --verify
-	looks      bool       // the command looks at calls, from other hosts, too
-	saved      *savedPlan // what apply was given; nil for a plan file
-}
-
-func (a *app) text() *view.Text { return view.NewText(a.out, a.colored()) }
-
-func (a *app) colored() bool {
-	f, ok := a.out.(*os.File)
-	return ok && !a.noColor && os.Getenv("NO_COLOR") == "" && term.IsTerminal(int(f.Fd()))
 }
 
 // load reads the plan file and shows its mistakes.
@@ -60,11 +42,7 @@ func (a *app) load(path string, validate bool) (*plans.File, error) {
 	}
 	f, mistakes := plans.Load(path, plans.LoadOptions{Vars: vars, Environ: os.LookupEnv, Validate: validate})
 	if len(mistakes) > 0 {
-		if a.json {
-			_ = view.NewJSON(a.out).Write("mistakes", mistakes) // the exit code says it too
-		} else {
-			view.NewText(os.Stderr, !a.noColor && term.IsTerminal(int(os.Stderr.Fd()))).Mistakes(mistakes)
-		}
+		a.screen.Mistakes(mistakes)
 	}
 	if f == nil {
 		return nil, exitCode(exitError)
@@ -116,14 +94,9 @@ type session struct {
 	hosts  map[string]host.Host
 	seers  map[string]host.Host // hosts that are none of the sites' and only look at calls
 	heads  heads
-	err    io.Writer // for warnings
-	// destroys says that plans are made to take the sites away.
-	destroys bool
-	noteMu   sync.Mutex
-	cut      []string // hosts whose audit log was cut; guarded by noteMu
-	// choose are the credentials of sites, by server name, whose own are not
-	// kept as they are.
-	choose map[string]plans.Credentials
+	screen *view.Screen
+	noteMu sync.Mutex
+	cut    []string // hosts whose audit log was cut; guarded by noteMu
 }
 
 // names are the hosts' names, sorted.

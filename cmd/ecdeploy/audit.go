@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/emdecloud/ecdeploy/internal/engine"
-	"github.com/emdecloud/ecdeploy/internal/view"
+	"github.com/emdecloud/ecdeploy/internal/hint"
 	"github.com/emdecloud/ecdeploy/plans"
 )
 
@@ -39,7 +39,7 @@ func (a *app) audit(ctx context.Context, s *session, accept bool) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", h, err)
 		}
-		if err := a.showAudit(log); err != nil {
+		if err := a.screen.Audit(log); err != nil {
 			return err
 		}
 		if len(log.Flaws) > 0 && !accept {
@@ -60,40 +60,9 @@ func (a *app) audit(ctx context.Context, s *session, accept bool) error {
 		}
 	}
 	if !whole {
-		fmt.Fprintln(a.err, "hint: after a host was set up anew, `ecdeploy audit --accept` takes its log as it is now")
+		a.screen.Hint("after a host was set up anew, `ecdeploy audit --accept` takes its log as it is now")
 		return exitCode(exitUnhealthy)
 	}
-	return nil
-}
-
-func (a *app) showAudit(log engine.Audit) error {
-	if a.json {
-		return view.NewJSON(a.out).Write("audit", log)
-	}
-	rows := []view.Row{{"LINE", "TIME", "RUN", "EVENT", ""}}
-	for _, e := range log.Entries {
-		rows = append(rows, view.Row{strconv.Itoa(e.N), e.Time.Format("2006-01-02 15:04:05 MST"), e.Run, e.Event, e.Text})
-	}
-	fmt.Fprintf(a.out, "host %s\n", log.Host)
-	t := a.text()
-	if len(log.Entries) > 0 {
-		t.Table(rows)
-	}
-	switch {
-	case len(log.Flaws) > 0:
-		t.Flaws(log.Flaws)
-	case len(log.Entries) == 0:
-		fmt.Fprintln(a.out, "nothing was done there yet")
-	default:
-		fmt.Fprintf(a.out, "whole: %d lines, each follows the one before it\n", len(log.Entries))
-	}
-	if log.Taken > 0 {
-		fmt.Fprintf(a.out, "what is wrong further above was accepted (%d)\n", log.Taken)
-	}
-	if log.Torn > 0 {
-		fmt.Fprintf(a.out, "%d more were torn by a full disk or a power failure\n", log.Torn)
-	}
-	fmt.Fprintln(a.out)
 	return nil
 }
 
@@ -204,12 +173,13 @@ func (s *session) note(host string, head engine.AuditHead, cut bool) {
 	defer s.noteMu.Unlock()
 	if cut && !slices.Contains(s.cut, host) {
 		s.cut = append(s.cut, host)
-		fmt.Fprintf(s.err, "warning: the audit log of %s was cut or written anew since this laptop saw it last\nhint: ecdeploy audit shows what it says; ecdeploy audit --accept takes it as it is\n", host)
+		s.screen.Warn(hint.New("the audit log of "+host+" was cut or written anew since this laptop saw it last",
+			"ecdeploy audit shows what it says; ecdeploy audit --accept takes it as it is"))
 	}
 	if slices.Contains(s.cut, host) {
 		return
 	}
 	if err := s.heads.put(host, head); err != nil {
-		fmt.Fprintf(s.err, "warning: %v\n", err)
+		s.screen.Warn(err)
 	}
 }

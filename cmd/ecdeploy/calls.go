@@ -12,7 +12,7 @@ import (
 
 // countCalls says of these sites, all at once, whose calls their plans would cut.
 func (a *app) countCalls(ctx context.Context, s *session, sites []plans.Site, p []plans.SitePlan) {
-	emit := a.sink()
+	emit := a.screen.Event
 	var g errgroup.Group
 	for i, site := range sites {
 		for _, part := range site.Context().With(steps.Signalling) {

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/view"
 	"github.com/emdecloud/ecdeploy/plans"
 	"github.com/emdecloud/ecdeploy/steps"
 )
@@ -49,7 +50,7 @@ func TestCallsAtOnce(t *testing.T) {
 			{Stage: steps.StageSFU, Changes: plans.Changes{&steps.Container{Interrupt: "LiveKit restarts"}}}}}}})
 	}
 	var out strings.Builder
-	(&app{out: &out}).countCalls(t.Context(), &session{hosts: map[string]host.Host{"h": near{}}}, f, p)
+	(&app{screen: view.NewScreen(nil, &out, nil)}).countCalls(t.Context(), &session{hosts: map[string]host.Host{"h": near{}}}, f, p)
 	for i := range sites {
 		if !strings.Contains(out.String(), strconv.Itoa(i)+".test: LiveKit restarts, which cuts 1 call now, with 2 participants") {
 			t.Errorf("nothing of site %d:\n%s", i, &out)

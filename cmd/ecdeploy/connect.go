@@ -5,46 +5,54 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/term"
 
+	"github.com/emdecloud/ecdeploy/internal/hint"
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/plans"
 )
 
+// lookers are the hosts that look at calls of the chosen sites.
+func lookers(f *plans.File) []string {
+	var out []string
+	for _, site := range f.Sites {
+		out = append(out, site.Verify.From...)
+	}
+	return out
+}
+
 // connect dials all hosts of the chosen sites at once and reports every
-// failure, not only the first.
-func (a *app) connect(ctx context.Context, f *plans.File) (*session, error) {
+// failure, not only the first. It also dials lookers, and goes on without those
+// that cannot be reached.
+func (a *app) connect(ctx context.Context, f *plans.File, lookers ...string) (*session, error) {
 	opts := host.Options{SSHConfig: a.sshConfig, KnownHosts: a.knownHosts, AcceptNew: a.acceptNew}
-	if term.IsTerminal(int(os.Stdin.Fd())) {
-		opts.Ask = askSecret
+	if a.screen.Interactive() {
+		opts.Ask = a.screen.Secret
 	}
 	if a.verbose > 0 {
-		opts.Trace = func(format string, args ...any) { fmt.Fprintf(a.err, "trace: "+format+"\n", args...) }
+		opts.Trace = a.screen.Trace
 	}
 	d, err := host.NewDialer(opts)
 	if err != nil {
 		return nil, err
 	}
-	s := &session{file: f, dialer: d, hosts: map[string]host.Host{}, seers: map[string]host.Host{}, heads: newHeads(f), err: a.err, destroys: a.destroys}
-	wanted, looking := map[string]bool{}, map[string]bool{}
+	s := &session{file: f, dialer: d, hosts: map[string]host.Host{}, seers: map[string]host.Host{}, heads: newHeads(f), screen: a.screen}
+	wanted := map[string]bool{}
 	for _, site := range f.Sites {
 		for _, name := range site.HostNames() {
 			wanted[name] = true
-		}
-		for _, name := range site.Verify.From {
-			looking[name] = a.looks
 		}
 	}
 	var mu sync.Mutex
 	var errs []error
 	var g errgroup.Group
-	ask := askOnce()
+	ask := a.askOnce()
 	for _, h := range f.Hosts {
-		if !wanted[h.Name] && !looking[h.Name] {
+		if !wanted[h.Name] && !slices.Contains(lookers, h.Name) {
 			continue
 		}
 		g.Go(func() error {
@@ -55,7 +63,7 @@ func (a *app) connect(ctx context.Context, f *plans.File) (*session, error) {
 			case err != nil && wanted[h.Name]:
 				errs = append(errs, fmt.Errorf("%s: %w", h.Name, err))
 			case err != nil:
-				fmt.Fprintf(a.err, "note: %s does not look at calls: %v\n", h.Name, err)
+				a.screen.Note("%s does not look at calls: %v", h.Name, err)
 			case wanted[h.Name]:
 				s.hosts[h.Name] = wrapHost(c)
 			default:
@@ -70,7 +78,7 @@ func (a *app) connect(ctx context.Context, f *plans.File) (*session, error) {
 		return nil, errors.Join(errs...)
 	}
 	for _, n := range d.Notes() {
-		fmt.Fprintln(a.err, "note: "+n)
+		a.screen.Note("%s", n)
 	}
 	return s, nil
 }
@@ -123,48 +131,18 @@ func secretFrom(ctx context.Context, block, env, file string, command []string) 
 }
 
 // askOnce asks for sudo's password once for all hosts.
-func askOnce() func(context.Context) (host.Secret, error) {
+func (a *app) askOnce() func(context.Context) (host.Secret, error) {
 	var once sync.Once
 	var answer host.Secret
 	var err error
 	return func(ctx context.Context) (host.Secret, error) {
 		once.Do(func() {
-			if !term.IsTerminal(int(os.Stdin.Fd())) {
-				err = errors.New("sudo_password { ask = true } needs a terminal\nhint: use file, env or command in sudo_password {}")
+			if !a.screen.Interactive() {
+				err = hint.New("sudo_password { ask = true } needs a terminal", "use file, env or command in sudo_password {}")
 				return
 			}
-			answer, err = askSecret(ctx, "sudo password: ")
+			answer, err = a.screen.Secret(ctx, "sudo password: ")
 		})
 		return answer, err
-	}
-}
-
-// askSecret reads a line with echo off. An interrupt gives up waiting for it.
-func askSecret(ctx context.Context, prompt string) (host.Secret, error) {
-	fd := int(os.Stdin.Fd())
-	before, err := term.GetState(fd)
-	if err != nil {
-		return host.Secret{}, fmt.Errorf("read answer: %w", err)
-	}
-	fmt.Fprint(os.Stderr, prompt)
-	defer fmt.Fprintln(os.Stderr)
-	type answer struct {
-		text []byte
-		err  error
-	}
-	got := make(chan answer, 1)
-	go func() {
-		b, err := term.ReadPassword(fd)
-		got <- answer{b, err}
-	}()
-	select {
-	case <-ctx.Done():
-		_ = term.Restore(fd, before) // the program ends soon
-		return host.Secret{}, context.Cause(ctx)
-	case a := <-got:
-		if a.err != nil {
-			return host.Secret{}, fmt.Errorf("read answer: %w", a.err)
-		}
-		return host.NewSecret(string(a.text)), nil
 	}
 }

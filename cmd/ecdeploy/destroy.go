@@ -1,9 +1,13 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/emdecloud/ecdeploy/plans"
+)
 
 func (a *app) destroyCmd() *cobra.Command {
-	var yes bool
+	o := operation{app: a, plan: plans.MakeRemoval, question: "Take away what is listed? Nobody can call any more then.", done: "taken away"}
 	c := &cobra.Command{
 		Use: "destroy FILE", Short: "Take the sites away from their hosts: their containers and rules go, and files are as before the first apply", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -11,10 +15,9 @@ func (a *app) destroyCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a.destroys = true
-			return a.afterTakeBack(a.apply(c.Context(), f, yes))
+			return o.run(c.Context(), f, nil, o.applyPlan)
 		},
 	}
-	a.applyFlags(c, &yes)
+	o.flags.addTo(c)
 	return c
 }

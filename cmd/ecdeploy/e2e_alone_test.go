@@ -21,6 +21,7 @@ const revertAfter = 3 * time.Second
 // admin.
 func TestE2EAlone(t *testing.T) {
 	lab.Require(t)
+	t.Parallel()
 	h := lab.Up(t, lab.Light, "alone")[0]
 	c := newCLI(t)
 	plan := planFile(t, lightText(t, h, `user = "root"`), `verify { level = "none" }`, "verify { level = \"none\" }\n  revert_after = \""+revertAfter.String()+"\"")
@@ -30,7 +31,7 @@ func TestE2EAlone(t *testing.T) {
 	c.run(t, exitOK, "prune", "--yes", plan)
 	before := h.Snapshot(t)
 
-	t.Run("the laptop is gone", func(t *testing.T) {
+	phase(t, "the laptop is gone", func(t *testing.T) {
 		c.cutOff(t, "container element-call-jwt", "apply", "--yes", plan)
 		began := time.Now()
 		led(t, h, 1)
@@ -43,7 +44,7 @@ func TestE2EAlone(t *testing.T) {
 			t.Errorf("the log does not say who took it back:\n%s", out)
 		}
 	})
-	t.Run("by hand", func(t *testing.T) {
+	phase(t, "by hand", func(t *testing.T) {
 		c.cutOff(t, "container element-call-jwt", "apply", "--yes", "--no-revert", plan)
 		if got := h.Exec(t, "ls /var/lib/ecdeploy/runs/*/armed; docker ps --format '{{.Names}}'"); !strings.Contains(got, "/armed") || !strings.Contains(got, "livekit-sfu") {
 			t.Fatalf("nothing was cut half-way:\n%s", got)
@@ -51,8 +52,8 @@ func TestE2EAlone(t *testing.T) {
 		h.Exec(t, `sh "$(dirname /var/lib/ecdeploy/runs/*/armed)/rollback.sh"`)
 		same(t, "after rollback.sh", before, h.Snapshot(t))
 	})
-	t.Run("locked out", func(t *testing.T) { lockedOut(t, h, c.known, before) })
-	t.Run("and then it succeeds", func(t *testing.T) {
+	phase(t, "locked out", func(t *testing.T) { lockedOut(t, h, c.known, before) })
+	phase(t, "and then it succeeds", func(t *testing.T) {
 		c.run(t, exitOK, "apply", "--yes", plan)
 		c.run(t, exitOK, "status", plan)
 	})

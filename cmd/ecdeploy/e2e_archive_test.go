@@ -48,7 +48,8 @@ func asOCI(t *testing.T, archive string) string {
 // whichever kind of archive it is in.
 func TestE2EOCIArchive(t *testing.T) {
 	lab.Require(t)
-	h := lab.Up(t, lab.Light, "doctor")[0]
+	t.Parallel()
+	h := lab.Up(t, lab.Light, "archive")[0]
 	c := newCLI(t)
 	saved := lightPlan(t, h, `user = "root"`)
 	livekit, jwt := lab.Env(t, "LIVEKIT_ARCHIVE"), lab.Env(t, "JWT_ARCHIVE")

@@ -11,6 +11,7 @@ import (
 // a human edited since.
 func TestE2EDestroy(t *testing.T) {
 	lab.Require(t)
+	t.Parallel()
 	h := lab.Up(t, lab.Full, "away")[0]
 	c := newCLI(t)
 	text := httpText(t, "away")
@@ -22,7 +23,7 @@ func TestE2EDestroy(t *testing.T) {
 	c.run(t, exitOK, "apply", "--yes", longer)
 	deployed := h.Snapshot(t)
 
-	t.Run("one that fails takes nothing away", func(t *testing.T) {
+	phase(t, "one that fails takes nothing away", func(t *testing.T) {
 		// nginx takes no configuration without the site's.
 		h.Exec(t, `mkdir -p /etc/systemd/system/nginx.service.d && printf '[Service]\nExecReload=\nExecReload=/bin/sh -c "grep -qs matrix-rtc /etc/nginx/*/*ecdeploy*"\n' >/etc/systemd/system/nginx.service.d/fault.conf && systemctl daemon-reload`)
 		broken := h.Snapshot(t)
@@ -30,7 +31,7 @@ func TestE2EDestroy(t *testing.T) {
 		same(t, "after the rollback", broken, h.Snapshot(t))
 		h.Exec(t, "rm -r /etc/systemd/system/nginx.service.d && systemctl daemon-reload")
 	})
-	t.Run("nobody edited anything", func(t *testing.T) {
+	phase(t, "nobody edited anything", func(t *testing.T) {
 		out := c.run(t, exitOK, "destroy", "--yes", longer)
 		for _, want := range []string{"- container livekit-sfu", "- container element-call-jwt", "~ Synapse", "~ well-known", "- ufw allow 7881/tcp", "taken away"} {
 			if !strings.Contains(out, want) {
@@ -41,7 +42,7 @@ func TestE2EDestroy(t *testing.T) {
 			t.Errorf("a second one has something to do:\n%s", out)
 		}
 	})
-	t.Run("it can be taken back", func(t *testing.T) {
+	phase(t, "it can be taken back", func(t *testing.T) {
 		c.run(t, exitOK, "rollback", "--yes", longer)
 		same(t, "after the rollback", deployed, h.Snapshot(t))
 		c.run(t, exitOK, "status", longer)
@@ -49,7 +50,7 @@ func TestE2EDestroy(t *testing.T) {
 		c.run(t, exitOK, "prune", "--yes", longer)
 		same(t, "destroy and prune", before, h.Snapshot(t))
 	})
-	t.Run("a human edited files since", func(t *testing.T) {
+	phase(t, "a human edited files since", func(t *testing.T) {
 		c.run(t, exitOK, "apply", "--yes", plan)
 		const edits = `set -e
 sed -i '1i # a human, above' /etc/matrix-synapse/homeserver.yaml
@@ -73,7 +74,7 @@ sed -i '/# a human/d' /etc/matrix-synapse/homeserver.yaml /etc/nginx/sites-avail
 sed -i '$d' /var/www/away.test/.well-known/matrix/client`)
 		same(t, "without what the human wrote", before, h.Snapshot(t))
 	})
-	t.Run("a human changed what was put there", func(t *testing.T) {
+	phase(t, "a human changed what was put there", func(t *testing.T) {
 		c.run(t, exitOK, "apply", "--yes", plan)
 		h.Exec(t, `sed -i 's/^max_event_delay_duration: .*/max_event_delay_duration: 7d/' /etc/matrix-synapse/homeserver.yaml && systemctl restart matrix-synapse`)
 		out := c.run(t, exitOK, "destroy", "--yes", plan)
@@ -84,7 +85,7 @@ sed -i '$d' /var/www/away.test/.well-known/matrix/client`)
 			t.Errorf("the human's value is gone: %s", got)
 		}
 	})
-	t.Run("the log", func(t *testing.T) {
+	phase(t, "the log", func(t *testing.T) {
 		out := c.run(t, exitOK, "audit", plan)
 		for _, want := range []string{"destroy site away.test", "rolled-back", "pruned", "whole: "} {
 			if !strings.Contains(out, want) {

@@ -73,15 +73,14 @@ func (s secretsOf) in(t *testing.T, where string, text []byte) {
 // another user and by root: no secret is where it has no business.
 func TestE2ELeaks(t *testing.T) {
 	lab.Require(t)
+	t.Parallel()
 	h := lab.Up(t, lab.Light, "leak")[0]
-	c := newCLI(t)
 	password, err := os.ReadFile(lab.Env(t, "DEPLOYPW"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	secrets := secretsOf{"the secret": "GivenByTheEnvironment0123456789abcdefghijklmnop", "the key": "TheKeyOfThisTest0123456789", "the sudo password": strings.TrimSpace(string(password))}
-	t.Setenv("ECDEPLOY_TEST_SECRET", secrets["the secret"])
-	t.Setenv("ECDEPLOY_TEST_KEY", secrets["the key"])
+	c := newCLI(t, "ECDEPLOY_TEST_SECRET="+secrets["the secret"], "ECDEPLOY_TEST_KEY="+secrets["the key"])
 	plan := planFile(t, sudoPlan(t, h, "deploypw", fmt.Sprintf("sudo_password { file = %q }", lab.Env(t, "DEPLOYPW"))), `"TheKeyOfThisTest"`, `env("ECDEPLOY_TEST_KEY")`)
 
 	h.Exec(t, "echo 'Defaults log_input, log_output' >/etc/sudoers.d/zz-records")
@@ -92,7 +91,7 @@ func TestE2ELeaks(t *testing.T) {
 	}
 	h.Exec(t, "echo 'Defaults log_input' >/etc/sudoers.d/zz-records")
 	before := h.Snapshot(t)
-	t.Run("panics", func(t *testing.T) { panics(t, c, h, plan, secrets) })
+	phase(t, "panics", func(t *testing.T) { panics(t, c, h, plan, secrets) })
 
 	watch(t, h)
 	if out := c.run(t, exitOK, "apply", "--yes", "-vvv", plan); !strings.Contains(out, "secrets go around it, by SFTP as deploypw") {
@@ -123,8 +122,8 @@ func panics(t *testing.T, c *cli, h *lab.Host, plan string, secrets secretsOf) {
 		t.Fatal(err)
 	}
 	for _, when := range []string{"upload", "change"} {
-		cmd := exec.Command(self, "apply", "--yes", "-vvv", "--known-hosts", c.known, plan)
-		cmd.Env = append(os.Environ(), "ECDEPLOY_TEST_PANIC="+when, "GOTRACEBACK=all")
+		cmd := c.command(self, "apply", "--yes", "-vvv", plan)
+		cmd.Env = append(cmd.Env, "ECDEPLOY_TEST_PANIC="+when, "GOTRACEBACK=all")
 		out, err := cmd.CombinedOutput()
 		if err == nil || !bytes.Contains(out, []byte("panic: ")) || !bytes.Contains(out, []byte("panicky")) {
 			t.Errorf("no panic in the %s: %v\n%s", when, err, out)

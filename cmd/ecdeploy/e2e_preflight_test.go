@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,6 +15,7 @@ import (
 // nothing is touched.
 func TestE2EPreflight(t *testing.T) {
 	lab.Require(t)
+	t.Parallel()
 	h := lab.Up(t, lab.Light, "doctor")[0]
 	c := newCLI(t)
 	plan := planFile(t, fmt.Sprintf(`host "doctor" {
@@ -74,11 +74,12 @@ site "doctor.test" {
 // included: they only look. The locks of others lie in /run.
 func TestE2EProbesWriteNothing(t *testing.T) {
 	lab.Require(t)
-	h := lab.Up(t, lab.Light, "doctor")[0]
+	t.Parallel()
+	h := lab.Up(t, lab.Light, "still")[0]
 	c := newCLI(t)
 	text := readAll(t, lightPlan(t, h, `user = "root"`))
 	live := "/etc/letsencrypt/live/" + h.Domain
-	plan := planFile(t, text, `proxy "external" {}`, fmt.Sprintf("proxy \"nginx\" {\n    host = host.doctor\n    certificate = \"%s/fullchain.pem\"\n    key = \"%s/privkey.pem\"\n  }", live, live))
+	plan := planFile(t, text, `proxy "external" {}`, fmt.Sprintf("proxy \"nginx\" {\n    host = host.still\n    certificate = \"%s/fullchain.pem\"\n    key = \"%s/privkey.pem\"\n  }", live, live))
 	frozen := planFile(t, readAll(t, plan), `user = "root"`, "user = \"root\"\n  port = 2222")
 	h.Exec(t, `ufw allow 2222/tcp >/dev/null && unshare -m sh -c '
 for d in /bin /boot /etc /home /opt /root /srv /tmp /usr /var; do
@@ -89,7 +90,7 @@ done
 	if err := os.WriteFile(config, []byte("Host "+h.IP+"\n  HostKeyAlias "+h.IP+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	findings := func(out string) string { return out[strings.Index(out, "site doctor.test"):] }
+	findings := func(out string) string { return out[strings.Index(out, "site still.test"):] }
 	want := findings(c.run(t, exitOK, "plan", plan))
 	got := findings(c.run(t, exitOK, "plan", "--ssh-config", config, frozen))
 	if d := lab.LineDiff(t, want, got); len(d) > 0 || !strings.Contains(want, "+ nginx") || !strings.Contains(want, "+ ufw allow") {
@@ -109,7 +110,8 @@ func readAll(t *testing.T, path string) string {
 // What keeps sudo from making root is told apart, on a real sudo.
 func TestE2ESudoers(t *testing.T) {
 	lab.Require(t)
-	h := lab.Up(t, lab.Light, "doctor")[0]
+	t.Parallel()
+	h := lab.Up(t, lab.Light, "sudoers")[0]
 	c := newCLI(t)
 	password := fmt.Sprintf("sudo_password { file = %q }", lab.Env(t, "DEPLOYPW"))
 	for _, f := range []struct{ name, sudoers, user, more, says, hint string }{
@@ -133,11 +135,12 @@ func TestE2ESudoers(t *testing.T) {
 // led back, and it is.
 func TestE2ESecondInterrupt(t *testing.T) {
 	lab.Require(t)
-	h := lab.Up(t, lab.Light, "doctor")[0]
+	t.Parallel()
+	h := lab.Up(t, lab.Light, "twice")[0]
 	c := newCLI(t)
 	plan := lightPlan(t, h, `user = "root"`)
 	before := h.Snapshot(t)
-	cmd := exec.Command(c.bin, "apply", "--yes", "--known-hosts", c.known, plan)
+	cmd := c.command(c.bin, "apply", "--yes", plan)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -176,7 +179,7 @@ func TestE2ESecondInterrupt(t *testing.T) {
 		}
 	}
 	// The host may have finished alone what was under way there.
-	back := exec.Command(c.bin, "rollback", "--yes", "--force", "--known-hosts", c.known, plan)
+	back := c.command(c.bin, "rollback", "--yes", "--force", plan)
 	if out, err := back.CombinedOutput(); err != nil && !strings.Contains(string(out), "there is no run to take back") {
 		t.Errorf("rollback: %v\n%s", err, out)
 	}

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -35,7 +34,7 @@ func failingUnit(unit, command, files string) (breaks, mends string) {
 func (c *cli) breakOff(t *testing.T, h *lab.Host, args []string, disturb func(*os.Process)) {
 	t.Helper()
 	before := h.Snapshot(t)
-	cmd := exec.Command(c.bin, args...)
+	cmd := c.command(c.bin, args...)
 	pipe, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -65,6 +64,7 @@ func (c *cli) breakOff(t *testing.T, h *lab.Host, args []string, disturb func(*o
 // Each stage of a first deploy fails in turn, and the host must be as before.
 func TestE2ERollback(t *testing.T) {
 	lab.Require(t)
+	t.Parallel()
 	h := lab.Up(t, lab.Full, "fail")[0]
 	c := newCLI(t)
 	text := httpText(t, "fail")
@@ -83,7 +83,7 @@ func TestE2ERollback(t *testing.T) {
 			mends: "for f in /etc/nginx/sites-available/*.fault; do mv $f ${f%.fault}; done; systemctl reload nginx", exit: exitRolledBack, says: "Access-Control-Allow-Origin"},
 	}
 	for _, f := range faults {
-		t.Run(f.name, func(t *testing.T) {
+		phase(t, f.name, func(t *testing.T) {
 			if f.breaks != "" {
 				h.Exec(t, f.breaks)
 			}
@@ -101,15 +101,15 @@ func TestE2ERollback(t *testing.T) {
 			}
 		})
 	}
-	t.Run("interrupted", func(t *testing.T) {
+	phase(t, "interrupted", func(t *testing.T) {
 		line := relay.Listen(t, h.IP+":22", 0)
 		c.breakOff(t, h, c.overRelay(t, line, h, text, "apply", "--yes"), func(p *os.Process) { p.Signal(os.Interrupt) })
 	})
-	t.Run("the connection drops", func(t *testing.T) {
+	phase(t, "the connection drops", func(t *testing.T) {
 		line := relay.Listen(t, h.IP+":22", 0)
 		c.breakOff(t, h, c.overRelay(t, line, h, text, "apply", "--yes"), func(*os.Process) { line.Cut() })
 	})
-	t.Run("and then it succeeds", func(t *testing.T) {
+	phase(t, "and then it succeeds", func(t *testing.T) {
 		before := h.Snapshot(t)
 		plan := planFile(t, text)
 		c.run(t, exitOK, "apply", "--yes", plan)

@@ -24,6 +24,7 @@ import (
 // what is said of the people on it, and that a step that fails changes nothing.
 func TestE2ERotate(t *testing.T) {
 	lab.Require(t)
+	t.Parallel()
 	h := lab.Up(t, lab.Light, "rotate")[0]
 	c := newCLI(t)
 	text := rotatePlan(t, h, "")
@@ -40,8 +41,8 @@ func TestE2ERotate(t *testing.T) {
 	first := c.secrets(t, plan)
 	s.wait(first)
 
-	t.Run("a rotation that fails changes nothing", func(t *testing.T) { c.rotateInVain(t, h, s, plan, first) })
-	t.Run("finish with nothing to finish", func(t *testing.T) {
+	phase(t, "a rotation that fails changes nothing", func(t *testing.T) { c.rotateInVain(t, h, s, plan, first) })
+	phase(t, "finish with nothing to finish", func(t *testing.T) {
 		before := h.Snapshot(t)
 		if out := c.run(t, exitOK, "secrets", "rotate", "--finish", "--yes", plan); !strings.Contains(out, "there is nothing to finish") {
 			t.Error(out)
@@ -62,8 +63,8 @@ func TestE2ERotate(t *testing.T) {
 	}
 	second := c.secrets(t, plan)
 	s.wait(second)
-	t.Run("both are accepted", func(t *testing.T) { s.both(t, h, second, first) })
-	t.Run("apply changes nothing", func(t *testing.T) { c.inBetween(t, h, plan) })
+	phase(t, "both are accepted", func(t *testing.T) { s.both(t, h, second, first) })
+	phase(t, "apply changes nothing", func(t *testing.T) { c.inBetween(t, h, plan) })
 
 	jwt := h.Exec(t, "docker inspect -f '{{.State.StartedAt}}' element-call-jwt")
 	out = c.run(t, exitOK, "secrets", "rotate", "--finish", "--yes", plan)
@@ -79,7 +80,7 @@ func TestE2ERotate(t *testing.T) {
 	if out := c.run(t, exitOK, "apply", "--yes", plan); !strings.Contains(out, "nothing to do") || strings.Contains(out, "old LIVEKIT_KEY") {
 		t.Errorf("an apply after it:\n%s", out)
 	}
-	t.Run("to what the plan file gives", func(t *testing.T) { c.rotateGiven(t, h, s, second) })
+	phase(t, "to what the plan file gives", func(t *testing.T) { c.rotateGiven(t, h, s, second) })
 	for _, k := range []credentials{first, second} {
 		if printed := c.all.String(); strings.Contains(printed, k.key) || strings.Contains(printed, k.secret) {
 			t.Error("credentials are in the output")
@@ -187,7 +188,7 @@ func rotatePlan(t *testing.T, h *lab.Host, keys string) string {
 type credentials struct{ key, secret string }
 
 // quiet keeps nothing of what it prints: that is meant to hold credentials.
-func (c *cli) quiet() *cli { return &cli{bin: c.bin, known: c.known} }
+func (c *cli) quiet() *cli { return &cli{bin: c.bin, known: c.known, env: c.env} }
 
 // secrets are those that `secrets show` prints.
 func (c *cli) secrets(t *testing.T, plan string) credentials {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -59,10 +58,10 @@ func lightSite(t *testing.T, h *lab.Host, n int) string {
 // A saved plan is carried out as it was made, or no host is touched.
 func TestE2ESavedPlan(t *testing.T) {
 	lab.Require(t)
+	t.Parallel()
 	h := lab.Up(t, lab.Light, "sav")[0]
-	c := newCLI(t)
 	const key, secret = "CanaryKey", "CanarySecret0123456789CanarySecret0123456789"
-	t.Setenv("CANARY_KEY", key)
+	c := newCLI(t, "CANARY_KEY="+key)
 	text := fmt.Sprintf("variable \"secret\" {}\nhost \"h\" {\n  address = %q\n  user = \"root\"\n  identity = %q\n}\n", h.IP, lab.Env(t, "KEY")) + lightSite(t, h, 1)
 	// Paths of the laptop that are relative, to the plan file and to where it is made.
 	archive := lab.Env(t, "LIVEKIT_ARCHIVE")
@@ -101,22 +100,22 @@ func TestE2ESavedPlan(t *testing.T) {
 	wants(t, out, "+ container livekit-sfu1", "Saved to "+saved)
 	noCanaries(t, saved, key, secret)
 
-	t.Run("other values of variables", func(t *testing.T) {
+	phase(t, "other values of variables", func(t *testing.T) {
 		wants(t, refused(t, saved), "made with values given for secret", "hint: ecdeploy apply -var secret=VALUE "+saved)
 		out := refused(t, "-var", "secret=Other"+secret, saved)
 		wants(t, out, "other credentials", "hint: make the plan again: ecdeploy plan -out "+saved+" -var secret=VALUE "+plan)
 	})
-	t.Run("a rule came", func(t *testing.T) {
+	phase(t, "a rule came", func(t *testing.T) {
 		h.Exec(t, "ufw allow 7811/tcp comment admin")
 		wants(t, refused(t, "-var", "secret="+secret, saved), "s1.sav.test: h: firewall: no longer needed: + ufw allow 7811/tcp")
 		h.Exec(t, "ufw --force delete allow 7811/tcp")
 	})
-	t.Run("nobody confirms", func(t *testing.T) {
+	phase(t, "nobody confirms", func(t *testing.T) {
 		out := c.run(t, exitError, "apply", "-var", "secret="+secret, saved)
 		same(t, "an apply that nobody confirmed", before, h.Snapshot(t))
 		wants(t, out, "+ container livekit-sfu1", "--yes applies without asking")
 	})
-	t.Run("what is blocked is not saved", func(t *testing.T) {
+	phase(t, "what is blocked is not saved", func(t *testing.T) {
 		h.Exec(t, "systemctl stop nginx")
 		none := filepath.Join(t.TempDir(), "none.plan")
 		wants(t, c.run(t, exitError, "plan", "-out", none, "-var", "secret="+secret, plan), "not saved to "+none)
@@ -130,14 +129,14 @@ func TestE2ESavedPlan(t *testing.T) {
 	wants(t, h.Exec(t, "docker ps --format '{{.Names}}'"), "livekit-sfu1\n", "element-call-jwt1\n")
 	wants(t, refused(t, "-var", "secret="+secret, saved), "was it applied before?")
 
-	t.Run("nothing to do", func(t *testing.T) {
+	phase(t, "nothing to do", func(t *testing.T) {
 		out := c.run(t, exitOK, "plan", "--json", "-out", saved, "-var", "secret="+secret, plan)
 		if strings.Count(out, "\n") != 1 || !strings.HasPrefix(out, `{"plan":{"summary":"Plan: nothing to do."`) {
 			t.Errorf("plan --json -out prints\n%s", out)
 		}
 		wants(t, c.run(t, exitOK, "apply", "-var", "secret="+secret, saved), "Plan: nothing to do.")
 	})
-	t.Run("what moved on the host", func(t *testing.T) {
+	phase(t, "what moved on the host", func(t *testing.T) {
 		c.run(t, exitOK, "plan", "-out", saved, "-var", "secret="+secret, planFile(t, text, `signalling = 7910`, `signalling = 7919`))
 		const config = "/etc/ecdeploy/s1.sav.test/sfu/livekit-config.yaml"
 		own := strings.TrimSpace(h.Exec(t, "grep -l 7910 /etc/nginx/*/*ecdeploy* /etc/nginx/ecdeploy/* 2>/dev/null | head -n 1"))
@@ -152,7 +151,7 @@ func TestE2ESavedPlan(t *testing.T) {
 		wants(t, c.run(t, exitOK, "apply", "--yes", "--recover", "-var", "secret="+secret, saved), "s1.sav.test  applied")
 		wants(t, h.Exec(t, "cat "+config+" "+own), "port: 7919", "127.0.0.1:7919")
 	})
-	t.Run("sites that share the host", func(t *testing.T) {
+	phase(t, "sites that share the host", func(t *testing.T) {
 		both := planFile(t, text+lightSite(t, h, 2)+lightSite(t, h, 3), "signalling = 7910", "signalling = 7919")
 		out := c.run(t, exitOK, "plan", "-out", saved, "-var", "secret="+secret, both)
 		wants(t, out, "note: s3.sav.test shares a host with s2.sav.test")
@@ -180,7 +179,7 @@ func TestE2ESavedPlan(t *testing.T) {
 // cutOff runs ecdeploy and kills it when the change of that name begins.
 func (c *cli) cutOff(t *testing.T, change string, args ...string) {
 	t.Helper()
-	cmd := exec.Command(c.bin, append(args, "--known-hosts", c.known)...)
+	cmd := c.command(c.bin, args...)
 	pipe, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 // the other, and the next run does only what is left.
 func TestE2ETwoSites(t *testing.T) {
 	lab.Require(t)
+	t.Parallel()
 	hosts := lab.Up(t, lab.Full, "east", "west")
 	east, west := hosts[0], hosts[1]
 	c := newCLI(t)

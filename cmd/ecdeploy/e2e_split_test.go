@@ -14,6 +14,7 @@ import (
 // homeserver: one secret, one outcome.
 func TestE2ESplitSite(t *testing.T) {
 	lab.Require(t)
+	t.Parallel()
 	media := lab.Up(t, lab.SFUFor("home"), "media")[0]
 	home := lab.Up(t, lab.Full, "home")[0]
 	c := newCLI(t)
@@ -21,7 +22,7 @@ func TestE2ESplitSite(t *testing.T) {
 	plan := planFile(t, text)
 	beforeMedia, beforeHome := media.Snapshot(t), home.Snapshot(t)
 
-	t.Run("a failure on one host takes both back", func(t *testing.T) {
+	phase(t, "a failure on one host takes both back", func(t *testing.T) {
 		breaks, mends := failingUnit("matrix-synapse.service", "ExecStartPre=", "/etc/matrix-synapse/homeserver.yaml")
 		home.Exec(t, breaks)
 		before := home.Snapshot(t)
@@ -32,8 +33,8 @@ func TestE2ESplitSite(t *testing.T) {
 	})
 
 	c.run(t, exitOK, "apply", "--yes", plan)
-	t.Run("a client can join", func(t *testing.T) { join(t, home) })
-	t.Run("one secret", func(t *testing.T) {
+	phase(t, "a client can join", func(t *testing.T) { join(t, home) })
+	phase(t, "one secret", func(t *testing.T) {
 		out := c.run(t, exitOK, "secrets", "show", plan)
 		_, secret, ok := strings.Cut(out, "LIVEKIT_SECRET=")
 		if secret = strings.TrimSpace(secret); !ok || len(secret) < 43 {
@@ -48,7 +49,7 @@ func TestE2ESplitSite(t *testing.T) {
 			t.Error("a component is on the wrong host")
 		}
 	})
-	t.Run("idempotent", func(t *testing.T) {
+	phase(t, "idempotent", func(t *testing.T) {
 		if out := c.run(t, exitOK, "apply", "--yes", plan); !strings.Contains(out, "nothing to do") {
 			t.Error(out)
 		}
@@ -57,7 +58,7 @@ func TestE2ESplitSite(t *testing.T) {
 	same(t, "rollback", beforeMedia, media.Snapshot(t))
 	same(t, "rollback", beforeHome, home.Snapshot(t))
 
-	t.Run("no proxy beside the SFU", func(t *testing.T) { onePort(t, c, media, home, text) })
+	phase(t, "no proxy beside the SFU", func(t *testing.T) { onePort(t, c, media, home, text) })
 	same(t, "the SFU's host at the end", beforeMedia, media.Snapshot(t))
 	same(t, "the homeserver at the end", beforeHome, home.Snapshot(t))
 }

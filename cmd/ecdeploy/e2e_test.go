@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/emdecloud/ecdeploy/internal/hosttest/lab"
@@ -15,15 +16,32 @@ import (
 // The tests whose names begin with TestE2E run the real binary against real
 // lab hosts. scripts/test runs them with ECDEPLOY_E2E=1.
 
-// binary builds ecdeploy once per test run.
-func binary(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
+// They run next to each other, each on hosts of its own, and never change the
+// environment of this process. A test whose parts build on each other is a list
+// of phases.
+
+// binary builds ecdeploy once per test run, in binaryDir.
+var binary = sync.OnceValues(func() (string, error) {
+	dir, err := binaryDir()
+	if err != nil {
+		return "", err
+	}
 	bin := filepath.Join(dir, "ecdeploy")
 	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+		return "", fmt.Errorf("build: %w\n%s", err, out)
 	}
-	return bin
+	return bin, nil
+})
+
+var binaryDir = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "ecdeploy-e2e") })
+
+// phase is a part of a test that those after it build on: the test ends where it
+// fails.
+func phase(t *testing.T, name string, do func(t *testing.T)) {
+	t.Helper()
+	if !t.Run(name, do) {
+		t.FailNow()
+	}
 }
 
 // cli runs ecdeploy against lab hosts and keeps all that it ever printed, for
@@ -31,27 +49,50 @@ func binary(t *testing.T) string {
 type cli struct {
 	bin   string
 	known string
+	env   []string // KEY=VALUE, besides what this process has
 	all   bytes.Buffer
 }
 
-func newCLI(t *testing.T) *cli {
+// newCLI runs ecdeploy with these variables (KEY=VALUE), too.
+func newCLI(t *testing.T, env ...string) *cli {
 	t.Helper()
-	t.Setenv("XDG_STATE_HOME", t.TempDir()) // the next host at an address is another one
-	return &cli{bin: binary(t), known: lab.Env(t, "KNOWN_HOSTS")}
+	bin, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What is remembered of a host is not of the next one at its address.
+	env = append(env, "XDG_STATE_HOME="+t.TempDir())
+	return &cli{bin: bin, known: lab.Env(t, "KNOWN_HOSTS"), env: env}
+}
+
+// command is ecdeploy, or another program that becomes it, to be started.
+func (c *cli) command(name string, args ...string) *exec.Cmd {
+	return c.inEnv(exec.Command(name, append(args, "--known-hosts", c.known)...))
+}
+
+func (c *cli) inEnv(cmd *exec.Cmd) *exec.Cmd {
+	cmd.Env = append(os.Environ(), c.env...)
+	return cmd
 }
 
 // run returns what ecdeploy printed and fails the test if it exits otherwise
 // than with want.
 func (c *cli) run(t *testing.T, want int, args ...string) string {
 	t.Helper()
-	return c.wait(t, exec.Command(c.bin, append(args, "--known-hosts", c.known)...), want)
+	return c.wait(t, c.command(c.bin, args...), want)
 }
 
 // laptop is run on a machine of its own, which reaches the hosts as a client does
 // and knows their names.
 func (c *cli) laptop(t *testing.T, want int, args ...string) string {
 	t.Helper()
-	return c.wait(t, lab.Laptop(t, c.bin, append(args, "--known-hosts", c.known)...), want)
+	return c.wait(t, c.onLaptop(t, args...), want)
+}
+
+// onLaptop is what laptop runs, to be started.
+func (c *cli) onLaptop(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	return c.inEnv(lab.Laptop(t, c.bin, append(args, "--known-hosts", c.known)...))
 }
 
 func (c *cli) wait(t *testing.T, cmd *exec.Cmd, want int) string {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -26,7 +25,7 @@ func roundTrips(t *testing.T, c *cli, h *lab.Host, text string) {
 	t.Helper()
 	took := func(oneWay time.Duration) time.Duration {
 		line := relay.Listen(t, h.IP+":22", oneWay)
-		cmd := exec.Command(c.bin, c.overRelay(t, line, h, text, "apply", "-v", "--yes")...)
+		cmd := c.command(c.bin, c.overRelay(t, line, h, text, "apply", "-v", "--yes")...)
 		pipe, err := cmd.StderrPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -64,17 +63,17 @@ func (c *cli) overRelay(t *testing.T, line *relay.Relay, h *lab.Host, text strin
 		t.Fatal(err)
 	}
 	plan := planFile(t, text, `address  = "`+h.IP+`"`, fmt.Sprintf("address = \"127.0.0.1\"\n  port = %d\n  connect_timeout = \"2m\"", line.Port))
-	return append(args, "--known-hosts", c.known, "--ssh-config", config, plan)
+	return append(args, "--ssh-config", config, plan)
 }
 
 // A host where only sudo makes root, with and without a password, on Debian's
 // stable release.
 func TestE2ESudo(t *testing.T) {
 	lab.Require(t)
+	t.Parallel()
 	h := lab.Up(t, lab.Light, "sudo")[0]
-	c := newCLI(t)
 	const given = "GivenByTheEnvironment0123456789abcdefghijklmnop"
-	t.Setenv("ECDEPLOY_TEST_SECRET", given)
+	c := newCLI(t, "ECDEPLOY_TEST_SECRET="+given)
 	plan := func(user, password string) string { return planFile(t, sudoPlan(t, h, user, password)) }
 	withPassword := plan("deploypw", fmt.Sprintf("sudo_password { file = %q }", lab.Env(t, "DEPLOYPW")))
 	before := h.Snapshot(t)

@@ -2,19 +2,21 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/emdecloud/ecdeploy/internal/engine"
+	"github.com/emdecloud/ecdeploy/internal/hint"
 	"github.com/emdecloud/ecdeploy/internal/rtc"
 	"github.com/emdecloud/ecdeploy/plans"
 )
 
 // prove holds a call on what a run has deployed, before it is announced, and looks
 // at the announcement afterwards; nil where the plan file wants less.
-func (a *app) prove(s *session, site plans.Site, p plans.SitePlan, emit engine.Sink) func(context.Context, bool, plans.Keys) error {
-	if p.Destroys || site.Verify.Level != "media" && !a.verifies {
+func (o *operation) prove(s *session, site plans.Site, p plans.SitePlan, emit engine.Sink) func(context.Context, bool, plans.Keys) error {
+	if p.Destroys || site.Verify.Level != "media" && !o.flags.verify {
 		return nil
 	}
 	return func(ctx context.Context, announced bool, keys plans.Keys) error {
@@ -45,7 +47,7 @@ const fromLaptop = "laptop"
 // unless a failure on the way or at the laptop hides it. Hosts that only look (from)
 // may have their own troubles: they stop a run only where the plan file is strict.
 func gate(r rtc.Report, strict bool, emit engine.Sink) error {
-	var stops []string
+	var stops []error
 	passed := map[rtc.Part][]rtc.Link{}
 	for _, l := range r.Links {
 		looksOnly := strings.HasPrefix(l.ID, "from.")
@@ -54,15 +56,15 @@ func gate(r rtc.Report, strict bool, emit engine.Sink) error {
 		case l.Status == rtc.OK:
 			passed[l.Part] = append(passed[l.Part], l)
 		case l.Status == rtc.Failed && (strict || l.Side == rtc.HostSide && !looksOnly):
-			text := inWords(r, l)
-			emit(engine.Checked{Site: r.Site, Host: l.From, Name: l.Name, Took: l.Took, Err: text})
-			stops = append(stops, l.Name+": "+text)
+			why := inWords(r, l)
+			emit(engine.Checked{Site: r.Site, Host: l.From, Name: l.Name, Took: l.Took, Err: why.Error()})
+			stops = append(stops, fmt.Errorf("%s: %w", l.Name, why))
 		case l.Status == rtc.NotSeen && (strict || !looksOnly && (!hidden || cause.Side == rtc.HostSide)):
-			stops = append(stops, l.Name+": not seen\n  "+strings.Join(l.Evidence, "\n  "))
+			stops = append(stops, errors.New(l.Name+": not seen\n  "+strings.Join(l.Evidence, "\n  ")))
 		case l.Status == rtc.NotSeen:
 			emit(engine.Warned{Site: r.Site, Host: l.From, Text: l.Name + ": not seen\n" + strings.Join(l.Evidence, "\n")})
 		default:
-			emit(engine.Warned{Site: r.Site, Host: l.From, Text: l.Name + ": " + inWords(r, l)})
+			emit(engine.Warned{Site: r.Site, Host: l.From, Text: l.Name + ": " + inWords(r, l).Error()})
 		}
 	}
 	for _, part := range rtc.Parts() {
@@ -74,9 +76,9 @@ func gate(r rtc.Report, strict bool, emit engine.Sink) error {
 		return nil
 	}
 	if _, broken := r.Broken(); !broken {
-		return fmt.Errorf("whether a call works was not seen: %s", strings.Join(stops, "\n"))
+		return fmt.Errorf("whether a call works was not seen: %w", errors.Join(stops...))
 	}
-	return fmt.Errorf("a call does not work: %s", strings.Join(stops, "\n"))
+	return fmt.Errorf("a call does not work: %w", errors.Join(stops...))
 }
 
 // inSum names links that work. Media is what a person wants to see; of the others
@@ -105,16 +107,15 @@ func longest(links []rtc.Link) time.Duration {
 }
 
 // inWords is why a link is broken, what shows it and what to do.
-func inWords(r rtc.Report, l rtc.Link) string {
-	var why, hint string
+func inWords(r rtc.Report, l rtc.Link) error {
+	shown := " (" + string(l.Code) + ")"
+	for _, e := range l.Evidence {
+		shown += "\n  " + e
+	}
 	for _, e := range r.Explained {
 		if e.Code == l.Code {
-			why, hint = e.Why, "\nhint: "+e.Do
+			return hint.New(e.Why+shown, e.Do)
 		}
 	}
-	text := why + " (" + string(l.Code) + ")"
-	for _, e := range l.Evidence {
-		text += "\n  " + e
-	}
-	return text + hint
+	return errors.New(shown)
 }

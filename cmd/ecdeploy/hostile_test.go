@@ -22,20 +22,24 @@ func TestHostileHistory(t *testing.T) {
 	other.Host = "other"
 	var out strings.Builder
 	for _, json := range []bool{false, true} {
-		a := &app{out: &out, err: view.NewPlain(&out), json: json}
+		a := &app{screen: view.NewScreen(nil, &out, &out)}
+		a.screen.JSON = json
 		for _, state := range []string{steers, "armed", "reverting", "committed", "reverted", "locked"} {
 			out.Reset()
 			all := []engine.Past{past(state), other}
-			if err := a.showRuns(all); err != nil {
+			if err := a.screen.Runs(all); err != nil {
 				t.Fatal(err)
 			}
 			a.warnOfDoubt(all, nil)
-			err := a.recoverCut(t.Context(), nil, all, engine.CheckFinished(all))
+			err := (&operation{app: a}).recoverCut(t.Context(), nil, all, engine.CheckFinished(all))
 			if err != nil {
-				_, _ = view.NewPlain(&out).Write([]byte(err.Error()))
+				a.screen.Fail(err, exitError)
 			}
-			st := siteStatus{Site: steers, Runs: all, Checks: []engine.Checked{{Host: steers, Name: steers, Err: steers}}}
-			a.showStatus(plans.Site{}, st, plans.SitePlan{Site: steers, Hosts: []plans.HostPlan{{Host: steers, Steps: []plans.StepPlan{{Findings: []steps.Finding{{Severity: steps.Error, Summary: steers, Hint: steers}}}}}}})
+			st := view.Status{Site: steers, Runs: all, Checks: []engine.Checked{{Host: steers, Name: steers, Err: steers}}}
+			err = a.screen.Status(st, plans.SitePlan{Site: steers, Hosts: []plans.HostPlan{{Host: steers, Steps: []plans.StepPlan{{Findings: []steps.Finding{{Severity: steps.Error, Summary: steers, Hint: steers}}}}}}})
+			if err != nil {
+				t.Fatal(err)
+			}
 			if i := strings.IndexFunc(out.String(), func(r rune) bool {
 				return r != '\n' && r != '\t' && unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)
 			}); i >= 0 {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -58,28 +57,37 @@ func main() { os.Exit(run(os.Args[1:])) }
 func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	root := newRoot()
+	screen := view.NewScreen(os.Stdin, os.Stdout, os.Stderr)
+	root := newRoot(screen)
 	root.SetArgs(longFlags(root, args))
-	return ended(root.ExecuteContext(ctx), os.Stderr)
+	return ended(root.ExecuteContext(ctx), screen)
 }
 
-// ended says how a command ended and is its exit code.
-func ended(err error, to io.Writer) int {
+// ended shows how a command ended and is its exit code.
+func ended(err error, screen *view.Screen) int {
 	if err == nil {
 		return exitOK
 	}
-	shown, silent := errors.AsType[exitCode](err)
-	if !silent {
-		fmt.Fprintf(view.NewPlain(to), "error: %v\n", err)
+	code := codeOf(err)
+	if _, silent := errors.AsType[exitCode](err); !silent {
+		screen.Fail(err, code)
 	}
 	_, partly := errors.AsType[partlyApplied](err)
 	_, recovered := errors.AsType[tookBack](err)
 	switch {
 	case partly:
-		fmt.Fprintln(to, "what was done to the other sites stays")
+		screen.Say("what was done to the other sites stays")
 	case recovered && !errors.Is(err, engine.ErrInDoubt):
-		fmt.Fprintln(to, "the cut run was taken back; nothing else was changed")
+		screen.Say("the cut run was taken back; nothing else was changed")
 	}
+	return code
+}
+
+// codeOf is the exit code of a command that ended with err.
+func codeOf(err error) int {
+	_, partly := errors.AsType[partlyApplied](err)
+	_, recovered := errors.AsType[tookBack](err)
+	shown, silent := errors.AsType[exitCode](err)
 	switch {
 	case errors.Is(err, engine.ErrInDoubt):
 		return exitInDoubt
@@ -116,8 +124,8 @@ func longFlags(root *cobra.Command, args []string) []string {
 	return out
 }
 
-func newRoot() *cobra.Command {
-	a := &app{out: os.Stdout, err: view.NewPlain(os.Stderr)}
+func newRoot(screen *view.Screen) *cobra.Command {
+	a := &app{screen: screen}
 	root := &cobra.Command{
 		Use:           "ecdeploy",
 		Short:         "Deploy Element Call's backend to Matrix homeservers over SSH",
@@ -129,18 +137,18 @@ func newRoot() *cobra.Command {
 	f := root.PersistentFlags()
 	f.StringArrayVar(&a.vars, "var", nil, "set a variable of the plan file, `NAME=VALUE`")
 	f.StringSliceVar(&a.limit, "limit", nil, "only these `SITES` (by server name, or by a host that belongs to them)")
-	f.BoolVar(&a.json, "json", false, "write JSON, one object a line")
-	f.BoolVar(&a.noColor, "no-color", false, "write no colours")
+	f.BoolVar(&screen.JSON, "json", false, "write JSON, one object a line")
+	f.BoolVar(&screen.NoColor, "no-color", false, "write no colours")
 	f.BoolVar(&a.acceptNew, "accept-new", false, "accept and remember the host key of a host met for the first time")
 	f.StringVar(&a.sshConfig, "ssh-config", "", "read `FILE` instead of ~/.ssh/config")
 	f.StringSliceVar(&a.knownHosts, "known-hosts", nil, "read `FILES` instead of the usual known_hosts")
 	f.CountVarP(&a.verbose, "verbose", "v", "say more about the connection; never content")
-	root.AddCommand(a.validateCmd(), a.planCmd(), a.applyCmd(), a.statusCmd(), a.verifyCmd(), a.explainCmd(), a.rollbackCmd(), a.destroyCmd(), a.runsCmd(), a.pruneCmd(), a.auditCmd(), a.secretsCmd(), versionCmd())
+	root.AddCommand(a.validateCmd(), a.planCmd(), a.applyCmd(), a.statusCmd(), a.verifyCmd(), a.explainCmd(), a.rollbackCmd(), a.destroyCmd(), a.runsCmd(), a.pruneCmd(), a.auditCmd(), a.secretsCmd(), a.versionCmd())
 	return root
 }
 
-func versionCmd() *cobra.Command {
-	return &cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs, Run: func(c *cobra.Command, _ []string) {
-		fmt.Fprintln(c.OutOrStdout(), version)
+func (a *app) versionCmd() *cobra.Command {
+	return &cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs, Run: func(*cobra.Command, []string) {
+		a.screen.Print("%s", version)
 	}}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/emdecloud/ecdeploy/internal/engine"
+	"github.com/emdecloud/ecdeploy/internal/view"
 )
 
 // How a command ends, and what it says of what stays: "nothing was changed" is not
@@ -38,8 +39,11 @@ func TestEnded(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var says strings.Builder
-			a := &app{tookBack: c.tookBack}
-			if code := ended(a.afterTakeBack(c.err), &says); code != c.code || says.String() != c.says {
+			err := c.err
+			if c.tookBack {
+				err = afterTakeBack(err)
+			}
+			if code := ended(err, view.NewScreen(nil, nil, &says)); code != c.code || says.String() != c.says {
 				t.Errorf("exit code %d, %q; want %d, %q", code, &says, c.code, c.says)
 			}
 		})

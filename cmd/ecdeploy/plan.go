@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/emdecloud/ecdeploy/internal/view"
 	"github.com/emdecloud/ecdeploy/plans"
 )
 
@@ -19,8 +18,8 @@ func (a *app) validateCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if !a.json {
-				fmt.Fprintf(a.out, "%s is valid: %d sites, %d hosts\n", args[0], len(f.Sites), len(f.Hosts))
+			if !a.screen.JSON {
+				a.screen.Print("%s is valid: %d sites, %d hosts", args[0], len(f.Sites), len(f.Hosts))
 			}
 			return nil
 		},
@@ -74,26 +73,18 @@ func (a *app) plan(ctx context.Context, path, out string) (plans.Plan, error) {
 		return plans.Plan{}, err
 	}
 	defer s.Close()
-	p, past, err := s.planAll(ctx)
+	p, past, err := s.planAll(ctx, keepKeys)
 	a.warnOfDoubt(past, err)
 	if err != nil {
 		return p, err
 	}
-	if err := a.show(p); err != nil {
+	if err := a.screen.Plan(p); err != nil {
 		return p, err
 	}
 	if out != "" {
 		err = a.save(out, f, p)
 	}
 	return p, err
-}
-
-func (a *app) show(p plans.Plan) error {
-	if a.json {
-		return view.NewJSON(a.out).Plan(p)
-	}
-	a.text().Plan(p)
-	return nil
 }
 
 func blocked(p plans.Plan) bool {

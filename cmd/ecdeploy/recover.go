@@ -4,12 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"os"
 	"slices"
 	"strings"
-
-	"golang.org/x/term"
 
 	"github.com/emdecloud/ecdeploy/internal/engine"
 	"github.com/emdecloud/ecdeploy/plans"
@@ -23,35 +19,31 @@ func (a *app) warnOfDoubt(past []engine.Past, err error) {
 		return
 	}
 	for _, p := range engine.InDoubt(past) {
-		fmt.Fprintf(a.err, "in doubt: %s: %s, and another host of the site is not. Applying goes forward; `ecdeploy rollback` goes back.\n", p.Host, p)
+		a.screen.Say("in doubt: %s: %s, and another host of the site is not. Applying goes forward; `ecdeploy rollback` goes back.", p.Host, p)
 	}
 }
 
 // recoverCut takes back what earlier runs have left half-way on the hosts: with
 // --recover, or where a person agrees. cause is the error that says so.
-func (a *app) recoverCut(ctx context.Context, s *session, past []engine.Past, cause error) error {
+func (o *operation) recoverCut(ctx context.Context, s *session, past []engine.Past, cause error) error {
 	cut := slices.DeleteFunc(slices.Clone(past), func(p engine.Past) bool { return !p.Unfinished() || p.Alive })
 	for _, p := range cut {
-		fmt.Fprintf(a.err, "unfinished: %s: %s\n", p.Host, p)
+		o.screen.Say("unfinished: %s: %s", p.Host, p)
 	}
-	if !a.recover && !term.IsTerminal(int(os.Stdin.Fd())) {
+	if !o.flags.recover && !o.screen.Interactive() {
 		return cause
 	}
-	if err := a.confirm(ctx, a.recover, "Take back what is unfinished, and go on?"); err != nil {
+	if err := o.confirm(ctx, o.flags.recover, "Take back what is unfinished, and go on?"); err != nil {
 		return errors.Join(cause, err)
 	}
-	if err := a.takeBack(ctx, s, cut); err != nil {
-		return err
-	}
-	a.tookBack = true
-	return nil
+	return o.takeBack(ctx, s, cut)
 }
 
-// afterTakeBack is the error of a command which knows whether it took a cut run back
-// before: then not everything is as it was.
-func (a *app) afterTakeBack(err error) error {
-	if err == nil || !a.tookBack {
-		return err
+// afterTakeBack is the error of a command that took back an interrupted run before:
+// not everything is as it was.
+func afterTakeBack(err error) error {
+	if err == nil {
+		return nil
 	}
 	return tookBack{err}
 }
@@ -63,7 +55,7 @@ func (e tookBack) Unwrap() error { return e.error }
 
 // takeBack rolls back these runs, each on its host, the newest first.
 func (a *app) takeBack(ctx context.Context, s *session, past []engine.Past) error {
-	emit := s.noting(a.sink())
+	emit := s.noting(a.screen.Event)
 	bad := false
 	for _, p := range wayBack(past, s.file.Sites) {
 		r := engine.Rollback(context.WithoutCancel(ctx), s.hosts[p.Host], p, s.heads.get(p.Host).AuditHead)

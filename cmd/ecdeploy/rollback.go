@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/emdecloud/ecdeploy/internal/engine"
+	"github.com/emdecloud/ecdeploy/internal/hint"
 	"github.com/emdecloud/ecdeploy/plans"
 )
 
@@ -62,12 +63,13 @@ func (a *app) rollback(ctx context.Context, s *session, sites []plans.Site, yes,
 		for _, p := range r.past {
 			hosts = append(hosts, p.Host+" ("+p.State+")")
 		}
-		fmt.Fprintf(a.err, "site %s: run %s by %s of %s on %s\n", r.site.ServerName, r.past[0].Run, r.past[0].By, r.past[0].Since.Format("2006-01-02 15:04 MST"), strings.Join(hosts, ", "))
+		a.screen.Say("site %s: run %s by %s of %s on %s", r.site.ServerName, r.past[0].Run, r.past[0].By, r.past[0].Since.Format("2006-01-02 15:04 MST"), strings.Join(hosts, ", "))
 	}
 	if !force {
 		for _, r := range todo {
 			if i := slices.IndexFunc(r.past, func(p engine.Past) bool { return p.Alive }); i >= 0 {
-				return fmt.Errorf("%s: %w: %s\nhint: wait for its end; --force ends it and takes it back", r.past[i].Host, engine.ErrBusy, r.past[i])
+				return hint.Wrap(fmt.Errorf("%s: %w: %s", r.past[i].Host, engine.ErrBusy, r.past[i]),
+					"wait for its end; --force ends it and takes it back")
 			}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/emdecloud/ecdeploy/internal/engine"
+	"github.com/emdecloud/ecdeploy/internal/view"
 	"github.com/emdecloud/ecdeploy/plans"
 )
 
@@ -92,7 +93,7 @@ func TestWarnOfDoubt(t *testing.T) {
 		says bool
 	}{{nil, true}, {errors.New("no plan"), true}, {fmt.Errorf("a: %w", engine.ErrBusy), false}, {fmt.Errorf("a: %w", engine.ErrUnfinished), false}} {
 		var says strings.Builder
-		(&app{err: &says}).warnOfDoubt(past, c.err)
+		(&app{screen: view.NewScreen(nil, nil, &says)}).warnOfDoubt(past, c.err)
 		if got := strings.HasPrefix(says.String(), "in doubt: s: run 1 of site x"); got != c.says {
 			t.Errorf("%v: it says %q", c.err, &says)
 		}

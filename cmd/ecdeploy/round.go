@@ -20,25 +20,28 @@ func (s *session) round() map[string]host.Observer {
 	return out
 }
 
-// plan makes the plan of one site from what its hosts are now.
-func (s *session) plan(ctx context.Context, site plans.Site) (plans.SitePlan, error) {
-	return s.planIn(ctx, site, s.round())
+// planner makes the plan of one site from what a round of questions sees.
+type planner func(ctx context.Context, f *plans.File, site plans.Site, round map[string]host.Observer) (plans.SitePlan, error)
+
+// keepKeys plans what the plan file says, with the credentials that the site has.
+func keepKeys(ctx context.Context, f *plans.File, site plans.Site, round map[string]host.Observer) (plans.SitePlan, error) {
+	choose, err := site.KeepKeys(ctx)
+	if err != nil {
+		return plans.SitePlan{}, err
+	}
+	return plans.Make(ctx, f, site, round, choose)
 }
 
-// planIn makes the plan of one site from what round has seen, and asks its hosts
-// for the rest.
-func (s *session) planIn(ctx context.Context, site plans.Site, round map[string]host.Observer) (plans.SitePlan, error) {
-	if s.destroys {
-		return plans.MakeRemoval(ctx, s.file, site, round)
+// withKeys plans what the plan file says, with these credentials by server name.
+func withKeys(chosen map[string]plans.Credentials) planner {
+	return func(ctx context.Context, f *plans.File, site plans.Site, round map[string]host.Observer) (plans.SitePlan, error) {
+		return plans.Make(ctx, f, site, round, chosen[site.ServerName])
 	}
-	choose := s.choose[site.ServerName]
-	if choose == nil {
-		var err error
-		if choose, err = site.KeepKeys(ctx); err != nil {
-			return plans.SitePlan{}, err
-		}
-	}
-	return plans.Make(ctx, s.file, site, round, choose)
+}
+
+// planNow makes the plan of one site from what its hosts are now.
+func (s *session) planNow(ctx context.Context, plan planner, site plans.Site) (plans.SitePlan, error) {
+	return plan(ctx, s.file, site, s.round())
 }
 
 // planned is what came of planning one site.
@@ -57,7 +60,7 @@ func (s *session) planEach(ctx context.Context) []planned {
 	for i, site := range s.file.Sites {
 		g.Go(func() error {
 			out[i].site = site
-			out[i].plan, out[i].err = s.planIn(ctx, site, round)
+			out[i].plan, out[i].err = keepKeys(ctx, s.file, site, round)
 			return nil
 		})
 	}
@@ -68,7 +71,7 @@ func (s *session) planEach(ctx context.Context) []planned {
 // planAll makes the plans of all chosen sites at once, in one round, and tells
 // what the hosts remember. A host that an earlier run left half-way is an error:
 // nothing that it shows can be trusted.
-func (s *session) planAll(ctx context.Context) (plans.Plan, []engine.Past, error) {
+func (s *session) planAll(ctx context.Context, plan planner) (plans.Plan, []engine.Past, error) {
 	out := plans.Plan{Sites: make([]plans.SitePlan, len(s.file.Sites))}
 	var past []engine.Past
 	var pastErr error
@@ -82,7 +85,7 @@ func (s *session) planAll(ctx context.Context) (plans.Plan, []engine.Past, error
 	})
 	for i, site := range s.file.Sites {
 		g.Go(func() (err error) {
-			out.Sites[i], err = s.planIn(gctx, site, round)
+			out.Sites[i], err = plan(gctx, s.file, site, round)
 			return err
 		})
 	}

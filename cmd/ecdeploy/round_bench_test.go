@@ -32,7 +32,7 @@ func BenchmarkPlanning(b *testing.B) {
 				round := c.round(s)
 				var g errgroup.Group
 				for _, site := range s.file.Sites {
-					g.Go(func() error { _, err := s.planIn(b.Context(), site, round); return err })
+					g.Go(func() error { _, err := keepKeys(b.Context(), s.file, site, round); return err })
 				}
 				if err := g.Wait(); err != nil {
 					b.Fatal(err)

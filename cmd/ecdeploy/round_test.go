@@ -15,6 +15,7 @@ import (
 
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/hosttest/local"
+	"github.com/emdecloud/ecdeploy/internal/view"
 )
 
 // preflightsOfEachSite are the questions of a site that hold what another site
@@ -106,7 +107,7 @@ func sessionOn(t testing.TB, h *local.Host, n int) (*session, *asking) {
 	if err := os.WriteFile(path, []byte(sitesOf(n, h.Port)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	a := &app{out: io.Discard, err: io.Discard, sshConfig: os.DevNull, knownHosts: []string{filepath.Join(dir, "known_hosts")}, acceptNew: true}
+	a := &app{screen: view.NewScreen(nil, io.Discard, io.Discard), sshConfig: os.DevNull, knownHosts: []string{filepath.Join(dir, "known_hosts")}, acceptNew: true}
 	f, err := a.load(path, false)
 	if err != nil {
 		t.Fatal(err)
@@ -153,7 +154,7 @@ func (h *asking) sorted(n int) questions {
 func planOnce(t *testing.T, n int) *asking {
 	t.Helper()
 	s, x := sessionOn(t, local.Start(t, quiet()), n)
-	if _, _, err := s.planAll(t.Context()); err != nil {
+	if _, _, err := s.planAll(t.Context(), keepKeys); err != nil {
 		t.Fatal(err)
 	}
 	return x
@@ -187,7 +188,7 @@ func TestPlanningAgainAsksAgain(t *testing.T) {
 	var before []string
 	for round := range 3 {
 		x.paths, x.commands = nil, nil
-		if _, err := s.plan(t.Context(), s.file.Sites[0]); err != nil {
+		if _, err := s.planNow(t.Context(), keepKeys, s.file.Sites[0]); err != nil {
 			t.Fatal(err)
 		}
 		asked := slices.Sorted(slices.Values(slices.Concat(x.paths, x.commands)))

@@ -8,14 +8,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/emdecloud/ecdeploy/internal/engine"
-	"github.com/emdecloud/ecdeploy/internal/view"
 )
 
 func (a *app) runsCmd() *cobra.Command {
 	return &cobra.Command{
 		Use: "runs FILE", Short: "List the runs that the hosts remember", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.remembered(c.Context(), args[0], func(_ *session, past []engine.Past) error { return a.showRuns(past) })
+			return a.remembered(c.Context(), args[0], func(_ *session, past []engine.Past) error { return a.screen.Runs(past) })
 		},
 	}
 }
@@ -29,35 +28,6 @@ func (a *app) remembered(ctx context.Context, path string, do func(*session, []e
 		}
 		return do(s, inSites(past, s.file.Sites))
 	})
-}
-
-func (a *app) showRuns(past []engine.Past) error {
-	if a.json {
-		return view.NewJSON(a.out).Write("runs", past)
-	}
-	if len(past) == 0 {
-		fmt.Fprintln(a.out, "the hosts remember no run")
-		return nil
-	}
-	rows := []view.Row{{"HOST", "SITE", "RUN", "STATE", "BEGUN", "BY", ""}}
-	for _, p := range past {
-		rows = append(rows, view.Row{p.Host, p.Site, p.Run, p.State, p.Since.Format("2006-01-02 15:04 MST"), p.By, remark(p)})
-	}
-	a.text().Table(rows)
-	return nil
-}
-
-// remark is what a person should know of a run beside its state.
-func remark(p engine.Past) string {
-	switch {
-	case p.Unfinished(), p.Blocks():
-		return p.What()
-	case p.State == "committed":
-		return "`ecdeploy rollback` takes it back"
-	case p.Conflict:
-		return "kept what somebody else edited: see " + engine.Root + "/runs on the host"
-	}
-	return ""
 }
 
 func (a *app) pruneCmd() *cobra.Command {
@@ -83,10 +53,10 @@ func (a *app) prune(ctx context.Context, s *session, past []engine.Past, yes boo
 		}
 	}
 	if len(over) == 0 {
-		fmt.Fprintln(a.out, "nothing to prune")
+		a.screen.Print("nothing to prune")
 		return nil
 	}
-	if err := a.showRuns(over); err != nil {
+	if err := a.screen.Runs(over); err != nil {
 		return err
 	}
 	if err := a.confirm(ctx, yes, "Forget these runs? They can then not be rolled back any more."); err != nil {

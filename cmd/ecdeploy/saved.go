@@ -13,8 +13,8 @@ import (
 	"al.essio.dev/pkg/shellescape"
 
 	"github.com/emdecloud/ecdeploy/internal/engine"
+	"github.com/emdecloud/ecdeploy/internal/hint"
 	"github.com/emdecloud/ecdeploy/internal/host"
-	"github.com/emdecloud/ecdeploy/internal/view"
 	"github.com/emdecloud/ecdeploy/plans"
 )
 
@@ -49,13 +49,13 @@ func checkOut(out string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("-out: %s is there already and is no saved plan\nhint: give a name that nothing has", out)
+	return hint.Wrap(fmt.Errorf("-out: %s is there already and is no saved plan", out), "give a name that nothing has")
 }
 
 // save writes a plan to be applied later; one that is blocked cannot be.
 func (a *app) save(out string, f *plans.File, p plans.Plan) error {
 	if blocked(p) {
-		fmt.Fprintf(a.err, "not saved to %s: errors forbid to apply this plan\n", out)
+		a.screen.Say("not saved to %s: errors forbid to apply this plan", out)
 		return nil
 	}
 	s, err := plans.NewSaved(f, p)
@@ -70,8 +70,8 @@ func (a *app) save(out string, f *plans.File, p plans.Plan) error {
 	if err := replaceFile(out, b, 0o600); err != nil {
 		return fmt.Errorf("save the plan: %w", err)
 	}
-	if !a.json {
-		fmt.Fprintf(a.out, "Saved to %s. To do this and nothing else: %s\n", out, applyCommand(out, s.Vars))
+	if !a.screen.JSON {
+		a.screen.Print("Saved to %s. To do this and nothing else: %s", out, applyCommand(out, s.Vars))
 	}
 	a.noteShared(f, p)
 	return nil
@@ -80,19 +80,12 @@ func (a *app) save(out string, f *plans.File, p plans.Plan) error {
 // noteShared names the sites whose plans are likely not the saved ones any more
 // once the site before them was applied.
 func (a *app) noteShared(f *plans.File, p plans.Plan) {
-	for i, site := range f.Sites {
-		for j, before := range f.Sites[:i] {
-			if !p.Sites[i].Empty() && !p.Sites[j].Empty() && shareHost(site, before) {
-				fmt.Fprintf(a.err, "note: %s shares a host with %s: if that one changes its plan, it is not begun and must be planned again\n", site.ServerName, before.ServerName)
-				break
-			}
+	for i, turn := range plans.Rollout(f.Sites, p) {
+		if len(turn.After) > 0 {
+			a.screen.Note("%s shares a host with %s: if that one changes its plan, it is not begun and must be planned again",
+				f.Sites[i].ServerName, f.Sites[turn.After[0]].ServerName)
 		}
 	}
-}
-
-// shareHost reports whether two sites have a host in common.
-func shareHost(a, b plans.Site) bool {
-	return slices.ContainsFunc(a.HostNames(), func(h string) bool { return slices.Contains(b.HostNames(), h) })
 }
 
 // varNames are the variables that -var gives, sorted, each once.
@@ -128,58 +121,60 @@ func replaceFile(path string, b []byte, mode os.FileMode) error {
 	return err
 }
 
-// loadToApply reads a plan file, or a saved plan and the plan file inside it.
-func (a *app) loadToApply(path string) (*plans.File, error) {
+// loadToApply reads a plan file, or a saved plan, which it returns too, and the plan
+// file that it was made of.
+func (a *app) loadToApply(path string) (*plans.File, *savedPlan, error) {
 	if st, err := os.Stat(path); err != nil || !st.Mode().IsRegular() {
-		return a.load(path, false) // a pipe gives what it has but once
+		f, err := a.load(path, false) // a pipe gives what it has but once
+		return f, nil, err
 	}
 	b, err := os.ReadFile(path)
 	if err != nil || !plans.IsSaved(b) {
-		return a.load(path, false) // which says what is wrong
+		f, err := a.load(path, false) // which says what is wrong
+		return f, nil, err
 	}
 	s, err := plans.DecodeSaved(b)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
-	a.saved = &savedPlan{s, path}
-	if err := a.given(); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	saved := &savedPlan{s, path}
+	if err := a.given(saved); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
-	changed := fmt.Errorf("%s: %s was changed since the plan was made of it\n%s", path, host.Clean(s.PlanFile), a.saved.again())
+	changed := hint.Wrap(fmt.Errorf("%s: %s was changed since the plan was made of it", path, host.Clean(s.PlanFile)), saved.again())
 	sum, err := plans.Sum(s.PlanFile)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("%s: the plan file that it was made of cannot be read: %w\n%s", path, err, a.saved.again())
+		return nil, nil, hint.Wrap(fmt.Errorf("%s: the plan file that it was made of cannot be read: %w", path, err), saved.again())
 	case !s.MadeOf(sum):
-		return nil, changed
+		return nil, nil, changed
 	}
 	f, err := a.load(s.PlanFile, false)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if f.Sum != sum { // between the two looks
-		return nil, changed
+		return nil, nil, changed
 	}
 	if moved := s.Elsewhere(f); len(moved) > 0 {
-		return nil, fmt.Errorf("%s: it was made for another address, port or jump of host %s\n%s", path, strings.Join(moved, ", "), a.saved.again())
+		return nil, nil, hint.Wrap(fmt.Errorf("%s: it was made for another address, port or jump of host %s", path, strings.Join(moved, ", ")), saved.again())
 	}
-	if !a.json {
-		fmt.Fprintf(a.err, "saved plan of %s by %s, of %s\n", s.Made.Format(time.RFC3339), host.Clean(s.By), host.Clean(s.PlanFile))
+	if !a.screen.JSON {
+		a.screen.Say("saved plan of %s by %s, of %s", s.Made.Format(time.RFC3339), host.Clean(s.By), host.Clean(s.PlanFile))
 	}
-	return f, nil
+	return f, saved, nil
 }
 
 // given takes --limit from the saved plan, and wants the variables that it was
 // made with: their values are not in it.
-func (a *app) given() error {
-	s := a.saved
+func (a *app) given(s *savedPlan) error {
 	if len(a.limit) > 0 && !slices.Equal(slices.Sorted(slices.Values(a.limit)), slices.Sorted(slices.Values(s.Limit))) {
 		with := "without --limit"
 		if len(s.Limit) > 0 {
 			with = "with --limit " + strings.Join(s.Limit, ",")
 		}
 		again := shellescape.QuoteCommand([]string{"ecdeploy", "plan", "-out", "FILE", "--limit", strings.Join(a.limit, ","), s.PlanFile})
-		return fmt.Errorf("it was made %s, and is applied like that\nhint: leave --limit out, or make another plan: %s", with, again)
+		return hint.Wrapf(fmt.Errorf("it was made %s, and is applied like that", with), "leave --limit out, or make another plan: %s", again)
 	}
 	a.limit = s.Limit
 	names := a.varNames()
@@ -190,7 +185,8 @@ func (a *app) given() error {
 	if len(missing) == 0 {
 		return nil
 	}
-	return fmt.Errorf("it was made with values given for %s, which are not in it\nhint: %s", strings.Join(missing, ", "), applyCommand(s.path, missing))
+	return hint.Wrap(fmt.Errorf("it was made with values given for %s, which are not in it", strings.Join(missing, ", ")),
+		applyCommand(s.path, missing))
 }
 
 // applyCommand applies a saved plan, with values for these variables.
@@ -215,23 +211,21 @@ func (s *savedPlan) again(sites ...string) string {
 	if len(sites) > 0 {
 		cmd = append(cmd, "--limit", strings.Join(sites, ","))
 	}
-	return "hint: make the plan again: " + shellescape.QuoteCommand(append(cmd, s.PlanFile))
+	return "make the plan again: " + shellescape.QuoteCommand(append(cmd, s.PlanFile))
 }
 
 // checkDrift compares the plan made now with the saved one, where there is one,
 // and names all that moved.
-func (a *app) checkDrift(f *plans.File, p plans.Plan) error {
-	if a.saved == nil {
+func (o *operation) checkDrift(f *plans.File, p plans.Plan) error {
+	if o.saved == nil {
 		return nil
 	}
-	moved, err := a.saved.Drift(f, p)
+	moved, err := o.saved.Drift(f, p)
 	if err != nil || len(moved) == 0 {
 		return err
 	}
-	if a.json {
-		if err := view.NewJSON(a.out).Write("drift", moved); err != nil {
-			return err
-		}
+	if err := o.screen.Drift(moved); err != nil {
+		return err
 	}
 	var b strings.Builder
 	for _, d := range moved {
@@ -243,19 +237,19 @@ func (a *app) checkDrift(f *plans.File, p plans.Plan) error {
 		}
 		b.WriteString(": " + strings.ReplaceAll(host.Clean(d.What), "\n", "\n    "))
 	}
-	if a.saved.Version != version {
-		fmt.Fprintf(&b, "\nit was made by ecdeploy %s, and this is %s", host.Clean(a.saved.Version), version)
+	if o.saved.Version != version {
+		b.WriteString("\nit was made by ecdeploy " + host.Clean(o.saved.Version) + ", and this is " + version)
 	}
 	if p.Empty() && !blocked(p) {
 		b.WriteString("\nnothing is left to do: was it applied before?")
 	}
-	return fmt.Errorf("%w:%s\n%s", errDrift, &b, a.saved.again())
+	return hint.Wrap(fmt.Errorf("%w:%s", errDrift, &b), o.saved.again())
 }
 
 // checkAgain refuses a site of a saved plan that the site before it changed.
-func (a *app) checkAgain(site plans.Site) error {
-	if a.saved == nil {
+func (o *operation) checkAgain(site plans.Site) error {
+	if o.saved == nil {
 		return nil
 	}
-	return fmt.Errorf("%w: the site before it changed its plan\n%s", errDrift, a.saved.again(site.ServerName))
+	return hint.Wrap(fmt.Errorf("%w: the site before it changed its plan", errDrift), o.saved.again(site.ServerName))
 }

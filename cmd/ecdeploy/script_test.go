@@ -6,6 +6,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/emdecloud/ecdeploy/internal/view"
 	"github.com/emdecloud/ecdeploy/plans"
 )
 
@@ -19,7 +20,20 @@ func TestMain(m *testing.M) {
 	if when := os.Getenv("ECDEPLOY_TEST_PANIC"); when != "" {
 		runWithPanic(when)
 	}
-	testscript.Main(m, map[string]func(){"ecdeploy": main})
+	testscript.Main(cleanUp{m}, map[string]func(){"ecdeploy": main})
+}
+
+// cleanUp removes what tests share once all have ended.
+type cleanUp struct{ *testing.M }
+
+func (c cleanUp) Run() int {
+	code := c.M.Run()
+	if os.Getenv("ECDEPLOY_E2E") == "1" {
+		if dir, err := binaryDir(); err == nil {
+			_ = os.RemoveAll(dir) // what stays is one program in /tmp
+		}
+	}
+	return code
 }
 
 // The scripts in testdata/script use the command line as a person without a
@@ -43,7 +57,7 @@ func TestScripts(t *testing.T) {
 // savePlan is `save-plan OUT FILE [NAME=VALUE] [LIMIT]`: a saved plan that
 // changes nothing, as `ecdeploy plan -out` writes it where there are hosts.
 func savePlan(ts *testscript.TestScript, _ bool, args []string) {
-	a := &app{out: ts.Stdout(), err: ts.Stderr()}
+	a := &app{screen: view.NewScreen(nil, ts.Stdout(), ts.Stderr())}
 	if len(args) > 2 && args[2] != "" {
 		a.vars = args[2:3]
 	}

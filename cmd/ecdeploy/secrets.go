@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/spf13/cobra"
 
+	"github.com/emdecloud/ecdeploy/internal/hint"
 	"github.com/emdecloud/ecdeploy/plans"
 )
 
@@ -33,19 +33,16 @@ func (a *app) showSecrets(ctx context.Context, s *session) error {
 		}
 		site, p := one.site, one.plan
 		if p.Keys.IsZero() {
-			return errors.New(site.ServerName + ": no credentials are on its hosts yet\nhint: ecdeploy apply makes them")
+			return hint.New(site.ServerName+": no credentials are on its hosts yet", "ecdeploy apply makes them")
 		}
-		fmt.Fprintf(a.out, "# %s\n", site.ServerName)
-		if !p.Keys.Old.IsZero() {
-			fmt.Fprintln(a.out, "# LiveKit accepts an old pair, too; ecdeploy secrets rotate --finish ends that")
-		}
-		fmt.Fprintf(a.out, "LIVEKIT_KEY=%s\nLIVEKIT_SECRET=%s\n", p.Keys.Key.Reveal(), p.Keys.Secret.Reveal())
+		a.screen.Secrets(site.ServerName, p.Keys)
 	}
 	return nil
 }
 
 func (a *app) secretsRotateCmd() *cobra.Command {
-	var yes, finish bool
+	o := operation{app: a, question: "Apply this plan?", done: "applied"}
+	var finish bool
 	c := &cobra.Command{
 		Use: "rotate FILE", Short: "Change LIVEKIT_KEY and LIVEKIT_SECRET of each site, in two steps", Args: cobra.ExactArgs(1),
 		Long: `Change LIVEKIT_KEY and LIVEKIT_SECRET of each site, in two steps.
@@ -65,20 +62,21 @@ says, too.`,
 			if finish {
 				choose, idle = plans.Site.DropOldKeys, nil
 			}
-			return a.afterTakeBack(a.rotate(c.Context(), f, choose, idle, yes))
+			return o.rotate(c.Context(), f, choose, idle)
 		},
 	}
-	a.applyFlags(c, &yes)
+	o.flags.addTo(c)
 	c.Flags().BoolVar(&finish, "finish", false, "end a rotation: take the old pair away")
 	return c
 }
 
 // errRotated says that all sites wait for the end of a rotation.
-var errRotated = errors.New("LiveKit accepts an old LIVEKIT_KEY of every site still\nhint: an hour after the rotation, while nobody is on a call: ecdeploy secrets rotate --finish")
+var errRotated = hint.New("LiveKit accepts an old LIVEKIT_KEY of every site still",
+	"an hour after the rotation, while nobody is on a call: ecdeploy secrets rotate --finish")
 
 // rotate is apply with other credentials than those in use. Sites whose
 // credentials stay are left out; where none is left, idle is the outcome.
-func (a *app) rotate(ctx context.Context, f *plans.File, choose func(plans.Site, context.Context) (plans.Credentials, error), idle error, yes bool) error {
+func (o *operation) rotate(ctx context.Context, f *plans.File, choose func(plans.Site, context.Context) (plans.Credentials, error), idle error) error {
 	chosen := map[string]plans.Credentials{}
 	for _, site := range f.Sites {
 		c, err := choose(site, ctx)
@@ -87,28 +85,19 @@ func (a *app) rotate(ctx context.Context, f *plans.File, choose func(plans.Site,
 		}
 		chosen[site.ServerName] = c
 	}
-	s, err := a.connect(ctx, f)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	s.choose = chosen
-	p, err := a.planToApply(ctx, s)
-	if err != nil {
-		return err
-	}
-	return a.applyRotation(ctx, s, p, idle, yes)
+	o.plan = withKeys(chosen)
+	return o.run(ctx, f, nil, func(ctx context.Context, s *session, p plans.Plan) error { return o.applyRotation(ctx, s, p, idle) })
 }
 
 // applyRotation applies what is left of a plan without the sites whose
 // credentials stay.
-func (a *app) applyRotation(ctx context.Context, s *session, p plans.Plan, idle error, yes bool) error {
-	a.leaveOutKept(s.file, &p)
+func (o *operation) applyRotation(ctx context.Context, s *session, p plans.Plan, idle error) error {
+	o.leaveOutKept(s.file, &p)
 	switch {
 	case len(p.Sites) > 0:
-		return a.applyPlan(ctx, s, p, yes)
-	case idle == nil && a.json:
-		return a.show(p) // readers of JSON wait for a plan
+		return o.applyPlan(ctx, s, p)
+	case idle == nil && o.screen.JSON:
+		return o.screen.Plan(p) // readers of JSON wait for a plan
 	}
 	return idle
 }
@@ -123,9 +112,9 @@ func (a *app) leaveOutKept(f *plans.File, p *plans.Plan) {
 			i++
 			continue
 		case site.Found.Old.IsZero():
-			fmt.Fprintf(a.err, "%s: there is nothing to finish: LiveKit accepts no old LIVEKIT_KEY\n", site.Site)
+			a.screen.Say("%s: there is nothing to finish: LiveKit accepts no old LIVEKIT_KEY", site.Site)
 		default:
-			fmt.Fprintf(a.err, "%s: it is left out: LiveKit accepts its old LIVEKIT_KEY still, of a rotation before\n", site.Site)
+			a.screen.Say("%s: it is left out: LiveKit accepts its old LIVEKIT_KEY still, of a rotation before", site.Site)
 		}
 		p.Sites, f.Sites = slices.Delete(p.Sites, i, i+1), slices.Delete(f.Sites, i, i+1)
 	}

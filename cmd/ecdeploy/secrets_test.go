@@ -2,12 +2,14 @@ package main
 
 import (
 	"errors"
+	"io"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/livekit"
+	"github.com/emdecloud/ecdeploy/internal/view"
 	"github.com/emdecloud/ecdeploy/plans"
 )
 
@@ -31,11 +33,11 @@ func TestLeaveOutKept(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var out, says strings.Builder
-			app, f, p := &app{out: &out, err: &says}, &plans.File{}, plans.Plan{Sites: c.sites}
+			o, f, p := operation{app: &app{screen: view.NewScreen(nil, &out, &says)}}, &plans.File{}, plans.Plan{Sites: c.sites}
 			for _, s := range c.sites {
 				f.Sites = append(f.Sites, plans.Site{ServerName: s.Site})
 			}
-			app.leaveOutKept(f, &p)
+			o.leaveOutKept(f, &p)
 			var planned, sites []string
 			for i := range p.Sites {
 				planned = append(planned, p.Sites[i].Site)
@@ -59,9 +61,11 @@ func TestNothingToRotate(t *testing.T) {
 	run := func(json bool, old livekit.Pair, idle error) (string, error) {
 		var out strings.Builder
 		kept := livekit.Keys{Key: host.NewSecret("a"), Secret: host.NewSecret("A"), Old: old}
-		a := &app{out: &out, err: &strings.Builder{}, json: json}
+		a := &app{screen: view.NewScreen(nil, &out, io.Discard)}
+		a.screen.JSON = json
 		s := &session{file: &plans.File{Sites: []plans.Site{{ServerName: "x"}}}}
-		err := a.applyRotation(t.Context(), s, plans.Plan{Sites: []plans.SitePlan{{Site: "x", Found: kept, Keys: kept}}}, idle, true)
+		o := operation{app: a, flags: applyFlags{yes: true}}
+		err := o.applyRotation(t.Context(), s, plans.Plan{Sites: []plans.SitePlan{{Site: "x", Found: kept, Keys: kept}}}, idle)
 		return out.String(), err
 	}
 	if out, err := run(false, livekit.Pair{}, nil); out != "" || err != nil {

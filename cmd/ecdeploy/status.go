@@ -46,25 +46,6 @@ func (a *app) status(ctx context.Context, s *session) error {
 	return nil
 }
 
-// siteStatus is what status says of a site.
-type siteStatus struct {
-	Site     string           `json:"site"`
-	Deployed []deployed       `json:"deployed"`
-	Runs     []engine.Past    `json:"runs"`
-	Checks   []engine.Checked `json:"checks"`
-	// Findings are what the steps saw that a person should know.
-	Findings []plans.Finding `json:"findings"`
-	Drifted  bool            `json:"drifted"`
-}
-
-// deployed is a component as a host has it, whatever the plan file says.
-type deployed struct {
-	Component string `json:"component"`
-	Host      string `json:"host"`
-	What      string `json:"what"`  // "livekit-sfu  livekit/livekit-server:v1.13.9", "Synapse 1.160.0"
-	State     string `json:"state"` // as Docker or systemd words it; "" where it is not there
-}
-
 // containerText prints WHAT, a tab and STATE for the container $1.
 const containerText = `if all=$(timeout 8 docker ps -a --no-trunc --filter "name=^/?$1$" --format '{{.Names}}  {{.Image}}	{{.Status}}' 2>/dev/null); then
 	printf '%s\n' "$all" | head -n 1 | grep . || printf '%s\t\n' "$1"
@@ -95,9 +76,9 @@ func question(p steps.Part) (host.Cmd, bool) {
 }
 
 // deployedOn asks the hosts of a site what is on them.
-func deployedOn(ctx context.Context, s *session, site plans.Site) ([]deployed, error) {
+func deployedOn(ctx context.Context, s *session, site plans.Site) ([]view.Deployed, error) {
 	known := site.Context()
-	var out []deployed
+	var out []view.Deployed
 	for _, name := range known.Hosts() {
 		var asked []steps.Part
 		var cmds []host.Cmd
@@ -119,7 +100,7 @@ func deployedOn(ctx context.Context, s *session, site plans.Site) ([]deployed, e
 			if p.Proxy != nil {
 				component = "proxy"
 			}
-			out = append(out, deployed{component, name, strings.TrimSpace(what), state})
+			out = append(out, view.Deployed{Component: component, Host: name, What: strings.TrimSpace(what), State: state})
 		}
 	}
 	return out, nil
@@ -130,7 +111,7 @@ func (a *app) statusSite(ctx context.Context, s *session, site plans.Site, p pla
 	if err != nil {
 		return exitError, err
 	}
-	st := siteStatus{Site: site.ServerName, Runs: past, Drifted: !p.Empty()}
+	st := view.Status{Site: site.ServerName, Runs: past, Drifted: !p.Empty()}
 	if st.Deployed, err = deployedOn(ctx, s, site); err != nil {
 		return exitError, err
 	}
@@ -154,53 +135,5 @@ func (a *app) statusSite(ctx context.Context, s *session, site plans.Site, p pla
 			}
 		}
 	}
-	if a.json {
-		return code, view.NewJSON(a.out).Write("status", st)
-	}
-	a.showStatus(site, st, p)
-	return code, nil
-}
-
-func (a *app) showStatus(site plans.Site, st siteStatus, p plans.SitePlan) {
-	t := a.text()
-	rows := []view.Row{{"COMPONENT", "HOST", "WHAT", "STATE"}}
-	for _, d := range st.Deployed {
-		if d.State == "" {
-			d.State = "not there"
-		}
-		rows = append(rows, view.Row{d.Component, d.Host, d.What, d.State})
-	}
-	fmt.Fprintf(a.out, "site %s\n", site.ServerName)
-	t.Table(rows)
-	rows = []view.Row{{"RUN", "HOST", "STATE", "BY"}}
-	for _, r := range st.Runs {
-		rows = append(rows, view.Row{r.Run, r.Host, r.State, r.By})
-	}
-	fmt.Fprintln(a.out)
-	t.Table(rows)
-	rows = []view.Row{{"CHECK", "HOST", "RESULT"}}
-	for _, c := range st.Checks {
-		result := "ok"
-		if c.Err != "" {
-			result = "FAILED: " + c.Err
-		}
-		rows = append(rows, view.Row{c.Name, c.Host, result})
-	}
-	fmt.Fprintln(a.out)
-	t.Table(rows)
-	fmt.Fprintln(a.out)
-	switch {
-	case p.Blocked():
-		fmt.Fprintln(a.out, "whether something drifted cannot be told:")
-	case st.Drifted:
-		fmt.Fprintln(a.out, "drift: the hosts differ from the plan file")
-	default:
-		fmt.Fprintln(a.out, "no drift: the hosts are as the plan file says")
-		if !p.Found.Old.IsZero() {
-			fmt.Fprintln(a.out, "LiveKit accepts the old LIVEKIT_KEY of a rotation, too; ecdeploy secrets rotate --finish ends that")
-		}
-	}
-	if p.Blocked() || st.Drifted {
-		t.Plan(plans.Plan{Sites: []plans.SitePlan{p}})
-	}
+	return code, a.screen.Status(st, p)
 }

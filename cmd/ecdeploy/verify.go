@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/emdecloud/ecdeploy/internal/hint"
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/rtc"
 	"github.com/emdecloud/ecdeploy/internal/view"
@@ -43,12 +44,11 @@ func (a *app) verifyCmd() *cobra.Command {
 			if err := o.check(); err != nil {
 				return err
 			}
-			a.looks = true
 			f, err := a.load(args[0], false)
 			if err != nil {
 				return err
 			}
-			s, err := a.connect(c.Context(), f)
+			s, err := a.connect(c.Context(), f, lookers(f)...)
 			if err == nil {
 				defer s.Close()
 				err = a.verify(c.Context(), s, f.Sites, o)
@@ -139,8 +139,8 @@ func (a *app) verify(ctx context.Context, s *session, sites []plans.Site, o veri
 
 // verifyUnchanged is what apply --verify does for sites where there was nothing to
 // apply.
-func (a *app) verifyUnchanged(ctx context.Context, s *session, p plans.Plan) error {
-	if !a.verifies {
+func (o *operation) verifyUnchanged(ctx context.Context, s *session, p plans.Plan) error {
+	if !o.flags.verify {
 		return nil
 	}
 	var rest []plans.Site
@@ -149,7 +149,7 @@ func (a *app) verifyUnchanged(ctx context.Context, s *session, p plans.Plan) err
 			rest = append(rest, site)
 		}
 	}
-	return a.verify(ctx, s, rest, verifyOptions{participants: 2, seconds: 5})
+	return o.verify(ctx, s, rest, verifyOptions{participants: 2, seconds: 5})
 }
 
 func (a *app) verifyAll(ctx context.Context, s *session, sites []plans.Site, o verifyOptions) ([]rtc.Report, error) {
@@ -171,7 +171,7 @@ func (a *app) verifySite(ctx context.Context, s *session, site plans.Site, o ver
 	}
 	credentials := plans.FoundKeys(found)
 	if credentials.Keys.IsZero() {
-		return rtc.Report{}, errors.New("its hosts have no credentials: nothing is deployed there\nhint: ecdeploy apply deploys it")
+		return rtc.Report{}, hint.New("its hosts have no credentials: nothing is deployed there", "ecdeploy apply deploys it")
 	}
 	t, err := s.target(site, credentials.Keys.Pair(), credentials.Issues, found.HTTPS)
 	if err != nil {
@@ -186,8 +186,8 @@ func (a *app) verifySite(ctx context.Context, s *session, site plans.Site, o ver
 		}
 		t.User = &rtc.User{AccessToken: token}
 	}
-	if !a.json {
-		fmt.Fprintf(a.err, "%s: looks at every link and holds calls of %s\n", site.ServerName, t.Duration)
+	if !a.screen.JSON {
+		a.screen.Say("%s: looks at every link and holds calls of %s", site.ServerName, t.Duration)
 	}
 	return rtc.Verify(ctx, t, rtc.Whole)
 }
@@ -230,9 +230,7 @@ func (a *app) report(reports []rtc.Report, o verifyOptions) error {
 		return err
 	}
 	for _, r := range reports {
-		if !a.json {
-			a.text().Report(r)
-		} else if err := view.NewJSON(a.out).Report(r); err != nil {
+		if err := a.screen.Report(r); err != nil {
 			return err
 		}
 	}
@@ -245,13 +243,10 @@ func (a *app) explainCmd() *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error {
 			found := rtc.Explain(strings.Join(args, " "))
 			if len(found) == 0 {
-				return fmt.Errorf("nothing is known of %q\nhint: codes of ecdeploy verify, and what Element shows, such as MISSING_MATRIX_RTC_TRANSPORT or \"Waiting for media\"", strings.Join(args, " "))
+				return hint.Wrap(fmt.Errorf("nothing is known of %q", strings.Join(args, " ")),
+					"codes of ecdeploy verify, and what Element shows, such as MISSING_MATRIX_RTC_TRANSPORT or \"Waiting for media\"")
 			}
-			if a.json {
-				return view.NewJSON(a.out).Write("explained", found)
-			}
-			a.text().Explain(found)
-			return nil
+			return a.screen.Explain(found)
 		},
 	}
 }

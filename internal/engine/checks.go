@@ -14,6 +14,7 @@ import (
 
 	"al.essio.dev/pkg/shellescape"
 
+	"github.com/emdecloud/ecdeploy/internal/hint"
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/matrix"
 	"github.com/emdecloud/ecdeploy/steps"
@@ -87,7 +88,7 @@ func (k Checker) explain(ctx context.Context, h host.Host, c steps.Check, cause 
 		err = fmt.Errorf("%w\nlast lines of its log:\n%s", err, host.Indent(text, "  "))
 	}
 	if c.Hint != "" {
-		err = fmt.Errorf("%w\nhint: %s", err, c.Hint)
+		err = hint.Wrap(err, c.Hint)
 	}
 	return err
 }

@@ -11,6 +11,7 @@ import (
 
 	"al.essio.dev/pkg/shellescape"
 
+	"github.com/emdecloud/ecdeploy/internal/hint"
 	"github.com/emdecloud/ecdeploy/internal/host"
 )
 
@@ -34,10 +35,11 @@ func lock(ctx context.Context, h host.Host, site, run string) error {
 		shellescape.Quote("run "+run+"\nsite "+site+"\n"+holder()))
 	res, err := h.Run(ctx, text, 0)
 	if err == nil && res.Code == exitBusy {
-		return fmt.Errorf("%s: %w: %s\nhint: wait for it; `ecdeploy rollback` with its plan file frees the host and takes back what it changed", h.Name(), ErrBusy, oneLine(res.Stdout))
+		return hint.Wrap(fmt.Errorf("%s: %w: %s", h.Name(), ErrBusy, oneLine(res.Stdout)),
+			"wait for it; `ecdeploy rollback` with its plan file frees the host and takes back what it changed")
 	}
 	if err == nil && res.Code == exitUnfinished {
-		return fmt.Errorf("%s: %w: %s\nhint: `ecdeploy rollback` takes its changes back", h.Name(), ErrUnfinished, oneLine(res.Stdout))
+		return hint.Wrap(fmt.Errorf("%s: %w: %s", h.Name(), ErrUnfinished, oneLine(res.Stdout)), "`ecdeploy rollback` takes its changes back")
 	}
 	return failed("lock "+h.Name(), res, err)
 }

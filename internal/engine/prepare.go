@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/emdecloud/ecdeploy/internal/hint"
 	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/steps"
 )
@@ -51,10 +52,10 @@ func (s *siteRun) prepare(ctx context.Context) error {
 		return err
 	}
 	if !same {
-		return fmt.Errorf("%w\nhint: look at the plan again: ecdeploy plan", steps.ErrDrift)
+		return hint.Wrap(steps.ErrDrift, "look at the plan again: ecdeploy plan")
 	}
 	if again.Blocked() {
-		return fmt.Errorf("%w: it cannot be applied any more\nhint: look at the plan again: ecdeploy plan", steps.ErrDrift)
+		return hint.Wrap(fmt.Errorf("%w: it cannot be applied any more", steps.ErrDrift), "look at the plan again: ecdeploy plan")
 	}
 	s.plan = again
 	if s.plan.Keys.IsZero() {

@@ -10,6 +10,7 @@ import (
 
 	"al.essio.dev/pkg/shellescape"
 
+	"github.com/emdecloud/ecdeploy/internal/hint"
 	"github.com/emdecloud/ecdeploy/internal/host"
 )
 
@@ -126,9 +127,10 @@ func CheckFinished(all []Past) error {
 	for _, p := range all {
 		switch {
 		case p.Alive && !p.untouched():
-			return fmt.Errorf("%s: %w: %s\nhint: wait for its end", p.Host, ErrBusy, p)
+			return hint.Wrap(fmt.Errorf("%s: %w: %s", p.Host, ErrBusy, p), "wait for its end")
 		case p.Unfinished():
-			return fmt.Errorf("%s: %w: %s\nhint: `ecdeploy rollback` takes its changes back; `ecdeploy apply --recover` does so and goes on", p.Host, ErrUnfinished, p)
+			return hint.Wrap(fmt.Errorf("%s: %w: %s", p.Host, ErrUnfinished, p),
+				"`ecdeploy rollback` takes its changes back; `ecdeploy apply --recover` does so and goes on")
 		}
 	}
 	return nil

@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
+
+	"github.com/emdecloud/ecdeploy/internal/hint"
 )
 
 // authMethods are the ways to log in to a hop, in the order of trying: the keys
@@ -149,7 +151,7 @@ func fileSigner(ctx context.Context, file string, held []ssh.Signer, ask func(co
 		return signer, nil
 	}
 	if ask == nil {
-		return nil, fmt.Errorf("key %s has a pass phrase, and there is no terminal to ask for it\nhint: ssh-add %s", file, file)
+		return nil, hint.Wrapf(fmt.Errorf("key %s has a pass phrase, and there is no terminal to ask for it", file), "ssh-add %s", file)
 	}
 	for range 3 {
 		phrase, err := ask(ctx, "pass phrase of "+file+": ")
@@ -212,9 +214,9 @@ func authFailed(h hop, offered []string, asked bool, err error) error {
 	for _, o := range offered {
 		text += "\n  offered: " + o
 	}
-	hint := "set user or identity in the host block, or in ~/.ssh/config"
+	advice := "set user or identity in the host block, or in ~/.ssh/config"
 	if !asked {
-		hint += "; without a terminal no password can be asked for"
+		advice += "; without a terminal no password can be asked for"
 	}
-	return errors.New(text + "\nhint: " + hint)
+	return hint.New(text, advice)
 }

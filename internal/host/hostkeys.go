@@ -17,6 +17,8 @@ import (
 	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
+
+	"github.com/emdecloud/ecdeploy/internal/hint"
 )
 
 // hostKeys checks the keys of machines against known_hosts files.
@@ -154,8 +156,10 @@ func copyKnown(b []byte) (string, error) {
 }
 
 func unknownKey(files []string, name string, h hop, key ssh.PublicKey) error {
-	return fmt.Errorf("the host key of %s is not known yet\n  it shows %s %s\n  no entry for %s in %s\nhint: compare the fingerprint with what the machine's console or provider says (ssh-keygen -lf /etc/ssh/ssh_host_%s_key.pub), then run again with --accept-new",
-		h.addr(), key.Type(), ssh.FingerprintSHA256(key), xknownhosts.Normalize(name), strings.Join(files, ", "), shortType(key.Type()))
+	err := fmt.Errorf("the host key of %s is not known yet\n  it shows %s %s\n  no entry for %s in %s",
+		h.addr(), key.Type(), ssh.FingerprintSHA256(key), xknownhosts.Normalize(name), strings.Join(files, ", "))
+	return hint.Wrapf(err, "compare the fingerprint with what the machine's console or provider says "+
+		"(ssh-keygen -lf /etc/ssh/ssh_host_%s_key.pub), then run again with --accept-new", shortType(key.Type()))
 }
 
 func changedKey(want []xknownhosts.KnownKey, original map[string]string, name string, h hop, key ssh.PublicKey) error {
@@ -164,8 +168,8 @@ func changedKey(want []xknownhosts.KnownKey, original map[string]string, name st
 	for _, w := range want {
 		fmt.Fprintf(&b, "\n  known is %s %s (%s:%d)", w.Key.Type(), ssh.FingerprintSHA256(w.Key), original[w.Filename], w.Line)
 	}
-	fmt.Fprintf(&b, "\nhint: if the new key is right, remove the old one: ssh-keygen -f %s -R '%s'", original[want[0].Filename], xknownhosts.Normalize(name))
-	return errors.New(b.String())
+	return hint.Wrapf(errors.New(b.String()), "if the new key is right, remove the old one: ssh-keygen -f %s -R '%s'",
+		original[want[0].Filename], xknownhosts.Normalize(name))
 }
 
 func shortType(t string) string {

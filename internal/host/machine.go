@@ -15,6 +15,8 @@ import (
 	"al.essio.dev/pkg/shellescape"
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/emdecloud/ecdeploy/internal/hint"
 )
 
 // machine implements Host over one SSH connection. Reconnect is not for use
@@ -82,7 +84,8 @@ func (m *machine) startShell(ctx context.Context, client *ssh.Client) (*shell, e
 		return nil, fmt.Errorf("sudo made %s not root but user %.20q", m.client.User(), s.uid)
 	}
 	if strings.Contains(s.records, "o") {
-		return nil, fmt.Errorf("sudo on the host records all output (log_output), and so would keep the secrets in the files that are read there\nhint: add to sudoers: Defaults:%s !log_output; or log in as root", m.client.User())
+		return nil, hint.Wrapf(errors.New("sudo on the host records all output (log_output), and so would keep the secrets in the files that are read there"),
+			"add to sudoers: Defaults:%s !log_output; or log in as root", m.client.User())
 	}
 	return s, nil
 }
@@ -103,17 +106,18 @@ func (m *machine) explainEnd(err error, st *stream) error {
 		return fmt.Errorf("sudo does not take the password of %s", user)
 	case strings.Contains(low, "a password is required"), strings.Contains(low, "a terminal is required to read the password"):
 		if some := m.someCommands(); some != "" {
-			return fmt.Errorf("sudoers allows %s only some commands without a password; ecdeploy needs `sh` as root: %s\nhint: add to sudoers: %s ALL=(root) NOPASSWD: ALL; or, where %s has a password for all, sudo_password { ask = true } to the host block", user, some, user, user)
+			return hint.Wrapf(fmt.Errorf("sudoers allows %s only some commands without a password; ecdeploy needs `sh` as root: %s", user, some),
+				"add to sudoers: %s ALL=(root) NOPASSWD: ALL; or, where %s has a password for all, sudo_password { ask = true } to the host block", user, user)
 		}
-		return fmt.Errorf("sudo wants a password of %s\nhint: add sudo_password { ask = true } to the host block", user)
+		return hint.Wrap(fmt.Errorf("sudo wants a password of %s", user), "add sudo_password { ask = true } to the host block")
 	case strings.Contains(low, "must have a tty"), strings.Contains(low, "you must have a terminal"):
-		return fmt.Errorf("sudo on the host wants a terminal (requiretty)\nhint: add to sudoers: Defaults:%s !requiretty", user)
+		return hint.Wrapf(errors.New("sudo on the host wants a terminal (requiretty)"), "add to sudoers: Defaults:%s !requiretty", user)
 	case strings.Contains(low, "not in the sudoers file"), strings.Contains(low, "may not run sudo"):
 		return fmt.Errorf("%s may not use sudo: %s", user, said)
 	case strings.Contains(low, "is not allowed to execute"):
 		return fmt.Errorf("sudoers allows %s only some commands; ecdeploy needs `sh` as root: %s", user, said)
 	case strings.Contains(low, "sudo") && strings.Contains(low, "not found"):
-		return errors.New("there is no sudo on the host\nhint: log in as root, or install sudo")
+		return hint.New("there is no sudo on the host", "log in as root, or install sudo")
 	case strings.Contains(low, "not available"):
 		return fmt.Errorf("the account %s has no shell: %s", user, said)
 	}
@@ -218,7 +222,7 @@ func (m *machine) Forwards(ctx context.Context) error {
 	// Whether somebody listens there does not matter.
 	conn, err := m.DialContext(ctx, "tcp", "127.0.0.1:22")
 	if errors.Is(err, errForwarding) {
-		return fmt.Errorf("%w\nhint: ecdeploy asks services that only listen on the host whether they work, through SSH; allow it for its user", err)
+		return hint.Wrap(err, "ecdeploy asks services that only listen on the host whether they work, through SSH; allow it for its user")
 	}
 	if err == nil {
 		_ = conn.Close() // nothing was said

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"al.essio.dev/pkg/shellescape"
+
+	"github.com/emdecloud/ecdeploy/internal/hint"
 )
 
 // Where sudo records what is sent to it (log_input), secrets go another way: by
@@ -37,8 +39,8 @@ const fetchAround = `f() {
 func (m *machine) uploadAround(ctx context.Context, files []Upload) error {
 	c, err := m.sftpSubsystem(ctx)
 	if err != nil {
-		return fmt.Errorf("sudo on the host records its input (log_input), and sshd offers %s no SFTP, by which secrets would go around it: %w\nhint: add to sudoers: Defaults:%s !log_input; or log in as root",
-			m.client.User(), theirs{err}, m.client.User())
+		err = fmt.Errorf("sudo on the host records its input (log_input), and sshd offers %s no SFTP, by which secrets would go around it: %w", m.client.User(), theirs{err})
+		return hint.Wrapf(err, "add to sudoers: Defaults:%s !log_input; or log in as root", m.client.User())
 	}
 	defer c.Close()
 	res, err := m.Run(ctx, fmt.Sprintf(makeAround, int(aroundLife.Seconds())), 0)

@@ -12,6 +12,8 @@ import (
 	"unicode"
 
 	"github.com/kevinburke/ssh_config"
+
+	"github.com/emdecloud/ecdeploy/internal/hint"
 )
 
 // sshSettings are what ssh_config files say, the person's own before the
@@ -37,7 +39,8 @@ func loadSSHSettings(path string) (sshSettings, error) {
 		c, err := ssh_config.DecodeBytes(b)
 		if err != nil {
 			if strings.Contains(strings.ToLower(err.Error()), "match") {
-				return nil, fmt.Errorf("%s: %w\nhint: of Match only `all` and `host` are supported; use a Host block, or name another file with --ssh-config", name, err)
+				return nil, hint.Wrap(fmt.Errorf("%s: %w", name, err),
+					"of Match only `all` and `host` are supported; use a Host block, or name another file with --ssh-config")
 			}
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
@@ -124,7 +127,8 @@ func (s sshSettings) resolve(alias, username string, port int, identity string) 
 	}
 	h.jump = get("ProxyJump")
 	if v := get("ProxyCommand"); v != "" && !strings.EqualFold(v, "none") && h.jump == "" {
-		return hop{}, fmt.Errorf("ssh_config: ProxyCommand of %s is not supported\nhint: use ProxyJump, or jump in the plan file's host block", alias)
+		return hop{}, hint.Wrap(fmt.Errorf("ssh_config: ProxyCommand of %s is not supported", alias),
+			"use ProxyJump, or jump in the plan file's host block")
 	}
 	h.keyAlias = get("HostKeyAlias")
 	h.only = strings.EqualFold(get("IdentitiesOnly"), "yes")

@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/emdecloud/ecdeploy/internal/hint"
 )
 
 // stream is a program that runs as root on the host, with its standard input
@@ -52,7 +54,8 @@ func (m *machine) start(ctx context.Context, client *ssh.Client, command string)
 	case m.root:
 	case m.target.Become != BecomeSudo:
 		_ = session.Close() // never used
-		return nil, fmt.Errorf("logged in as %s, who is not root\nhint: set become = \"sudo\" in the host block, or user = \"root\"", client.User())
+		return nil, hint.Wrap(fmt.Errorf("logged in as %s, who is not root", client.User()),
+			"set become = \"sudo\" in the host block, or user = \"root\"")
 	case m.target.SudoPassword == nil:
 		command = sudo + "-n -- " + command
 	default:

@@ -1,5 +1,5 @@
 // Package splice makes the smallest byte edits of text that a human wrote:
-// YAML, JSON and nginx configuration.
+// YAML, JSON, and configuration of nginx and Caddy.
 //
 // It parses only to learn where things stand, replaces or inserts the fewest
 // bytes there, and then parses the result again: everything but the edited

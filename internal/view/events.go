@@ -8,7 +8,7 @@ import (
 )
 
 // Event shows what happens, a line each.
-func (t *Text) Event(e engine.Event) {
+func (t *textForm) Event(e engine.Event) {
 	switch e := e.(type) {
 	case engine.PhaseStarted:
 		t.print("%s\n", t.paint(bold, line(e.Site+": "+e.Phase)))
@@ -29,7 +29,7 @@ func (t *Text) Event(e engine.Event) {
 	}
 }
 
-func (t *Text) calls(e engine.Calls) {
+func (t *textForm) calls(e engine.Calls) {
 	does := "LiveKit restarts"
 	if e.Ends {
 		does = "LiveKit ends"
@@ -44,9 +44,9 @@ func (t *Text) calls(e engine.Calls) {
 	}
 }
 
-func (t *Text) host(name string) string { return t.paint(dim, "["+line(name)+"]") }
+func (t *textForm) host(name string) string { return t.paint(dim, "["+line(name)+"]") }
 
-func (t *Text) outcome(host, what string, took time.Duration, err string) {
+func (t *textForm) outcome(host, what string, took time.Duration, err string) {
 	if err != "" {
 		t.print("  %s %s %s\n%s", t.host(host), t.paint(red, "failed"), line(what), indented(clean(err), "      "))
 		return
@@ -54,7 +54,7 @@ func (t *Text) outcome(host, what string, took time.Duration, err string) {
 	t.print("  %s %s %s %s\n", t.host(host), t.paint(green, "ok"), line(what), t.paint(dim, "("+took.Round(10*time.Millisecond).String()+")"))
 }
 
-func (t *Text) rolledBack(e engine.RolledBack) {
+func (t *textForm) rolledBack(e engine.RolledBack) {
 	for _, l := range e.Report {
 		t.print("  %s %s\n", t.host(e.Host), line(l))
 	}
@@ -69,7 +69,7 @@ func (t *Text) rolledBack(e engine.RolledBack) {
 }
 
 // Flaws shows what is wrong with something, a line each.
-func (t *Text) Flaws(flaws []string) {
+func (t *textForm) Flaws(flaws []string) {
 	for _, f := range flaws {
 		t.print("%s %s\n", t.paint(red, "not whole:"), clean(f))
 	}
@@ -79,7 +79,7 @@ func (t *Text) Flaws(flaws []string) {
 type Row []string
 
 // Table writes rows in columns; the first row is the head.
-func (t *Text) Table(rows []Row) {
+func (t *textForm) Table(rows []Row) {
 	width := map[int]int{}
 	for _, r := range rows {
 		for i, c := range r {

@@ -2,6 +2,7 @@ package view
 
 import (
 	"encoding/json"
+	"errors"
 	"reflect"
 	"strings"
 	"testing"
@@ -77,15 +78,15 @@ func TestNothingSteersTheTerminal(t *testing.T) {
 		"phase": filled[engine.PhaseStarted](), "progress": filled[engine.Progress](), "changed": done, "change failed": changed, "checked": worked, "check failed": checked,
 		"committed": filled[engine.Committed](), "rolled back": back, "rolled back but for": kept,
 	}
-	shown := func(show func(*Text)) string {
+	shown := func(show func(*textForm)) string {
 		var b strings.Builder
-		show(NewText(&b, false))
+		show(newText(&b, false))
 		return b.String()
 	}
-	asJSON := func(t *testing.T, show func(*JSON)) {
+	asJSON := func(t *testing.T, show func(*jsonForm)) {
 		t.Helper()
 		var b strings.Builder
-		show(NewJSON(&b))
+		show(newJSON(&b))
 		wantHarmless(t, "JSON", b.String())
 		var v any
 		if err := json.Unmarshal([]byte(b.String()), &v); err != nil {
@@ -94,27 +95,27 @@ func TestNothingSteersTheTerminal(t *testing.T) {
 	}
 	for name, e := range events {
 		t.Run(name, func(t *testing.T) {
-			wantHarmless(t, "text", shown(func(x *Text) { x.Event(e) }))
-			asJSON(t, func(j *JSON) { j.Event(e) })
+			wantHarmless(t, "text", shown(func(x *textForm) { x.Event(e) }))
+			asJSON(t, func(j *jsonForm) { j.Event(e) })
 		})
 	}
 	t.Run("plan", func(t *testing.T) {
-		wantHarmless(t, "text", shown(func(x *Text) { x.Plan(plan) }))
-		asJSON(t, func(j *JSON) {
+		wantHarmless(t, "text", shown(func(x *textForm) { x.Plan(plan) }))
+		asJSON(t, func(j *jsonForm) {
 			if err := j.Plan(plan); err != nil {
 				t.Error(err)
 			}
 		})
 	})
 	t.Run("table", func(t *testing.T) {
-		text := shown(func(x *Text) { x.Table([]Row{{"A", "B"}, {steers, steers}}) })
+		text := shown(func(x *textForm) { x.Table([]Row{{"A", "B"}, {steers, steers}}) })
 		wantHarmless(t, "text", text)
 		if strings.Count(text, "\n") != 2 {
 			t.Errorf("a cell of two lines: %q", text)
 		}
 	})
 	t.Run("history", func(t *testing.T) {
-		asJSON(t, func(j *JSON) {
+		asJSON(t, func(j *jsonForm) {
 			if err := j.Write("runs", []engine.Past{filled[engine.Past]()}); err != nil {
 				t.Error(err)
 			}
@@ -122,9 +123,11 @@ func TestNothingSteersTheTerminal(t *testing.T) {
 	})
 	t.Run("errors", func(t *testing.T) {
 		var b strings.Builder
-		if n, err := NewPlain(&b).Write([]byte(steers)); n != len(steers) || err != nil {
-			t.Errorf("%d, %v", n, err)
-		}
+		s := NewScreen(nil, nil, &b)
+		s.Say("%s", steers)
+		s.Warn(errors.New(steers))
+		s.Fail(errors.New(steers), 1)
+		s.Urgent(steers)
 		wantHarmless(t, "standard error", strings.ReplaceAll(b.String(), "\n", "\n      "))
 	})
 }
@@ -133,7 +136,7 @@ func TestNothingSteersTheTerminal(t *testing.T) {
 func TestJSONKeepsWhatItEscapes(t *testing.T) {
 	var b strings.Builder
 	const text = "\u009b\u202e\x7fä€😀\u2028<&>"
-	if err := NewJSON(&b).Write("x", text); err != nil {
+	if err := newJSON(&b).Write("x", text); err != nil {
 		t.Fatal(err)
 	}
 	var v struct{ X string }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 	"unicode"
 
 	"github.com/emdecloud/ecdeploy/internal/engine"
@@ -19,25 +18,21 @@ import (
 // field changes its meaning or goes; new fields do not count.
 const JSONVersion = 1
 
-// JSON writes one object a line for programs.
-type JSON struct {
-	mu  sync.Mutex
-	out io.Writer
-}
+// jsonForm writes one object a line for programs. Screen sees to it that nobody
+// else writes meanwhile.
+type jsonForm struct{ out io.Writer }
 
-// NewJSON writes to out.
-func NewJSON(out io.Writer) *JSON { return &JSON{out: out} }
+// newJSON writes to out.
+func newJSON(out io.Writer) *jsonForm { return &jsonForm{out: out} }
 
 // Write writes v as {"version":1,"type":kind,kind:v}.
-func (j *JSON) Write(kind string, v any) error {
+func (j *jsonForm) Write(kind string, v any) error {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(map[string]any{"version": JSONVersion, "type": kind, kind: v}); err != nil {
 		return fmt.Errorf("write json: %w", err)
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
 	if _, err := io.WriteString(j.out, escaped(b.String())); err != nil {
 		return fmt.Errorf("write json: %w", err)
 	}
@@ -86,7 +81,7 @@ type changeJSON struct {
 }
 
 // Plan writes a plan.
-func (j *JSON) Plan(p plans.Plan) error {
+func (j *jsonForm) Plan(p plans.Plan) error {
 	out := planJSON{Summary: Summary(p), Sites: []siteJSON{}}
 	for _, s := range p.Sites {
 		site := siteJSON{Site: s.Site, Blocked: s.Blocked(), Findings: append([]steps.Finding{}, Findings(s)...), Hosts: []hostJSON{}}
@@ -107,7 +102,7 @@ func (j *JSON) Plan(p plans.Plan) error {
 
 // Report writes what was seen of a site. docs/verify-report.schema.json
 // describes it: lists are lists there, also where nothing is in them.
-func (j *JSON) Report(r rtc.Report) error {
+func (j *jsonForm) Report(r rtc.Report) error {
 	r.Links = append([]rtc.Link{}, r.Links...)
 	r.Flows = append([]rtc.Flow{}, r.Flows...)
 	r.Explained = append([]rtc.Explanation{}, r.Explained...)
@@ -115,7 +110,7 @@ func (j *JSON) Report(r rtc.Report) error {
 }
 
 // Event writes an event.
-func (j *JSON) Event(e engine.Event) {
+func (j *jsonForm) Event(e engine.Event) {
 	name := "event"
 	switch e.(type) {
 	case engine.PhaseStarted:

@@ -9,7 +9,7 @@ import (
 
 // Mistakes shows what is wrong in a plan file: the place, the line with a mark
 // under it, and how to mend it.
-func (t *Text) Mistakes(mistakes plans.Mistakes) {
+func (t *textForm) Mistakes(mistakes plans.Mistakes) {
 	var b strings.Builder
 	errors := 0
 	for _, m := range mistakes {

@@ -148,18 +148,18 @@ func TestHostileReport(t *testing.T) {
 	r := hostileReport()
 	t.Run("text", func(t *testing.T) {
 		var out strings.Builder
-		NewText(&out, false).Report(r)
+		newText(&out, false).Report(r)
 		wantHarmless(t, "a report", out.String())
 		if strings.HasPrefix(out.String(), "hint") || regexp.MustCompile(`(?m)^(evil|hint|  \[)`).MatchString(out.String()) {
 			t.Error(out.String())
 		}
 		out.Reset()
-		NewText(&out, false).Explain(r.Explained)
+		newText(&out, false).Explain(r.Explained)
 		wantHarmless(t, "an explanation", out.String())
 	})
 	t.Run("JSON", func(t *testing.T) {
 		var out strings.Builder
-		if err := NewJSON(&out).Report(r); err != nil {
+		if err := newJSON(&out).Report(r); err != nil {
 			t.Fatal(err)
 		}
 		wantHarmless(t, "JSON", out.String())

@@ -11,14 +11,14 @@ import (
 
 // Plan shows what a run would do: by site and host, with diffs and findings,
 // and one line that sums it up.
-func (t *Text) Plan(p plans.Plan) {
+func (t *textForm) Plan(p plans.Plan) {
 	for _, s := range p.Sites {
 		t.print("%s", t.site(s))
 	}
 	t.print("%s\n", t.paint(bold, line(Summary(p))))
 }
 
-func (t *Text) site(s plans.SitePlan) string {
+func (t *textForm) site(s plans.SitePlan) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n", t.paint(bold, line("site "+s.Site)))
 	for _, h := range s.Hosts {
@@ -39,7 +39,7 @@ func (t *Text) site(s plans.SitePlan) string {
 	return b.String() + "\n"
 }
 
-func (t *Text) change(s steps.Summary) string {
+func (t *textForm) change(s steps.Summary) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "    %s %s", t.verb(s.Verb), line(s.Title))
 	if s.Interrupt != "" {
@@ -62,11 +62,11 @@ func (t *Text) change(s steps.Summary) string {
 	return b.String()
 }
 
-func (t *Text) verb(v string) string {
+func (t *textForm) verb(v string) string {
 	return t.paint(map[string]string{"+": green, "-": red, "~": yellow}[v], line(v))
 }
 
-func (t *Text) finding(f steps.Finding) string {
+func (t *textForm) finding(f steps.Finding) string {
 	code := map[steps.Severity]string{steps.Error: red, steps.Warning: yellow, steps.Note: dim}[f.Severity]
 	s := "  " + t.paint(code, line(string(f.Severity))+":") + " " + strings.TrimLeft(indented(clean(f.Summary), "      "), " ")
 	if f.Hint != "" {

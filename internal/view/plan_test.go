@@ -31,7 +31,7 @@ func aPlan() plans.Plan {
 
 func TestPlan(t *testing.T) {
 	var out strings.Builder
-	NewText(&out, false).Plan(aPlan())
+	newText(&out, false).Plan(aPlan())
 	want := `site example.org
   host web
     ~ nginx  (nginx reloads)
@@ -53,7 +53,7 @@ Plan: 1 to add, 1 to change, 0 to remove on 1 host. nginx reloads.
 		t.Error(d)
 	}
 	out.Reset()
-	NewText(&out, true).Plan(aPlan())
+	newText(&out, true).Plan(aPlan())
 	if !strings.Contains(out.String(), "\x1b[32m+new abcd\x1b[0m") {
 		t.Errorf("with colours: %q", out.String())
 	}
@@ -70,7 +70,7 @@ Plan: 1 to add, 1 to change, 0 to remove on 1 host. nginx reloads.
 // Programs get one JSON object a line, with nothing around it.
 func TestJSON(t *testing.T) {
 	var out strings.Builder
-	j := NewJSON(&out)
+	j := newJSON(&out)
 	if err := j.Plan(aPlan()); err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,7 @@ const (
 
 // Report shows what was seen of a site: its links by part, the media, what is
 // wrong and what to do, and one sentence that sums it up.
-func (t *Text) Report(r rtc.Report) {
+func (t *textForm) Report(r rtc.Report) {
 	var b strings.Builder
 	head := "site " + line(r.Site)
 	if d := human(r.Took); d != "" {
@@ -55,7 +55,7 @@ func (t *Text) Report(r rtc.Report) {
 }
 
 // Explain shows what is known of causes.
-func (t *Text) Explain(es []rtc.Explanation) {
+func (t *textForm) Explain(es []rtc.Explanation) {
 	var texts []string
 	for _, e := range es {
 		texts = append(texts, t.explanation(e, bold))
@@ -63,7 +63,7 @@ func (t *Text) Explain(es []rtc.Explanation) {
 	t.print("%s", strings.Join(texts, "\n"))
 }
 
-func (t *Text) links(r rtc.Report) string {
+func (t *textForm) links(r rtc.Report) string {
 	var b strings.Builder
 	name, from := 0, 0
 	for _, l := range r.Links {
@@ -85,7 +85,7 @@ func (t *Text) links(r rtc.Report) string {
 
 // link is a line of the table, and below it the evidence, where the link is not
 // as it should be.
-func (t *Text) link(r rtc.Report, l rtc.Link, name, from int) string {
+func (t *textForm) link(r rtc.Report, l rtc.Link, name, from int) string {
 	status, color := statusWord(l.Status)
 	s := "    " + t.paint(color, status) + pad(status, statusWidth) + "  "
 	rest := line(l.Name)
@@ -151,7 +151,7 @@ func codeColor(links []rtc.Link, c rtc.Code) string {
 	return color
 }
 
-func (t *Text) flows(flows []rtc.Flow) string {
+func (t *textForm) flows(flows []rtc.Flow) string {
 	if len(flows) == 0 {
 		return ""
 	}
@@ -160,11 +160,11 @@ func (t *Text) flows(flows []rtc.Flow) string {
 		rows = append(rows, Row{f.Network, f.Kind, fmt.Sprint(f.Sent), fmt.Sprint(f.Packets), fmt.Sprint(f.Lost), millis(f.Jitter), millis(f.RTT), f.Pair})
 	}
 	var table strings.Builder
-	NewText(&table, t.color).Table(rows)
+	newText(&table, t.color).Table(rows)
 	return "\n" + indented(table.String(), "  ")
 }
 
-func (t *Text) load(l *rtc.Load) string {
+func (t *textForm) load(l *rtc.Load) string {
 	if l == nil {
 		return ""
 	}
@@ -180,7 +180,7 @@ func percent(share float64) string {
 	return fmt.Sprintf("%.1f %%", share*100)
 }
 
-func (t *Text) explanation(e rtc.Explanation, color string) string {
+func (t *textForm) explanation(e rtc.Explanation, color string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "  %s\n", t.paint(color, line(string(e.Code))))
 	b.WriteString(t.label("people see", e.Sees))
@@ -192,7 +192,7 @@ func (t *Text) explanation(e rtc.Explanation, color string) string {
 }
 
 // label is text behind what it is, wrapped; "" where there is none.
-func (t *Text) label(what, text string) string {
+func (t *textForm) label(what, text string) string {
 	if text == "" {
 		return ""
 	}

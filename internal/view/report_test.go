@@ -42,10 +42,10 @@ func TestReport(t *testing.T) {
 	for name, r := range map[string]rtc.Report{"healthy": healthy(), "broken": ailing(), "without-media": withoutMedia()} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
-			NewText(&out, false).Report(r)
+			newText(&out, false).Report(r)
 			golden(t, "report-"+name+".txt", out.Bytes())
 			var coloured bytes.Buffer
-			NewText(&coloured, true).Report(r)
+			newText(&coloured, true).Report(r)
 			if plain := sgr.ReplaceAllString(coloured.String(), ""); plain != out.String() {
 				t.Errorf("colours change the text:\n%s", cmp.Diff(out.String(), plain))
 			}
@@ -55,10 +55,10 @@ func TestReport(t *testing.T) {
 
 func TestExplain(t *testing.T) {
 	var out bytes.Buffer
-	NewText(&out, false).Explain(append(rtc.Explain("cors-twice"), rtc.Explain("livekit-restarts")...))
+	newText(&out, false).Explain(append(rtc.Explain("cors-twice"), rtc.Explain("livekit-restarts")...))
 	golden(t, "explain.txt", out.Bytes())
 	out.Reset()
-	if NewText(&out, true).Explain(nil); out.Len() != 0 {
+	if newText(&out, true).Explain(nil); out.Len() != 0 {
 		t.Errorf("of nothing: %q", &out)
 	}
 }
@@ -115,7 +115,7 @@ func TestHuman(t *testing.T) {
 // A part or a status that this version does not know is shown all the same.
 func TestReportLosesNoLink(t *testing.T) {
 	var out strings.Builder
-	NewText(&out, false).Report(rtc.Report{Links: []rtc.Link{{Name: "new", Part: "later", Status: "odd"}}})
+	newText(&out, false).Report(rtc.Report{Links: []rtc.Link{{Name: "new", Part: "later", Status: "odd"}}})
 	if !strings.Contains(out.String(), "later") || !strings.Contains(out.String(), "odd       new") {
 		t.Error(out.String())
 	}

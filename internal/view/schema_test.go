@@ -173,7 +173,7 @@ func TestJSONKeepsTheSchema(t *testing.T) {
 	root := reportSchema(t)
 	for name, r := range map[string]rtc.Report{"healthy": healthy(), "broken": ailing(), "without media": withoutMedia(), "nothing": {}} {
 		var out strings.Builder
-		if err := NewJSON(&out).Report(r); err != nil {
+		if err := newJSON(&out).Report(r); err != nil {
 			t.Fatal(err)
 		}
 		var v any

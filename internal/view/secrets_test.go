@@ -104,8 +104,8 @@ func TestRotationShowsNoSecrets(t *testing.T) {
 			}
 			plan := plans.Plan{Sites: []plans.SitePlan{p}}
 			var text, lines strings.Builder
-			NewText(&text, false).Plan(plan)
-			if err := NewJSON(&lines).Plan(plan); err != nil {
+			newText(&text, false).Plan(plan)
+			if err := newJSON(&lines).Plan(plan); err != nil {
 				t.Fatal(err)
 			}
 			whole, err := json.Marshal(plan)
@@ -133,13 +133,13 @@ func TestCalls(t *testing.T) {
 		"x.test: LiveKit restarts, and how many calls that cuts now is not known:\n    abcd\n": {Site: "x.test", Err: hostile},
 	} {
 		var out strings.Builder
-		NewText(&out, false).Event(e)
+		newText(&out, false).Event(e)
 		if out.String() != want {
 			t.Errorf("%q, want %q", out.String(), want)
 		}
 	}
 	var out strings.Builder
-	NewJSON(&out).Event(engine.Calls{Site: "x.test", Host: "h", Rooms: 1, People: 2})
+	newJSON(&out).Event(engine.Calls{Site: "x.test", Host: "h", Rooms: 1, People: 2})
 	if want := `{"calls":{"site":"x.test","host":"h","rooms":1,"people":2},"type":"calls","version":1}` + "\n"; out.String() != want {
 		t.Errorf("%s", &out)
 	}

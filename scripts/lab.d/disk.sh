@@ -6,9 +6,9 @@ DISK_DIRS="/etc /var/lib/ecdeploy"
 disk_image() { echo "$LAB/disks/$1.img"; }
 disk_mount() { echo "$LAB/disks/$1"; }
 
-# make_disk KIND NAME: with what the image of such hosts has in those folders.
+# make_disk IMAGE NAME: with what that image has in those folders.
 make_disk() {
-	local kind=$1 name=$2 image mount d
+	local of=$1 name=$2 image mount d
 	image=$(disk_image "$name") mount=$(disk_mount "$name")
 	[ "$(id -u)" = 0 ] || die "only root can mount a disk"
 	mkdir -p "$mount"
@@ -16,7 +16,7 @@ make_disk() {
 	mkfs.ext4 -q -m 0 -O ^metadata_csum "$image"
 	mount -o loop "$image" "$mount"
 	(umask 022 && for d in $DISK_DIRS; do mkdir -p "$mount$d"; done)
-	docker run --rm --network none --entrypoint tar "$(host_tag "$kind")" -C / -c etc | tar -C "$mount" -x
+	docker run --rm --network none --entrypoint tar "$of" -C / -c etc | tar -C "$mount" -x
 }
 
 # disk_options NAME: what `docker create` needs for it.

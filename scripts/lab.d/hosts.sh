@@ -2,9 +2,11 @@
 # Starting and removing hosts.
 
 # Seen from outside a host is a container named ecdeploy-lab-NAME; labels say
-# what it is: .kind, .address, .names and, of light hosts, .sfu-for.
+# what it is: .kind, .variants, .address, .names and, of light hosts, .sfu-for.
 container() { echo "$LABEL-$1"; }
 of_host() { docker inspect --format "{{index .Config.Labels \"$LABEL.$2\"}}" "$(container "$1")" 2>/dev/null; }
+# has_variant NAME VARIANT
+has_variant() { [[ " $(of_host "$1" variants) " = *" $2 "* ]]; }
 is_up() { [ "$(docker inspect --format '{{.State.Running}}' "$(container "$1")" 2>/dev/null)" = true ]; }
 
 host_ip() {
@@ -17,17 +19,23 @@ host_list() {
 }
 
 up() {
-	local kind=full sfu_for='' name disk=''
+	local kind=full sfu_for='' name disk='' proxy='' firewall='' synapse='' variants=()
 	while [[ ${1-} = --* ]]; do
 		case $1 in
 		--light) kind=light ;;
 		--disk) disk=yes ;;
 		--sfu-for) sfu_for=${2-} && shift ;;
+		--proxy) proxy=$(variant_of proxy "${2-}") || exit 1; shift ;;
+		--firewall) firewall=$(variant_of firewall "${2-}") || exit 1; shift ;;
+		--synapse) synapse=$(variant_of synapse "${2-}") || exit 1; shift ;;
 		*) usage ;;
 		esac
 		shift
 	done
 	[ $# -gt 0 ] || usage
+	# Always in the same order, so that hosts share as many layers as can be.
+	read -ra variants <<<"$proxy $firewall $synapse"
+	[ "$kind$proxy$synapse" = light ] || [ $kind = full ] || die "a light host has nginx and no Synapse"
 	for name in "$@"; do
 		[[ $name =~ ^[a-z][a-z0-9-]{0,30}$ ]] || die "a host's name is of a-z, 0-9 and -, not $name"
 	done
@@ -36,6 +44,7 @@ up() {
 	engine_answers || die "no Docker engine answers: run scripts/lab setup"
 	docker image inspect "$(host_tag $kind)" >/dev/null 2>&1 || die "there is no image of $kind hosts: run scripts/lab setup"
 
+	locked variant_image $kind "${variants[@]}"
 	locked start_hosts $kind "$sfu_for" "$@"
 	local waits=() pid rc=0
 	for name in "$@"; do
@@ -74,9 +83,10 @@ make_network() {
 # --add-host, which a restart keeps; the engine's resolver tells them to the
 # other hosts.
 start_host() {
-	local kind=$1 sfu_for=$2 name=$3 address n names options=() tree
+	local kind=$1 sfu_for=$2 name=$3 address n names options=() tree image
+	image=$(variant_tag "$kind" "${variants[@]}")
 	address=$(free_address)
-	[ -z "$disk" ] || make_disk "$kind" "$name"
+	[ -z "$disk" ] || make_disk "$image" "$name"
 	names=$(names_of "$kind" "$sfu_for" "$name")
 	for n in $names; do
 		options+=(--add-host "$n:$address" --network-alias "$n")
@@ -84,12 +94,12 @@ start_host() {
 	# shellcheck disable=SC2046
 	docker create --name "$(container "$name")" --hostname "$name" \
 		--label "$LABEL=host" --label "$LABEL.host=$name" --label "$LABEL.kind=$kind" \
-		--label "$LABEL.address=$address" --label "$LABEL.names=$names" --label "$LABEL.sfu-for=$sfu_for" \
+		--label "$LABEL.address=$address" --label "$LABEL.names=$names" --label "$LABEL.sfu-for=$sfu_for" --label "$LABEL.variants=${variants[*]}" \
 		--network "$LABEL" --ip "$address" "${options[@]}" \
 		$(capabilities) $([ -z "$disk" ] || disk_options "$name") --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined \
 		--cgroupns=private --device-cgroup-rule 'a *:* rwm' \
 		--tmpfs /run --tmpfs /run/lock --tmpfs /tmp:exec --volume /var/lib/docker --volume /var/lib/containerd \
-		"$(host_tag "$kind")" >/dev/null
+		"$image" >/dev/null
 	tree=$(mktemp -d)
 	host_files "$kind" "$sfu_for" "$name" "$tree"
 	# No folders: those that are there keep their owners.
@@ -127,18 +137,19 @@ free_address() {
 # host_files KIND SFU_FOR NAME DIR: what this host has and others of its kind
 # have not.
 host_files() {
-	local kind=$1 sfu_for=$2 name=$3 dir=$4 f
-	if [ "$kind" = full ]; then
-		cp -r scripts/lab.d/full/. "$dir"
-		find "$dir" -depth -name '*SITE*' | while read -r f; do
-			mv "$f" "$(dirname "$f")/$(basename "${f//SITE/$name.test}")"
-		done
-		find "$dir" -type f -exec sed -i "s/@SITE@/$name.test/g; s/@NAME@/$name/g" {} +
+	local kind=$1 sfu_for=$2 name=$3 dir=$4 f v
+	[ "$kind" != full ] || cp -r scripts/lab.d/full/. "$dir"
+	for v in "${variants[@]}"; do variant_files "$v" "$name" "$dir"; done
+	find "$dir" -depth -name '*SITE*' | while read -r f; do
+		mv "$f" "$(dirname "$f")/$(basename "${f//SITE/$name.test}")"
+	done
+	find "$dir" -type f -exec sed -i "s/@SITE@/$name.test/g; s/@NAME@/$name/g" {} +
+	if [ -e "$dir/etc/nginx/sites-available/$name.test" ]; then
 		mkdir -p "$dir/etc/nginx/sites-enabled"
 		ln -s "/etc/nginx/sites-available/$name.test" "$dir/etc/nginx/sites-enabled/$name.test"
 	fi
 	find "$dir" -type d -exec chmod 755 {} +
-	certificate "$dir/etc/letsencrypt/live/$name.test" "$name.test" "*.$name.test"
+	[[ " ${variants[*]} " = *' caddy '* ]] || certificate "$dir/etc/letsencrypt/live/$name.test" "$name.test" "*.$name.test"
 	[ -z "$sfu_for" ] || certificate "$dir/etc/letsencrypt/live/matrix-rtc-sfu.$sfu_for.test" "matrix-rtc-sfu.$sfu_for.test"
 	chmod 755 "$dir"
 }
@@ -160,18 +171,27 @@ capabilities() {
 	:
 }
 
+synapse_unit() { if has_variant "$1" venv; then echo synapse.service; else echo matrix-synapse.service; fi; }
+firewall_unit() { if has_variant "$1" nftables; then echo nftables.service; else echo ufw.service; fi; }
+
 # ready NAME: waits until all that is needed of a host answers, then keeps its
 # public SSH keys. They are read past SSH, so that nothing has to be trusted.
 ready() {
-	local name=$1 probe='systemctl is-active ssh nginx docker ufw && docker info && curl -fs -o /dev/null http://127.0.0.1/'
-	[ "$(of_host "$name" kind)" != full ] || probe+=' && systemctl is-active matrix-synapse && curl -fs http://127.0.0.1:8008/health'
+	local name=$1 probe='systemctl is-active ssh docker && docker info'
+	if has_variant "$name" caddy; then
+		probe+=" && systemctl is-active caddy && curl -fs -o /dev/null https://$name.test/"
+	else
+		probe+=' && systemctl is-active nginx && curl -fs -o /dev/null http://127.0.0.1/'
+	fi
+	probe+=" && systemctl is-active $(firewall_unit "$name")"
+	[ "$(of_host "$name" kind)" != full ] || probe+=" && systemctl is-active $(synapse_unit "$name") && curl -fs http://127.0.0.1:8008/health"
 	within "$WAIT" docker exec "$(container "$name")" sh -c "$probe" || {
 		docker exec "$(container "$name")" sh -c "$probe; journalctl -p warning -n 15 --no-pager" >&2 || :
 		die "$name is not ready after $WAIT s; what is above says what is missing"
 	}
 	# ufw was installed where it could not ask the kernel what it can. It writes
 	# its rule files anew with the first reload and loads them with the second.
-	docker exec "$(container "$name")" sh -c 'ufw reload && ufw reload' >/dev/null || die "ufw of $name does not reload"
+	has_variant "$name" nftables || docker exec "$(container "$name")" sh -c 'ufw reload && ufw reload' >/dev/null || die "ufw of $name does not reload"
 	[ ! -e "$(disk_image "$name")" ] || sync -f "$(disk_mount "$name")"
 	mkdir -p "$LAB/hosts.d"
 	docker exec "$(container "$name")" sh -c 'cut -d" " -f1,2 /etc/ssh/ssh_host_*_key.pub' |

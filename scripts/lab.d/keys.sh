@@ -20,16 +20,29 @@ make_ca() {
 
 new_key() { (umask 077 && openssl ecparam -genkey -name prime256v1 -noout -out "$1"); }
 
-# certificate DIR NAME...: a key and a certificate for these DNS names, in files
-# named as certbot names them.
+# sign DIR SUBJECT EXTENSION...: a new key, and what the lab's CA says of it, in
+# files named as certbot names them.
+sign() {
+	local dir=$1 subject=$2
+	shift 2
+	mkdir -p "$dir"
+	new_key "$dir/privkey.pem"
+	openssl req -new -key "$dir/privkey.pem" -subj "/CN=$subject" |
+		openssl x509 -req -CA "$LAB/ca/ca.pem" -CAkey "$LAB/ca/ca.key" -set_serial "0x$(openssl rand -hex 16)" -days 90 \
+			-extfile <(printf '%s\n' "$@") -out "$dir/fullchain.pem" 2>/dev/null
+}
+
+# certificate DIR NAME...: a key and a certificate for these DNS names.
 certificate() {
 	local dir=$1 names
 	shift
-	mkdir -p "$dir"
 	names=$(printf ',DNS:%s' "$@")
-	new_key "$dir/privkey.pem"
-	openssl req -new -key "$dir/privkey.pem" -subj "/CN=$1" |
-		openssl x509 -req -CA "$LAB/ca/ca.pem" -CAkey "$LAB/ca/ca.key" -set_serial "0x$(openssl rand -hex 16)" -days 90 \
-			-extfile <(printf 'subjectAltName=%s\nbasicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth\n' "${names#,}") \
-			-out "$dir/fullchain.pem" 2>/dev/null
+	sign "$dir" "$1" "subjectAltName=${names#,}" basicConstraints=CA:FALSE extendedKeyUsage=serverAuth
+}
+
+# issuing_ca DIR NAME: a CA that a host can sign with, below the lab's: who trusts
+# the lab's CA trusts whatever that host issues.
+issuing_ca() {
+	sign "$1" "$2 CA" basicConstraints=critical,CA:TRUE,pathlen:0 keyUsage=critical,keyCertSign,cRLSign subjectKeyIdentifier=hash
+	cp "$LAB/ca/ca.pem" "$1/root.pem"
 }

@@ -6,7 +6,7 @@
 TOOLS=(
 	ca-certificates curl git openssl                    # the lab's keys and checks
 	gcc libc6-dev                                       # go test -race
-	docker.io e2fsprogs iproute2 iptables mmdebstrap nftables openssh-client util-linux # hosts and the way to them
+	docker.io e2fsprogs iproute2 iptables mmdebstrap nftables openssh-client python3-pip util-linux # hosts and the way to them
 	busybox mksh openssh-server shellcheck sudo         # unit tests and lint
 	chromium                                            # looks at the page of a report
 )

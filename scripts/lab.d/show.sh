@@ -77,13 +77,9 @@ plan_site() {
 		    archive = "$LAB/images/jwt.tar"
 		    ca_file = "/etc/ssl/certs/ca-certificates.crt"
 		  }
-		  synapse "debian" { host = host.$name }
-		  proxy "nginx" {
-		    host        = host.$name
-		    certificate = "$live/fullchain.pem"
-		    key         = "$live/privkey.pem"
-		  }
 	TEXT
+	plan_synapse "$name"
+	plan_proxy "$name" "$live"
 	[ -z "$sfu_name" ] || cat <<-TEXT
 		  proxy "nginx" {
 		    host        = host.$sfu_name
@@ -103,14 +99,42 @@ plan_site() {
 	TEXT
 }
 
+plan_synapse() {
+	if has_variant "$1" venv; then
+		cat <<-TEXT
+			  synapse "venv" {
+			    host = host.$1
+			    unit = "synapse.service"
+			  }
+		TEXT
+	else
+		echo "  synapse \"debian\" { host = host.$1 }"
+	fi
+}
+
+plan_proxy() {
+	if has_variant "$1" caddy; then
+		echo "  proxy \"caddy\" { host = host.$1 }"
+	else
+		cat <<-TEXT
+			  proxy "nginx" {
+			    host        = host.$1
+			    certificate = "$2/fullchain.pem"
+			    key         = "$2/privkey.pem"
+			  }
+		TEXT
+	fi
+}
+
 plan_host() {
 	cat <<-TEXT
 		host "$1" {
 		  address  = "$(host_ip "$1")"
 		  user     = "root"
 		  identity = "$LAB/id_lab"
-		}
 	TEXT
+	! has_variant "$1" nftables || echo '  firewall "nftables" {}'
+	echo '}'
 }
 
 # user NAME USER registers by the shared secret, as Synapse's admin API tells:

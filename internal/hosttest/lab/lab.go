@@ -22,6 +22,13 @@ const (
 	Full Kind = ""
 	// Light is a host without Synapse.
 	Light Kind = "--light"
+	// Caddy is a full host with Caddy instead of nginx. It and the two that follow
+	// can be joined by a space.
+	Caddy Kind = "--proxy caddy"
+	// Nftables is a full host whose firewall is an nftables.conf of its admin, without ufw.
+	Nftables Kind = "--firewall nftables"
+	// Venv is a full host whose Synapse is from PyPI, in /opt/synapse/venv as synapse.service.
+	Venv Kind = "--synapse venv"
 )
 
 // SFUFor is a light host that carries the SFU of a full host's site. It has to

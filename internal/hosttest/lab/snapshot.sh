@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # Prints what a host is like, for Snapshot; runs there as root and writes
-# nothing. Left out is what changes by itself (databases, what systemd and the
+# nothing. Left out is what changes by itself (databases, what systemd, Caddy and the
 # Docker engine remember, folders for one start of a service, sudo's mark of a first use) and the journals.
 
 # things ACTION...: everything on disk that a deployment could touch.
@@ -8,7 +8,7 @@ things() {
 	find /etc /var/www /var/lib /var/spool/cron /usr/local /opt /srv /root /home /tmp /var/tmp -xdev \
 		\( -path /var/lib/docker -o -path /var/lib/containerd -o -path /var/lib/ecdeploy \
 		-o -path /var/lib/systemd -o -path /var/lib/private -o -path /var/lib/logrotate \
-		-o -path '/var/lib/nginx/*' -o -path '/var/lib/matrix-synapse/homeserver.db*' \
+		-o -path '/var/lib/nginx/*' -o -path '/var/lib/matrix-synapse/homeserver.db*' -o -path '/var/lib/synapse/homeserver.*' -o -path /var/lib/caddy \
 		-o -path '/tmp/systemd-private-*' -o -path '/var/tmp/systemd-private-*' -o -path '/tmp/.*-unix' \
 		-o -name __pycache__ -o -name .sudo_as_admin_successful \) -prune -o "$@" 2>/dev/null
 }

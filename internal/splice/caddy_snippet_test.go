@@ -1,0 +1,132 @@
+package splice
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestCaddySite(t *testing.T) {
+	got, err := CaddySite("rtc.example.org", []string{"/etc/ssl/c.pem", "/etc/ssl/k.pem"}, []CaddyRoute{
+		{Name: "jwt", Prefix: "/livekit/jwt", Upstream: "127.0.0.1:8080", Set: [][2]string{{"Access-Control-Allow-Origin", "*"}}},
+		{Name: "sfu", Upstream: "[::1]:7880", Quiet: true, Flush: true, Linger: 24 * time.Hour},
+	})
+	const want = `rtc.example.org {
+	tls /etc/ssl/c.pem /etc/ssl/k.pem
+	@ecdeploy_jwt {
+		host rtc.example.org
+		path /livekit/jwt /livekit/jwt/*
+	}
+	handle @ecdeploy_jwt {
+		uri strip_prefix /livekit/jwt
+		header {
+			Access-Control-Allow-Origin "*"
+			defer
+		}
+		reverse_proxy 127.0.0.1:8080
+	}
+	@ecdeploy_sfu {
+		host rtc.example.org
+	}
+	handle @ecdeploy_sfu {
+		vars {
+			log_skip true
+			skip_log true
+		}
+		reverse_proxy [::1]:7880 {
+			flush_interval -1
+			stream_close_delay 86400s
+		}
+	}
+	respond 404
+}
+`
+	if err != nil || got != want {
+		t.Fatalf("%v\n%s", err, got)
+	}
+	c := readCaddy(t, caddySource(got))
+	if i, doubt := c.SiteFor("rtc.example.org", ""); i != 0 || doubt != "" || len(c.Blocks[0].Directives) != 6 {
+		t.Errorf("%d, %s, %s", i, doubt, flatCaddy(c))
+	}
+}
+
+// Nothing that would end a token or a block gets into the text.
+func TestCaddySnippetRefused(t *testing.T) {
+	good := CaddyRoute{Name: "sfu", Prefix: "/sfu", Upstream: "127.0.0.1:7880"}
+	for name, change := range map[string]func(r *CaddyRoute){
+		"a name":           func(r *CaddyRoute) { r.Name = "a b" },
+		"no name":          func(r *CaddyRoute) { r.Name = "" },
+		"a slash":          func(r *CaddyRoute) { r.Prefix = "/" },
+		"a slash too many": func(r *CaddyRoute) { r.Prefix = "/sfu/" },
+		"a wildcard":       func(r *CaddyRoute) { r.Prefix = "/s*" },
+		"a placeholder":    func(r *CaddyRoute) { r.Prefix = "/{env.X}" },
+		"no port":          func(r *CaddyRoute) { r.Upstream = "127.0.0.1" },
+		"a line break":     func(r *CaddyRoute) { r.Upstream = "127.0.0.1:1\n}" },
+		"a header name":    func(r *CaddyRoute) { r.Set = [][2]string{{"-X", "y"}} },
+		"a header value":   func(r *CaddyRoute) { r.Set = [][2]string{{"X", "y\"\n}"}} },
+	} {
+		r := good
+		change(&r)
+		if text, err := CaddySnippet("a.test", []CaddyRoute{r}); err == nil {
+			t.Errorf("%s: %s", name, text)
+		}
+	}
+	for _, host := range []string{"", "*.test", "a {", "{$X}"} {
+		if _, err := CaddySnippet(host, []CaddyRoute{good}); err == nil {
+			t.Errorf("host %q", host)
+		}
+	}
+	if _, err := CaddySite("a.test", []string{"a b"}, nil); err == nil {
+		t.Error("tls with a space")
+	}
+}
+
+// What the site sets, our routes replace, and no token gets into its access log.
+func TestCaddyRouteIsReal(t *testing.T) {
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Access-Control-Allow-Origin", "https://service")
+		fmt.Fprint(w, "service "+r.URL.Path)
+	}))
+	defer service.Close()
+	for _, caddy := range caddies(t) {
+		port, log := freePort(t), filepath.Join(t.TempDir(), "log")
+		r := CaddyRoute{Name: "sfu", Prefix: "/sfu", Upstream: service.Listener.Addr().String(), Quiet: true}
+		r.Set = [][2]string{{"Access-Control-Allow-Origin", "*"}}
+		ours, err := CaddySnippet("a.test", []CaddyRoute{r})
+		if err != nil {
+			t.Fatal(err)
+		}
+		host := fmt.Sprintf("a.test:%d", port)
+		stop := runCaddy(t, caddy, fmt.Sprintf("{\n\tadmin off\n}\nhttp://a.test:%d {\n%s\tlog {\n\t\toutput file %s\n\t}\n"+
+			"\theader Access-Control-Allow-Origin https://site\n\trespond other\n}\n", port, ours, log))
+		if got := askCaddy(t, port, host, "/sfu/rtc?access_token=secret"); got != "service /rtc" {
+			t.Errorf("%s: %s", caddy, got)
+		}
+		if got := askCaddy(t, port, host, "/logged"); got != "other" {
+			t.Errorf("%s: %s", caddy, got)
+		}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/sfu/", port), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = host
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if got := strings.Join(resp.Header.Values("Access-Control-Allow-Origin"), " and "); got != "*" {
+			t.Errorf("%s: allows %s", caddy, got)
+		}
+		stop()
+		text, err := os.ReadFile(log)
+		if err != nil || !strings.Contains(string(text), "/logged") || strings.Contains(string(text), "secret") {
+			t.Errorf("%s: %v, %s", caddy, err, text)
+		}
+	}
+}
