@@ -188,7 +188,7 @@ func TestPlanningAgainAsksAgain(t *testing.T) {
 	var before []string
 	for round := range 3 {
 		x.paths, x.commands = nil, nil
-		if _, err := s.planNow(t.Context(), keepKeys, s.file.Sites[0]); err != nil {
+		if _, err := keepKeys(t.Context(), s.file, s.file.Sites[0], s.round()); err != nil {
 			t.Fatal(err)
 		}
 		asked := slices.Sorted(slices.Values(slices.Concat(x.paths, x.commands)))

@@ -58,8 +58,8 @@ func (f nftFacts) decide(site *steps.Site, open []Opening) steps.Decision {
 	case !f.installed && len(open) > 0:
 		return steps.Decision{Findings: []steps.Finding{f.elsewhere("nftables is not installed on "+f.name, open)}}
 	case f.problem != "":
-		return steps.Decision{Findings: []steps.Finding{{steps.Error, "cannot read the rules of nftables on " + f.name + ": " + f.problem,
-			`see what "nft -j list ruleset" says there; firewall "none" {} in the host block leaves it alone`}}}
+		return steps.Decision{Findings: []steps.Finding{steps.Error.Finding("cannot read the rules of nftables on "+f.name+": "+f.problem,
+			`see what "nft -j list ruleset" says there; firewall "none" {} in the host block leaves it alone`)}}
 	}
 	var d steps.Decision
 	var insert []nftOwn
@@ -85,7 +85,7 @@ func (f nftFacts) decide(site *steps.Site, open []Opening) steps.Decision {
 
 // elsewhere is the finding where there is nothing to open, and why.
 func (f nftFacts) elsewhere(why string, open []Opening) steps.Finding {
-	return steps.Finding{steps.Note, why + ", so nothing is opened there: " + openingList(open) + " must be open in whatever else filters", ""}
+	return steps.Note.Finding(why+", so nothing is opened there: "+openingList(open)+" must be open in whatever else filters", "")
 }
 
 // appendNew leaves out findings that are there already: for IPv4 and IPv6, or for
@@ -159,7 +159,7 @@ func (f nftFacts) openIn(c *nftChain, o Opening, work *int) (insert []nftOwn, fi
 	var need []string
 	closed := false
 	for _, p := range c.versions(o) {
-		e := f.rules.effectOf(c, p, []steps.PortRange{{o.First, o.Last}}, work)
+		e := f.rules.effectOf(c, p, []steps.PortRange{{First: o.First, Last: o.Last}}, work)
 		version := map[bool]string{false: "ipv4", true: "ipv6"}[p.IPv6]
 		switch finding, stands := f.stands(c, o, p, e); {
 		case stands:
@@ -194,29 +194,29 @@ func (f nftFacts) stands(c *nftChain, o Opening, p nftPackets, e nftEffect) (fin
 	manager := f.rules.manager(c)
 	switch {
 	case e.lost:
-		return []steps.Finding{{steps.Error, "cannot determine whether " + where + " lets in " + what + ": the ways through its rules are too many",
-			`open it yourself, then say firewall "none" {} in the host block`}}, true
+		return []steps.Finding{steps.Error.Finding("cannot determine whether "+where+" lets in "+what+": the ways through its rules are too many",
+			`open it yourself, then say firewall "none" {} in the host block`)}, true
 	case manager != "" && (!e.open() || e.limited != nil):
-		return []steps.Finding{{steps.Warning, where + " belongs to " + manager + " and may drop " + what,
-			"open it with " + manager + "; ecdeploy does not edit rules that a program writes"}}, true
+		return []steps.Finding{steps.Warning.Finding(where+" belongs to "+manager+" and may drop "+what,
+			"open it with "+manager+"; ecdeploy does not edit rules that a program writes")}, true
 	case e.closed != nil:
-		return []steps.Finding{{severity, "a rule of " + where + " closes " + what + ": " + e.closed.String(), c.deleteHint(e.closed)}}, true
+		return []steps.Finding{severity.Finding("a rule of "+where+" closes "+what+": "+e.closed.String(), c.deleteHint(e.closed))}, true
 	case e.open() && e.limited == nil:
 		return nil, false
 	case e.limited != nil && e.open():
-		return []steps.Finding{{steps.Warning, "a rule of " + where + " closes " + what + " to some: " + e.limited.String(), c.deleteHint(e.limited)}}, false
+		return []steps.Finding{steps.Warning.Finding("a rule of "+where+" closes "+what+" to some: "+e.limited.String(), c.deleteHint(e.limited))}, false
 	case e.limited != nil:
-		return []steps.Finding{{severity, "a rule of " + where + " closes " + what + " to some, and a rule of ecdeploy would come before it: " + e.limited.String(),
-			c.deleteHint(e.limited)}}, true
+		return []steps.Finding{severity.Finding("a rule of "+where+" closes "+what+" to some, and a rule of ecdeploy would come before it: "+e.limited.String(),
+			c.deleteHint(e.limited))}, true
 	case c.Hook != "input":
 		if len(e.dropped) == 0 {
 			return nil, true // before a connection is known, some packets always go
 		}
-		return []steps.Finding{{severity, where + " drops " + what + " before chains for input see it",
-			"open it there; ecdeploy adds rules to chains with hook input alone"}}, true
+		return []steps.Finding{severity.Finding(where+" drops "+what+" before chains for input see it",
+			"open it there; ecdeploy adds rules to chains with hook input alone")}, true
 	case !c.plain():
-		return []steps.Finding{{severity, "the name of " + where + " is one that ecdeploy does not write into commands: " + what + " is not opened there",
-			"open it there yourself"}}, true
+		return []steps.Finding{severity.Finding("the name of "+where+" is one that ecdeploy does not write into commands: "+what+" is not opened there",
+			"open it there yourself")}, true
 	}
 	return nil, false
 }
@@ -235,8 +235,8 @@ func (f nftFacts) passes(c *nftChain, o Opening, e nftEffect) []steps.Finding {
 		rules = append(slices.Clone(rules), e.queued)
 	}
 	for _, r := range rules {
-		out = append(out, steps.Finding{steps.Note, fmt.Sprintf("the rule for %s comes first in chain %s of nftables on %s, so this one no longer applies to it: %s",
-			o, c, f.name, r), ""})
+		out = append(out, steps.Note.Finding(fmt.Sprintf("the rule for %s comes first in chain %s of nftables on %s, so this one no longer applies to it: %s",
+			o, c, f.name, r), ""))
 	}
 	return out
 }

@@ -77,9 +77,9 @@ func (b nftBoot) decide(on string, site *steps.Site, rules []nftOwn) ([]steps.Ch
 	var findings []steps.Finding
 	if len(rules) > 0 && !b.enabled {
 		rules = nil
-		findings = []steps.Finding{{steps.Warning, "nftables.service is not enabled on " + on + ": what ecdeploy opens there is closed again after a reboot, " +
+		findings = []steps.Finding{steps.Warning.Finding("nftables.service is not enabled on " + on + ": what ecdeploy opens there is closed again after a reboot, " +
 			"unless something else saves the rules",
-			"systemctl enable nftables (it loads /etc/nftables.conf), then run ecdeploy again"}}
+			"systemctl enable nftables (it loads /etc/nftables.conf), then run ecdeploy again")}
 	}
 	texts := nftBootFiles(site, rules)
 	paths := slices.Sorted(maps.Keys(texts))

@@ -57,7 +57,7 @@ func (m nftMatch) and(o nftMatch) nftMatch {
 	}
 }
 
-func allPorts() []steps.PortRange { return []steps.PortRange{{0, 65535}} }
+func allPorts() []steps.PortRange { return []steps.PortRange{{First: 0, Last: 65535}} }
 
 func nftAlways() nftMatch { return nftMatch{Sure: allPorts()} }
 
@@ -67,7 +67,7 @@ func intersectRanges(a, b []steps.PortRange) []steps.PortRange {
 	var out []steps.PortRange
 	for _, x := range a {
 		for _, y := range b {
-			if r := (steps.PortRange{max(x.First, y.First), min(x.Last, y.Last)}); r.First <= r.Last {
+			if r := (steps.PortRange{First: max(x.First, y.First), Last: min(x.Last, y.Last)}); r.First <= r.Last {
 				out = append(out, r)
 			}
 		}
@@ -229,7 +229,7 @@ func nftPorts(v any) ([]steps.PortRange, bool) {
 	if !ok || !ok2 || a < 0 || b < a || b > 65535 {
 		return nil, false
 	}
-	return []steps.PortRange{{int(a), int(b)}}, true
+	return []steps.PortRange{{First: int(a), Last: int(b)}}, true
 }
 
 // nftTCPFlags is the value of flags, as one word, a list, or words joined by "|".

@@ -162,7 +162,7 @@ func (p nftPackets) matchValues(left any, op string, values []any, complete bool
 	default:
 		m.Sure, m.Maybe = nil, allPorts()
 	}
-	m.ByPort = slices.Contains(kinds, "port") && len(steps.SubtractRanges([]steps.PortRange{{1, 65535}}, m.any())) > 0
+	m.ByPort = slices.Contains(kinds, "port") && len(steps.SubtractRanges([]steps.PortRange{{First: 1, Last: 65535}}, m.any())) > 0
 	return m
 }
 
@@ -211,6 +211,6 @@ func comparedPorts(op string, v any) ([]steps.PortRange, bool) {
 		return r, ok
 	}
 	n := r[0].First
-	out, known := map[string]steps.PortRange{"<": {0, n - 1}, "<=": {0, n}, ">": {n + 1, 65535}, ">=": {n, 65535}}[op]
+	out, known := map[string]steps.PortRange{"<": {First: 0, Last: n - 1}, "<=": {First: 0, Last: n}, ">": {First: n + 1, Last: 65535}, ">=": {First: n, Last: 65535}}[op]
 	return []steps.PortRange{out}, known && r[0].First == r[0].Last
 }

@@ -153,7 +153,7 @@ func TestNFTEffect(t *testing.T) {
 		var got string
 		for _, chain := range r.filters() {
 			if chain.Table == table {
-				got = r.effectOf(chain, nftPackets{IPv6: v6, Proto: c.open.Proto, From: from}, []steps.PortRange{{c.open.First, c.open.Last}}, &work).name()
+				got = r.effectOf(chain, nftPackets{IPv6: v6, Proto: c.open.Proto, From: from}, []steps.PortRange{{First: c.open.First, Last: c.open.Last}}, &work).name()
 			}
 		}
 		if got != c.want {
