@@ -76,7 +76,7 @@ func makePlan(ctx context.Context, site Site, all []placed, hosts map[string]hos
 	}
 	shared.Secrets = credentials.Secrets(keys)
 	p, err := decide(site, all, shared)
-	p.Keys, p.Found, p.HTTPS = keys, found.Keys, shared.HTTPS
+	p.Secrets, p.Found, p.HTTPS = secretsOf(keys), secretsOf(found.Keys), shared.HTTPS
 	return p, err
 }
 

@@ -129,7 +129,7 @@ func TestSavedHoldsNoSecret(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if strings.HasPrefix(p.Keys.Key.Reveal(), canary) == toMake {
+			if strings.HasPrefix(KeysOf(p.Secrets).Key.Reveal(), canary) == toMake {
 				t.Error("the plan knows no canary for credentials")
 			}
 			s, err := NewSaved(f, Plan{Sites: []SitePlan{p}})

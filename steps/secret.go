@@ -69,6 +69,9 @@ type Secrets struct {
 	Seal string
 }
 
+// IsZero reports whether they are still to be made.
+func (s Secrets) IsZero() bool { return s.seal().IsZero() }
+
 // seal is the secret that Seal refers to; zero where there is none yet.
 func (s Secrets) seal() host.Secret { return s.Values[s.Seal] }
 
