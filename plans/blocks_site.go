@@ -17,8 +17,8 @@ const (
 
 // siteBlock is what a site block holds beside its variants.
 type siteBlock struct {
-	Keys   *steps.LiveKitKeys `hcl:"livekit_keys,block"`
-	Verify *steps.Verify      `hcl:"verify,block"`
+	Keys   *LiveKitKeys `hcl:"livekit_keys,block"`
+	Verify *Verify      `hcl:"verify,block"`
 
 	RevertAfter string `hcl:"revert_after,optional"`
 }

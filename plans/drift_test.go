@@ -168,7 +168,7 @@ func TestDriftOfGuards(t *testing.T) {
 		}
 	}
 	guarded := func(after time.Duration, ca string) *File {
-		return &File{Path: "/d/hosts.hcl", Sum: "5a", Sites: []Site{{ServerName: "x.test", RevertAfter: after, Verify: steps.Verify{CAFile: ca}}}}
+		return &File{Path: "/d/hosts.hcl", Sum: "5a", Sites: []Site{{ServerName: "x.test", RevertAfter: after, Verify: Verify{CAFile: ca}}}}
 	}
 	write("one")
 	p := Plan{Sites: []SitePlan{wholePlan()}}

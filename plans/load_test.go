@@ -57,7 +57,7 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("blocks of the host %+v", h.Blocks)
 	}
 	s.Blocks, h.Blocks = nil, nil
-	if d := cmp.Diff(Site{ServerName: "x.test", Verify: steps.Verify{Level: "media"}, RevertAfter: 3 * time.Minute, Pos: pos(4, 1)}, s); d != "" {
+	if d := cmp.Diff(Site{ServerName: "x.test", Verify: Verify{Level: "media"}, RevertAfter: 3 * time.Minute, Pos: pos(4, 1)}, s); d != "" {
 		t.Error(d)
 	}
 	if d := cmp.Diff(Host{Name: "x", Address: "203.0.113.10", Become: host.BecomeNone, ConnectTimeout: 15 * time.Second, Pos: pos(1, 1)}, h); d != "" {
@@ -123,7 +123,7 @@ func TestVariables(t *testing.T) {
 		t.Errorf("variables with a value from outside: %s", d)
 	}
 	s := f.Sites[0]
-	got := []any{configOf[*sfu.Config](t, s).URL, configOf[*auth.Config](t, s).Port, configOf[*auth.Config](t, s).FullAccess, s.Keys.Key, s.Keys.Secret}
+	got := []any{configOf[*sfu.Config](t, s).URL, configOf[*auth.Config](t, s).Port, configOf[*auth.Config](t, s).FullAccess, s.Keys.Key.Reveal(), s.Keys.Secret.Reveal()}
 	if d := cmp.Diff([]any{"https://flag.x.test", 8090, []string{"b.test", "x.test"}, "k1", secret}, got); d != "" {
 		t.Error(d)
 	}

@@ -330,8 +330,8 @@ func (s *sandbox) run(v string) {
 	s.t.Helper()
 	site := s.file.Sites[0]
 	keys := livekit.Keys{Key: host.NewSecret("TheKey"), Secret: host.NewSecret(strings.Repeat("s", 40))}
-	if site.Keys != nil && site.Keys.Key != "" {
-		keys = livekit.Keys{Key: host.NewSecret(site.Keys.Key), Secret: host.NewSecret(site.Keys.Secret)}
+	if site.Keys != nil && !site.Keys.Key.IsZero() {
+		keys = livekit.Keys{Key: site.Keys.Key, Secret: site.Keys.Secret}
 	}
 	p, err := Make(s.t.Context(), s.file, site, map[string]host.Observer{"x": s}, func(credentials.Found) (livekit.Keys, error) { return keys, nil })
 	if err != nil {
