@@ -64,7 +64,8 @@ func (w *nginxWriter) judge(c certificate, name, renew string) bool {
 		w.fail(fmt.Sprintf("certificate %s for %s expired on %s", c.path, name, c.notAfter.Format(time.DateOnly)), renew)
 	default:
 		if c.notAfter.Before(w.facts.now.Add(soon)) {
-			w.findings = append(w.findings, steps.Warning.Finding(fmt.Sprintf("certificate %s for %s ends on %s", c.path, name, c.notAfter.Format(time.DateOnly)), "certbot renew"))
+			w.findings = append(w.findings, steps.Warning.Finding(fmt.Sprintf("certificate %s for %s ends on %s", c.path, name, c.notAfter.Format(time.DateOnly)),
+				"certbot renew"))
 		}
 		return true
 	}
