@@ -12,7 +12,7 @@ import (
 	"github.com/emdecloud/ecdeploy/steps/wellknown"
 )
 
-// AllVariants lists all that is supported. A block's variants stand together, in the
+// Variants lists all that is supported. A block's variants stand together, in the
 // order in which the site's parts are told; the first one is the example of its block.
 func Variants() []steps.Variant {
 	firewalls := []steps.Variant{firewall.UFWVariant(), firewall.NoneVariant()}

@@ -90,10 +90,10 @@ func needsOpen(s *steps.Site, on string) bool {
 	return false
 }
 
-// FirewallNone leaves firewalls alone.
+// None leaves firewalls alone.
 type None struct{}
 
-// FirewallNoneVariant is any other firewall.
+// NoneVariant is any other firewall.
 func NoneVariant() steps.Variant {
 	return steps.Variant{
 		Block: "firewall", Scope: steps.InHost, Label: "none",
@@ -124,12 +124,12 @@ func (*None) Steps(d steps.Decl, s *steps.Site) []steps.Placed {
 // Removal implements Config.
 func (*None) Removal(steps.Decl, *steps.Site) []steps.Placed { return nil }
 
-// FirewallFound is whichever firewall a host has, for a host without such a block.
+// Found is whichever firewall a host has, for a host without such a block.
 type Found struct {
 	among []steps.Variant
 }
 
-// FirewallFoundVariant looks for one of these variants.
+// FoundVariant looks for one of these variants.
 func FoundVariant(among ...steps.Variant) steps.Variant {
 	return steps.Variant{
 		Block: "firewall", Scope: steps.InHost, Implied: true,

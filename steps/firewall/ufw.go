@@ -15,7 +15,7 @@ import (
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
-// FirewallUFW is ufw.
+// UFW is ufw.
 type UFW struct{}
 
 // UFWVariant is ufw.

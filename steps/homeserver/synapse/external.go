@@ -9,14 +9,14 @@ import (
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
-// SynapseExternal is a Synapse that somebody else configures; ecdeploy says
+// External is a Synapse that somebody else configures; ecdeploy says
 // what it needs and checks that it is there.
 type External struct {
 	Host string `hcl:"host,optional"` // a host that can reach it; default: the auth host
 	URL  string `hcl:"url"`           // base URL of the client-server API
 }
 
-// SynapseExternalVariant is any other Synapse.
+// ExternalVariant is any other Synapse.
 func ExternalVariant() steps.Variant {
 	return steps.Variant{
 		Block: "synapse", Label: "external", Required: true,

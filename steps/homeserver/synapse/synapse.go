@@ -17,7 +17,7 @@ import (
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
-// titleSynapse is the title of the change to files of others. The hosts remember it: by it a
+// title is the title of the change to files of others. The hosts remember it: by it a
 // site's edits are found again when it is taken away.
 const title = "Synapse"
 
@@ -53,7 +53,7 @@ type unitFacts struct {
 	Configs     []string // the arguments of --config-path, in order
 }
 
-// SynapseDebian is a Synapse from Debian's or matrix.org's package.
+// Package is a Synapse from Debian's or matrix.org's package.
 type Package struct {
 	Host         string        `hcl:"host"`
 	Unit         string        `hcl:"unit,optional"`            // default matrix-synapse.service
@@ -63,7 +63,7 @@ type Package struct {
 
 const debianUnit = "matrix-synapse.service"
 
-// SynapseDebianVariant is the packaged Synapse.
+// PackageVariant is the packaged Synapse.
 func PackageVariant() steps.Variant {
 	return steps.Variant{
 		Block: "synapse", Label: "debian", Required: true,
