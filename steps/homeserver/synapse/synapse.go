@@ -42,6 +42,7 @@ type facts struct {
 	version string // "1.160.0"; "" where it cannot be told
 	workers []string
 	others  steps.Neighbours
+	unseen  bool // nobody read the configuration, so that even defaults need to be named
 }
 
 // unitFacts are what systemd says of Synapse's unit.
@@ -61,6 +62,12 @@ type Package struct {
 	MaxDelay     string        `hcl:"max_event_delay,optional"` // default 24h
 }
 
+// leastVersion is the first Synapse with MatrixRTC transports.
+const leastVersion = "1.140.0"
+
+// defaultDelay is how long a client may have a delayed event wait.
+const defaultDelay = "24h"
+
 const debianUnit = "matrix-synapse.service"
 
 // SynapseDebianVariant is the packaged Synapse.
@@ -70,7 +77,7 @@ func PackageVariant() steps.Variant {
 		Doc:     "1.140 or newer from Debian's or matrix.org's package, one process",
 		Example: `synapse "debian" { host = host.NAME }`,
 		Config: func() steps.Config {
-			return &Package{Unit: debianUnit, StartTimeout: 120 * time.Second, MaxDelay: "24h"}
+			return &Package{Unit: debianUnit, StartTimeout: 120 * time.Second, MaxDelay: defaultDelay}
 		},
 		Detect: detectSynapse,
 	}
@@ -85,7 +92,7 @@ func detectSynapse(ctx context.Context, o host.Observer) ([]steps.Found, error) 
 	if version == "" || !unit.Found {
 		return nil, nil
 	}
-	c := Package{Host: o.Name(), Unit: debianUnit, StartTimeout: 120 * time.Second, MaxDelay: "24h"}
+	c := Package{Host: o.Name(), Unit: debianUnit, StartTimeout: 120 * time.Second, MaxDelay: defaultDelay}
 	return []steps.Found{{Config: &c, Why: "the package matrix-synapse " + version + " is installed on " + o.Name(), Sure: unit.Active}}, nil
 }
 
@@ -288,7 +295,7 @@ func (f facts) decide(site *steps.Site, c *Package) steps.Decision {
 		return fail("Synapse's configuration cannot be read: "+f.problem, "systemctl cat "+c.Unit)
 	case len(f.files) == 0:
 		return fail("Synapse's configuration files cannot be told from "+c.Unit, wayOut)
-	case f.older("1.140.0"):
+	case f.older(leastVersion):
 		return fail("Synapse "+f.version+" on "+f.name+" is too old: MatrixRTC transports came with 1.140", "upgrade it, from Debian's backports or https://packages.matrix.org/debian/")
 	case f.otherName(site) != "":
 		return fail("Synapse on "+f.name+" is the homeserver of "+f.otherName(site)+", not of "+site.Name, `the label of a site is the part of Matrix IDs behind the colon: site "`+f.otherName(site)+`" { ... }`)
