@@ -51,7 +51,8 @@ func (o Origin) traits() traits {
 
 // packageVersion leaves out packages that were removed and left their
 // configuration behind.
-const packageVersion = `dpkg-query -W -f '${db:Status-Status} ${Version}\n' matrix-synapse-py3 matrix-synapse 2>/dev/null | sed -n 's/^installed //p' | head -n 1`
+const packageVersion = `dpkg-query -W -f '${db:Status-Status} ${Version}\n' matrix-synapse-py3 matrix-synapse 2>/dev/null |
+sed -n 's/^installed //p' | head -n 1`
 
 // askPython asks the Python of a unit, as the unit's user: others than root may be
 // able to write to a virtualenv. -B writes no bytecode.

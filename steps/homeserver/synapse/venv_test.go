@@ -58,7 +58,10 @@ func venvUnitText() string {
 }
 
 func venvHost() unitHost {
-	return unitHost{Fake: suite.Fake{Files: map[string]string{venvPath: suite.SynapseListens}}, units: map[string]string{venvUnit: venvUnitText()}, version: "1.163.2"}
+	return unitHost{
+		Fake:  suite.Fake{Files: map[string]string{venvPath: suite.SynapseListens}},
+		units: map[string]string{venvUnit: venvUnitText()}, version: "1.163.2",
+	}
 }
 
 // It is configured where its unit reads, checked by its own Python, restarted by its
@@ -148,7 +151,8 @@ func TestVenvRefuses(t *testing.T) {
 
 // A unit is the package's or a virtualenv's, never both.
 func TestDetect(t *testing.T) {
-	packaged := started("/opt/venvs/matrix-synapse/bin/python -m synapse.app.homeserver --config-path=/etc/matrix-synapse/homeserver.yaml", "Python=/opt/venvs/matrix-synapse/bin/python")
+	const python = "/opt/venvs/matrix-synapse/bin/python" // of matrix.org's package
+	packaged := started(python+" -m synapse.app.homeserver --config-path=/etc/matrix-synapse/homeserver.yaml", "Python="+python)
 	stopped := strings.Replace(venvUnitText(), "ActiveState=active", "ActiveState=failed", 1)
 	worker := strings.Replace(venvUnitText(), "synapse.app.homeserver", "something --else synapse.app.homeserver", 1)
 	for _, c := range []struct {
