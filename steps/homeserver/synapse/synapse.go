@@ -187,7 +187,8 @@ func overlay(edits []steps.FileEdit) []string {
 }
 
 // checker runs Synapse's own configuration check as the unit's user, so that
-// what it may create belongs to that user.
+// what it may create belongs to that user, and in the unit's folder, to which paths in
+// the configuration may be relative.
 func (f facts) checker() string {
 	argv := []string{f.unit.Interpreter, "-m", "synapse.config"}
 	for _, c := range f.unit.Configs {
@@ -197,7 +198,7 @@ func (f facts) checker() string {
 	if f.unit.User != "root" {
 		cmd = "setpriv --reuid=" + shellescape.Quote(f.unit.User) + ` --regid="$(id -g ` + shellescape.Quote(f.unit.User) + `)" --init-groups -- ` + cmd
 	}
-	return "cd / && out=$(" + cmd + ` 2>&1) || { printf '%s\n' "$out" >&2; exit 1; }`
+	return "cd " + shellescape.Quote(f.unit.folder()) + " && out=$(" + cmd + ` 2>&1) || { printf '%s\n' "$out" >&2; exit 1; }`
 }
 
 // synapseImage finds images of Synapse by the last part of their name.

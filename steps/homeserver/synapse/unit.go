@@ -144,6 +144,14 @@ func (u *unitFacts) readEnvironment(ctx context.Context, o host.Observer) error 
 	return nil
 }
 
+// folder is where the unit's programs start; "/" where only systemd knows it.
+func (u *unitFacts) folder() string {
+	if !path.IsAbs(u.Dir) {
+		return "/"
+	}
+	return u.Dir
+}
+
 // incomplete says why a path on the command line is not known; "" where all are.
 func (u *unitFacts) incomplete() string {
 	for _, p := range u.Configs {

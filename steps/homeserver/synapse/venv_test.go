@@ -76,7 +76,7 @@ func TestVenv(t *testing.T) {
 	if change.Edits[0].Path != venvPath || !slices.Equal(change.Overlay, []string{"/etc/synapse"}) || change.Unit != venvUnit || change.Action != "restart" {
 		t.Errorf("edits %s below %s, then %s %s", change.Edits[0].Path, change.Overlay, change.Action, change.Unit)
 	}
-	for _, want := range []string{"setpriv --reuid=synapse ", " /opt/synapse/venv/bin/python -m synapse.config -c " + venvPath + " "} {
+	for _, want := range []string{"cd /etc/synapse && ", "setpriv --reuid=synapse ", " /opt/synapse/venv/bin/python -m synapse.config -c " + venvPath + " "} {
 		if !strings.Contains(change.Check, want) {
 			t.Errorf("the check lacks %q: %s", want, change.Check)
 		}
