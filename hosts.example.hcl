@@ -95,6 +95,14 @@ site "emdecloud.de" {
     start_timeout   = "120s"                   # how long it may take to start; default 120s
     max_event_delay = "24h"                    # Synapse's max_event_delay_duration; default 24h
   }
+  # A Synapse from PyPI in a virtualenv, which a systemd unit of yours starts.
+  # ecdeploy reads the unit for where its Python and its configuration files are.
+  # synapse "venv" {
+  #   host            = host.matrix
+  #   unit            = "synapse.service" # default synapse.service
+  #   start_timeout   = "120s"            # how long it may take to start; default 120s
+  #   max_event_delay = "24h"             # Synapse's max_event_delay_duration; default 24h
+  # }
   # A Synapse that you configure yourself: ecdeploy says what is needed and
   # checks it.
   # synapse "external" {

@@ -92,7 +92,7 @@ func attributes(t *testing.T) []attribute {
 func block(kind, label, inside string) string {
 	needed := map[string]string{
 		"variable": "default = \"x\"", "host": "address = \"203.0.113.10\"", "sfu": "host = host.x\n    url = \"https://sfu.x.test\"", "auth": "host = host.x\n    url = \"https://jwt.x.test\"",
-		"synapse debian": "host = host.x", "synapse external": "url = \"https://matrix.x.test\"", "proxy nginx": "host = host.x", "well_known file": "host = host.x\n    path = \"/var/www/client\"",
+		"synapse debian": "host = host.x", "synapse venv": "host = host.x", "synapse external": "url = \"https://matrix.x.test\"", "proxy nginx": "host = host.x", "well_known file": "host = host.x\n    path = \"/var/www/client\"",
 	}[strings.TrimSpace(kind+" "+label)]
 	for line := range strings.Lines(needed) {
 		name, _, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -208,7 +208,7 @@ func (a attribute) elsewhere(m Mistake) bool {
 
 // laptop reports whether the attribute is for this side alone.
 func (a attribute) laptop() bool {
-	for _, p := range []string{".variable.", ".host.", ".site.sfu.archive", ".site.auth.archive", ".site.livekit_keys.command", ".site.verify.", ".site.revert_after", ".site.synapse debian.start_timeout"} {
+	for _, p := range []string{".variable.", ".host.", ".site.sfu.archive", ".site.auth.archive", ".site.livekit_keys.command", ".site.verify.", ".site.revert_after", ".site.synapse debian.start_timeout", ".site.synapse venv.start_timeout"} {
 		if strings.HasPrefix(a.name, p) {
 			return true
 		}
@@ -313,7 +313,7 @@ func (s *sandbox) Query(_ context.Context, cmds ...host.Cmd) ([]host.Result, err
 			out[i].Code = 1
 		case strings.HasPrefix(argv, "ufw status"):
 			out[i].Stdout = []byte("Status: active\n")
-		case strings.HasPrefix(argv, "systemctl show"):
+		case strings.Contains(argv, "systemctl show"):
 			out[i].Stdout = []byte("LoadState=loaded\nActiveState=active\nUser=u\nExecStart={ argv[]=/p -m synapse.app.homeserver --config-path=/etc/matrix-synapse/homeserver.yaml ; }\n")
 		case strings.HasPrefix(argv, "ip -o route"):
 			out[i].Stdout = []byte(cmp.Or(s.route, "1 dev eth0 src 203.0.113.10\n"))

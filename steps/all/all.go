@@ -20,7 +20,7 @@ func Variants() []steps.Variant {
 		machine.Variant(),
 		sfu.Variant(),
 		auth.Variant(),
-		synapse.PackageVariant(), synapse.ExternalVariant(),
+		synapse.PackageVariant(), synapse.VenvVariant(), synapse.ExternalVariant(),
 		nginx.Variant(), proxy.ExternalVariant(),
 		wellknown.FileVariant(), wellknown.ExternalVariant(),
 		firewall.FoundVariant(firewalls...),
