@@ -116,6 +116,13 @@ site "emdecloud.de" {
     certificate = "/etc/letsencrypt/live/emdecloud.de/fullchain.pem" # on the host; default: certbot's for the name
     key         = "/etc/letsencrypt/live/emdecloud.de/privkey.pem"   # on the host; default: certbot's for the name
   }
+  # A Caddy on the host itself, as caddy.service with a Caddyfile. Where a site of it
+  # serves a public name already, certificate and key are not used.
+  # proxy "caddy" {
+  #   host        = host.matrix
+  #   certificate = "/etc/ssl/emdecloud.de/fullchain.pem" # on the host, Caddy must be able to read it; default: Caddy gets one
+  #   key         = "/etc/ssl/emdecloud.de/privkey.pem"   # on the host; default: Caddy gets one
+  # }
   # A proxy that you configure yourself: ecdeploy prints what it has to serve
   # and checks it. It serves all that no other proxy block serves; an SFU on
   # another host then needs a bind that the proxy reaches, and ecdeploy opens

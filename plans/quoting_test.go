@@ -46,7 +46,7 @@ var right = map[string]string{
 	"external_ip": "true", "participants": "2", "uid": "10", "bind": "127.0.0.1", "signalling": "7880", "tcp": "7881", "udp": "50100-50200", "ca_file": "/etc/ca.pem", "unit": "x.service",
 	"start_timeout": "10s", "max_event_delay": "24h", "certificate": "/etc/c.pem\"\n    key = \"/etc/k.pem", "path": "/var/www/client", "level": "http", "strict": "true", "probe_helper": "true", "revert_after": "10s", "full_access": "x.test",
 	"secret": strings.Repeat("s", 40) + "\"\n    key = \"k", "container": "xy",
-	".site.auth.port": "8080", ".site.proxy nginx.key": "/etc/k.pem",
+	".site.auth.port": "8080", ".site.proxy nginx.key": "/etc/k.pem", ".site.proxy caddy.key": "/etc/k.pem",
 }
 
 // unused are blocks and attributes of the reference that this test does not fill:
@@ -92,7 +92,7 @@ func attributes(t *testing.T) []attribute {
 func block(kind, label, inside string) string {
 	needed := map[string]string{
 		"variable": "default = \"x\"", "host": "address = \"203.0.113.10\"", "sfu": "host = host.x\n    url = \"https://sfu.x.test\"", "auth": "host = host.x\n    url = \"https://jwt.x.test\"",
-		"synapse debian": "host = host.x", "synapse venv": "host = host.x", "synapse external": "url = \"https://matrix.x.test\"", "proxy nginx": "host = host.x", "well_known file": "host = host.x\n    path = \"/var/www/client\"",
+		"synapse debian": "host = host.x", "synapse venv": "host = host.x", "synapse external": "url = \"https://matrix.x.test\"", "proxy nginx": "host = host.x", "proxy caddy": "host = host.x", "well_known file": "host = host.x\n    path = \"/var/www/client\"",
 	}[strings.TrimSpace(kind+" "+label)]
 	for line := range strings.Lines(needed) {
 		name, _, _ := strings.Cut(strings.TrimSpace(line), " ")

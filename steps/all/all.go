@@ -7,6 +7,7 @@ import (
 	"github.com/emdecloud/ecdeploy/steps/homeserver/synapse"
 	"github.com/emdecloud/ecdeploy/steps/machine"
 	"github.com/emdecloud/ecdeploy/steps/proxy"
+	"github.com/emdecloud/ecdeploy/steps/proxy/caddy"
 	"github.com/emdecloud/ecdeploy/steps/proxy/nginx"
 	"github.com/emdecloud/ecdeploy/steps/sfu"
 	"github.com/emdecloud/ecdeploy/steps/wellknown"
@@ -21,7 +22,7 @@ func Variants() []steps.Variant {
 		sfu.Variant(),
 		auth.Variant(),
 		synapse.PackageVariant(), synapse.VenvVariant(), synapse.ExternalVariant(),
-		nginx.Variant(), proxy.ExternalVariant(),
+		nginx.Variant(), caddy.Variant(), proxy.ExternalVariant(),
 		wellknown.FileVariant(), wellknown.ExternalVariant(),
 		firewall.FoundVariant(firewalls...),
 	}, firewalls...)

@@ -89,6 +89,9 @@ func HostileSeeds() []string {
 		"web\t0.0.0.0:8081->80/tcp, [::]:8081->80/tcp, 9000/tcp\nx\t->:/\n\t:-1->\n", "container\ta\tnginx\t:443->\nmanager\tx\n", "LISTEN 0 511 0.0.0.0:443 0.0.0.0:* users:((\"apache2\",pid=1,fd=4))\n",
 		"32768 60999\n50100-50200,1-2\n", "0 65535\n-5--1,9-1,x\n", "net.ipv4.ip_local_reserved_ports = 1-70000,-3\n", "listen tcp [::1 users:((\"\nlisten tcp a:b c\nlisten udp %:1\ncoturn 9 1 /x\ncoturn -1 99999999999 y\nours -1\nclock -9223372036854775808\n",
 		"{\"org.matrix.msc4143.rtc_foci\":[{\"type\":\"livekit\"}]}", "KEY: SECRET\n", "k: s: t\n", ": \n", "# For x of example.org, included by y. Written by ecdeploy.\n", "# The MatrixRTC backend of example.org. Written by ecdeploy: change the plan file, not this file.\nserver { server_name matrix-rtc-sfu.example.org; ssl_certificate /x; }\n",
+		"ExecStart={ argv[]=/usr/bin/caddy run --config /etc/caddy/Caddyfile ; }\nId=caddy.service\nLoadState=loaded\nActiveState=active\n",
+		"ExecStart={ argv[]=/usr/bin/caddy run --config /etc/caddy/Caddyfile ; }\nId=caddy.service\nLoadState=loaded\nActiveState=active\n====\nimport *\nimport /etc/caddy/*\n*.example.org {\n\tredir {$X}\n}\n:443 {\n}\n",
+		"# The MatrixRTC backend of example.org. Written by ecdeploy: change the plan file, not this file.\n\nmatrix-rtc-sfu.example.org {\n\timport /etc/caddy/ecdeploy/*\n}\n",
 		"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n", "events {}\nhttp { include *; include nginx.conf; server { listen [; listen :::443 ssl; listen unix:x ssl; listen; server_name ~( *.x. ; include /etc/nginx/*; } }\n",
 	}
 }

@@ -57,7 +57,7 @@ func Decide(t *testing.T, s steps.Step, o host.Observer) steps.Decision {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var shared steps.Shared
+	shared := steps.Shared{Sources: map[string]string{}, HTTPS: map[string]string{}}
 	facts.Share(&shared)
 	d, err := facts.Diff(shared)
 	if err != nil {

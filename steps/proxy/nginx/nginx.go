@@ -33,7 +33,7 @@ type facts struct {
 	running   bool
 	ipv6      bool
 	tree      nginxTree
-	certs     []certificate
+	certs     []proxy.Certificate
 	keys      map[string]bool // private keys that are there
 	own       map[string]host.File
 	others    steps.Neighbours
@@ -163,7 +163,7 @@ func (f *facts) load(asked []string, files []host.File) {
 			continue
 		}
 		if bytes.Contains(file.Data, []byte("-----BEGIN CERTIFICATE-----")) {
-			f.certs = append(f.certs, readCertificate(file))
+			f.certs = append(f.certs, proxy.ReadCertificate(file))
 		}
 		text = append(text, file)
 	}
@@ -316,7 +316,7 @@ func (w *nginxWriter) inspect(s nginxServer, r steps.Route) {
 	}
 	for _, p := range s.certificates() {
 		if f, ok := w.facts.own[p]; ok && f.Exists {
-			w.judge(readCertificate(f), r.Name(), "certbot certonly --nginx -d "+r.Name())
+			w.judge(proxy.ReadCertificate(f), r.Name(), "certbot certonly --nginx -d "+r.Name())
 		}
 	}
 }
