@@ -33,9 +33,10 @@ host "matrix" {
     # command = ["pass", "show", "servers/matrix"] # run on the laptop, 2 minutes at most
   }
 
-  # "ufw", or "none" to leave firewalls alone and be told what must be open;
-  # default: ufw where it is there.
+  # "ufw", "nftables" for rules of your own (a chain with hook input), or "none" to
+  # leave firewalls alone and be told what must be open; default: what is there.
   firewall "ufw" {}
+  # firewall "nftables" {}
 }
 
 # One Matrix server name and its Element Call backend.

@@ -313,6 +313,10 @@ func (s *sandbox) Query(_ context.Context, cmds ...host.Cmd) ([]host.Result, err
 			out[i].Code = 1
 		case strings.HasPrefix(argv, "ufw status"):
 			out[i].Stdout = []byte("Status: active\n")
+		case strings.HasPrefix(argv, "nft -j"):
+			out[i].Stdout = []byte(nftClosed)
+		case strings.HasPrefix(argv, "systemctl show nftables"):
+			out[i].Stdout = []byte("UnitFileState=enabled\n")
 		case strings.Contains(argv, "systemctl show"):
 			out[i].Stdout = []byte("LoadState=loaded\nActiveState=active\nUser=u\nExecStart={ argv[]=/p -m synapse.app.homeserver --config-path=/etc/matrix-synapse/homeserver.yaml ; }\n")
 		case strings.HasPrefix(argv, "ip -o route"):
@@ -323,6 +327,9 @@ func (s *sandbox) Query(_ context.Context, cmds ...host.Cmd) ([]host.Result, err
 	}
 	return out, nil
 }
+
+// nftClosed is a ruleset of an admin's that lets nothing in.
+const nftClosed = `{"nftables":[{"table":{"family":"inet","name":"filter"}},{"chain":{"family":"inet","table":"filter","name":"input","type":"filter","hook":"input","policy":"drop"}}]}`
 
 // run probes, decides, resolves, and runs all sh that came of it, with programs
 // that only write down what they are given.
@@ -401,8 +408,8 @@ func (s *sandbox) execute(v string) {
 	dir := s.t.TempDir()
 	var all strings.Builder
 	all.WriteString("D=$PWD J=$PWD/none R=$PWD/none RUN=R\nPATH=\nw() { for a; do printf '%s\\n' \"$a\" >>\"$D/words\"; done; }\n")
-	for _, f := range strings.Fields("ec_save ec_mkdir ec_place ec_remove ec_unchanged ec_sync ec_undo_files ec_save_container ec_undo_container_ours ec_undo_container_old ec_undo_dirs ec_keep_ufw ec_undo_ufw ec_save_ufw " +
-		"ec_set_aside ec_save_unit ec_unit ec_undo_unit ec_took_effect ec_overlay_put ec_note ufw docker setpriv cp chown chmod rm id mount unshare sh nginx systemctl getent ss pgrep ps grep sort awk df cat stat tail sed") {
+	for _, f := range strings.Fields("ec_save ec_mkdir ec_place ec_remove ec_unchanged ec_sync ec_undo_files ec_save_container ec_undo_container_ours ec_undo_container_old ec_undo_dirs ec_keep_ufw ec_undo_ufw ec_save_ufw ec_save_nft ec_nft ec_nft_insert ec_undo_nft " +
+		"ec_set_aside ec_save_unit ec_unit ec_undo_unit ec_took_effect ec_overlay_put ec_note ufw nft docker setpriv cp chown chmod rm id mount unshare sh nginx systemctl getent ss pgrep ps grep sort awk df cat stat tail sed") {
 		all.WriteString(f + "() { w " + f + " \"$@\"; }\n")
 	}
 	for _, text := range s.texts {

@@ -16,7 +16,7 @@ import (
 // Variants lists all that is supported. A block's variants stand together, in the
 // order in which the site's parts are told; the first one is the example of its block.
 func Variants() []steps.Variant {
-	firewalls := []steps.Variant{firewall.UFWVariant(), firewall.NoneVariant()}
+	firewalls := []steps.Variant{firewall.UFWVariant(), firewall.NFTablesVariant(), firewall.NoneVariant()}
 	return append([]steps.Variant{
 		machine.Variant(),
 		sfu.Variant(),
