@@ -44,8 +44,8 @@ func TestDefaults(t *testing.T) {
 			Participants: 40, UID: 10030, Ports: &sfu.Ports{Signalling: 7880, TCP: 7881, UDP: "50100-50200"}}},
 		"auth": {"", "x", pos(9, 3), &auth.Config{Host: "x", URL: "https://jwt.x.test", Image: auth.DefaultImage, Container: "element-call-jwt", Port: 8080,
 			Bind: "127.0.0.1", FullAccess: []string{"x.test"}, UID: 10033}},
-		"synapse": {"debian", "x", pos(13, 3), &synapse.Package{Host: "x",
-			Unit: "matrix-synapse.service", StartTimeout: 120 * time.Second, MaxDelay: "24h"}},
+		"synapse": {"debian", "x", pos(13, 3), &synapse.Service{Host: "x",
+			Unit: "matrix-synapse.service", StartTimeout: 120 * time.Second, MaxDelay: "24h", From: synapse.Package}},
 		"proxy":      {"nginx", "x", pos(14, 3), &nginx.Config{Host: "x"}},
 		"well_known": {"file", "x", pos(15, 3), &wellknown.File{Host: "x", Path: "/var/www/x.test/client"}},
 	}

@@ -84,6 +84,50 @@ func TestReachOfProxies(t *testing.T) {
 	}
 }
 
+// A block is on the host that it names, whatever its variant: that host counts as
+// used, public names are claimed there, and it is taken away from there.
+func TestProxyOnItsOwnHost(t *testing.T) {
+	const b = "host \"b\" {\n  address = \"203.0.113.30\"\n}\n"
+	const block = `proxy "caddy" { host = host.b }`
+	first := spoiled(t, rightFile, `proxy "nginx" { host = host.x }`, block,
+		"sfu {\n    host = host.x\n", "sfu {\n    host = host.x\n    bind = \"10.0.0.3\"\n", "auth {\n    host = host.x", "auth {\n    host = host.b")
+	f, m := load("hosts.hcl", []byte(b+first), LoadOptions{Environ: environ})
+	if f == nil || len(m) > 0 {
+		t.Fatalf("%+v", m)
+	}
+	site := f.Sites[0]
+	all, err := place(f, site)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, steps := range [][]placed{all, placeRemoval(f, site)} {
+		var on []string
+		for _, p := range steps {
+			if strings.HasSuffix(p.step.Name(), "caddy") {
+				on = append(on, p.host)
+			}
+		}
+		if d := cmp.Diff([]string{"b"}, on); d != "" {
+			t.Errorf("Caddy is on other hosts: %s", d)
+		}
+	}
+
+	// The proxy alone is on b: there it has nothing to serve, but b is used.
+	_, m = load("hosts.hcl", []byte(b+spoiled(t, rightFile, `  proxy "nginx"`, "  "+block+"\n  proxy \"nginx\"")), LoadOptions{Environ: environ})
+	if len(m) != 1 || m[0].Summary != "the proxy on b has nothing to serve for this site" {
+		t.Errorf("%+v", m)
+	}
+
+	// Another site, of whose services one has the same public name on b.
+	second := strings.NewReplacer(`site "x.test"`, `site "y.test"`, "https://jwt.x.test", "https://sfu.x.test/jwt", "https://sfu.x.test\"", "https://sfu.y.test\"",
+		"host.x", "host.y", `host "x"`, `host "y"`, "203.0.113.10", "203.0.113.40", "/var/www/x.test", "/var/www/y.test").Replace(first)
+	second = strings.Replace(second, "/jwt\"", "/jwt\"\n    port = 8081\n    container = \"jwt-y\"", 1)
+	_, m = load("hosts.hcl", []byte(b+first+second), LoadOptions{Environ: environ})
+	if len(m) != 1 || !strings.HasPrefix(m[0].Summary, `the name sfu.x.test belongs to site "x.test" already`) {
+		t.Errorf("%+v", m)
+	}
+}
+
 // Whose proxy it is shows only when a variable has its value.
 func TestReachOfUnknownProxy(t *testing.T) {
 	text := "variable \"front\" {}\n" + apart(t, "", `proxy "external" { host = var.front }`)

@@ -214,7 +214,8 @@ ec_undo_rmdirs() {
 }
 
 # ec_overlay_dirs PATH TOP: below J/root, the folders from TOP down to PATH, with the
-# attributes of those that they stand for.
+# attributes of those that they stand for. A new one is open to all, as the files in it
+# are: the validator may run as somebody else than root.
 ec_overlay_dirs() {
 	d=$2
 	mkdir -p "$J/root$d" && ec_like "$d" "$J/root$d" || return 1
@@ -222,7 +223,7 @@ ec_overlay_dirs() {
 	while case $rest in */*) : ;; *) false ;; esac; do
 		d=$d/${rest%%/*} rest=${rest#*/}
 		mkdir -p "$J/root$d" || return 1
-		[ ! -d "$d" ] || ec_like "$d" "$J/root$d" || return 1
+		if [ -d "$d" ]; then ec_like "$d" "$J/root$d"; else chmod 0755 "$J/root$d"; fi || return 1
 	done
 }
 

@@ -84,7 +84,7 @@ func sitesOf(n, port int) string {
 // quiet are programs that would ask others than this machine, or tell of what it
 // runs.
 func quiet() map[string]string {
-	return map[string]string{"getent": "exit 2", "docker": "exit 1", "systemctl": "exit 1", "nginx": "exit 1", "ufw": "exit 1"}
+	return map[string]string{"getent": "exit 2", "docker": "exit 1", "systemctl": "exit 1", "nginx": "exit 1", "ufw": "exit 1", "nft": "exit 1"}
 }
 
 // sessionOn connects to one host with n sites, until the test ends, and notes what

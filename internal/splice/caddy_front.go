@@ -46,6 +46,15 @@ func caddyHarmless() []string {
 // order of the text. block is an index into Blocks. Give our own file an empty
 // text, or its routes count as well.
 func (c *CaddyConfig) Obstacles(block int, host, prefix string) []CaddyObstacle {
+	return c.obstacles(block, caddyScope{host: host, path: prefix})
+}
+
+// FileObstacles is Obstacles for a route for one path alone (File of CaddyRoute).
+func (c *CaddyConfig) FileObstacles(block int, host, path string) []CaddyObstacle {
+	return c.obstacles(block, caddyScope{host: host, path: path, alone: true})
+}
+
+func (c *CaddyConfig) obstacles(block int, scope caddyScope) []CaddyObstacle {
 	order, moved := c.directiveOrder()
 	handle := slices.Index(order, "handle")
 	named := namedMatchers(nil, c.Blocks[block].Directives)
@@ -55,7 +64,7 @@ func (c *CaddyConfig) Obstacles(block int, host, prefix string) []CaddyObstacle 
 		if strings.HasPrefix(name, "@") {
 			continue
 		}
-		m := matcherOf(d, named, host, prefix)
+		m := matcherOf(d, named, scope)
 		at := slices.Index(order, name)
 		if name == "handle_path" {
 			at = handle
@@ -72,14 +81,14 @@ func (c *CaddyConfig) Obstacles(block int, host, prefix string) []CaddyObstacle 
 			unsure := at < 0 || slices.Contains([]string{"timeouts", "intercept", "invoke"}, name)
 			out = append(out, CaddyObstacle{Token: d.Tokens[0], Effect: CaddyInFront, Sure: m.rel == caddyAlways && !unsure})
 		default:
-			out = append(out, replaced(d, m, named, host, prefix)...)
+			out = append(out, replaced(d, m, named, scope)...)
 		}
 	}
 	return out
 }
 
 // replaced finds what serves our paths today, also inside route and handle.
-func replaced(d CaddyDirective, m caddyMatcher, named map[string]CaddyDirective, host, prefix string) []CaddyObstacle {
+func replaced(d CaddyDirective, m caddyMatcher, named map[string]CaddyDirective, scope caddyScope) []CaddyObstacle {
 	if m.rel == caddyNever {
 		return nil
 	}
@@ -94,7 +103,7 @@ func replaced(d CaddyDirective, m caddyMatcher, named map[string]CaddyDirective,
 	var out []CaddyObstacle
 	for _, l := range lines {
 		if !strings.HasPrefix(l.Name(), "@") {
-			out = append(out, replaced(l, matcherOf(l, named, host, prefix), named, host, prefix)...)
+			out = append(out, replaced(l, matcherOf(l, named, scope), named, scope)...)
 		}
 	}
 	return out

@@ -206,7 +206,7 @@ func (s caddySite) serves(host, prefix string) caddyRelation {
 		}
 		below := caddyAlways
 		if a.Path != "" {
-			below = caddyPath(a.Path, prefix)
+			below = caddyScope{path: prefix}.matched(a.Path)
 		}
 		rel = max(rel, below)
 	}

@@ -138,6 +138,24 @@ func TestObstacles(t *testing.T) {
 	}
 }
 
+// A route for a file meets what matches its one path.
+func TestFileObstacles(t *testing.T) {
+	for pattern, meets := range map[string]bool{
+		"/.well-known/matrix/client": true, "/.Well-Known/*": true, "*/client": true, "*/matrix/*": true, "/.well-known/*/client": true,
+		"/.well-known/matrix/server": false, "/.well-known/matrix/client/*": false, "*.css": false, "*/x/*": false, "/.well-known/*/server": false,
+	} {
+		for _, body := range []string{"respond " + pattern + " x\n", "@m path " + pattern + "\nhandle @m {\n\trespond x\n}\n"} {
+			if strings.HasPrefix(body, "respond *") {
+				continue // all of it would be the matcher *
+			}
+			c := readCaddy(t, caddySource("a.test {\n"+body+"}\n"))
+			if got := c.FileObstacles(0, "a.test", "/.well-known/matrix/client"); (len(got) == 1) != meets {
+				t.Errorf("%q: %v", body, got)
+			}
+		}
+	}
+}
+
 // The global option order puts before us what else comes behind.
 func TestObstaclesOrder(t *testing.T) {
 	for order, want := range map[string]int{

@@ -2,16 +2,19 @@ package splice
 
 import (
 	"fmt"
+	"path"
 	"regexp"
 	"strings"
 	"time"
 )
 
-// CaddyRoute is a path of a host that Caddy forwards to a service.
+// CaddyRoute is a path of a host that Caddy forwards to a service, or serves from
+// a file.
 type CaddyRoute struct {
 	Name     string // of letters, digits and _; one a site
 	Prefix   string // "/livekit/sfu", which the service does not see; "" for all paths
 	Upstream string // host:port, spoken to without TLS
+	File     string // instead of Upstream: the file on Caddy's host that Prefix alone, as a path, stands for
 
 	// Quiet keeps requests out of the access log, since their query contains a
 	// token. A request that Caddy cannot forward is still logged as an error,
@@ -49,7 +52,8 @@ var (
 // sorts handle blocks as well: longer paths first, if both have a single path,
 // and those with a matcher before those without. All others keep their order in
 // the file, where ours are first. So each route gets a named matcher with two
-// paths; with one, handle /livekit/sfu/rtc* would run before it. The matcher
+// paths; with one, handle /livekit/sfu/rtc* would run before it. A file has a
+// single path, and what runs before it was written for that path. The matcher
 // names the host because the site may serve other hosts. redir, rewrite, uri,
 // try_files, basic_auth, forward_auth and method still run before any handle:
 // Obstacles finds them.
@@ -63,7 +67,10 @@ func CaddySnippet(host string, routes []CaddyRoute) (string, error) {
 			return "", err
 		}
 		fmt.Fprintf(&b, "@ecdeploy_%s {\n\thost %s\n", r.Name, host)
-		if r.Prefix != "" {
+		switch {
+		case r.File != "":
+			fmt.Fprintf(&b, "\tpath %s\n", r.Prefix)
+		case r.Prefix != "":
 			fmt.Fprintf(&b, "\tpath %s %s/*\n", r.Prefix, r.Prefix)
 		}
 		fmt.Fprintf(&b, "}\nhandle @ecdeploy_%s {\n", r.Name)
@@ -80,7 +87,7 @@ func (r CaddyRoute) write(b *strings.Builder) {
 		// accepts both names without a warning or an error.
 		b.WriteString("\tvars {\n\t\tlog_skip true\n\t\tskip_log true\n\t}\n")
 	}
-	if r.Prefix != "" {
+	if r.Prefix != "" && r.File == "" {
 		fmt.Fprintf(b, "\turi strip_prefix %s\n", r.Prefix)
 	}
 	if len(r.Set) > 0 {
@@ -89,6 +96,10 @@ func (r CaddyRoute) write(b *strings.Builder) {
 			fmt.Fprintf(b, "\t\t%s \"%s\"\n", h[0], h[1])
 		}
 		b.WriteString("\t\tdefer\n\t}\n") // after the service has set its own
+	}
+	if r.File != "" {
+		fmt.Fprintf(b, "\troot * %s\n\trewrite * /%s\n\tfile_server\n", path.Dir(r.File), path.Base(r.File))
+		return
 	}
 	fmt.Fprintf(b, "\treverse_proxy %s", r.Upstream)
 	if r.Flush || r.Linger > 0 {
@@ -115,7 +126,9 @@ func (r CaddyRoute) check() error {
 		return fmt.Errorf("route %q: the name must consist of letters, digits and _", r.Name)
 	case !caddyPrefixRE.MatchString(r.Prefix):
 		return fmt.Errorf("route %s: the path %q cannot be written", r.Name, r.Prefix)
-	case !caddyUpstreamRE.MatchString(r.Upstream):
+	case r.File != "" && (r.Prefix == "" || !caddyPathRE.MatchString(r.File) || path.Clean(r.File) != r.File):
+		return fmt.Errorf("route %s: the file %q cannot be written", r.Name, r.File)
+	case r.File == "" && !caddyUpstreamRE.MatchString(r.Upstream):
 		return fmt.Errorf("route %s: %q is not host:port", r.Name, r.Upstream)
 	}
 	return nil

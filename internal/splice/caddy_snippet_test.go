@@ -2,6 +2,7 @@ package splice
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -67,6 +68,10 @@ func TestCaddySnippetRefused(t *testing.T) {
 		"a placeholder":    func(r *CaddyRoute) { r.Prefix = "/{env.X}" },
 		"no port":          func(r *CaddyRoute) { r.Upstream = "127.0.0.1" },
 		"a line break":     func(r *CaddyRoute) { r.Upstream = "127.0.0.1:1\n}" },
+		"no file":          func(r *CaddyRoute) { r.File = "well-known" },
+		"a file of dots":   func(r *CaddyRoute) { r.File = "/var/../x" },
+		"a file in quotes": func(r *CaddyRoute) { r.File = "/var/a b" },
+		"a file for all":   func(r *CaddyRoute) { r.File, r.Prefix = "/var/x", "" },
 		"a header name":    func(r *CaddyRoute) { r.Set = [][2]string{{"-X", "y"}} },
 		"a header value":   func(r *CaddyRoute) { r.Set = [][2]string{{"X", "y\"\n}"}} },
 	} {
@@ -110,16 +115,7 @@ func TestCaddyRouteIsReal(t *testing.T) {
 		if got := askCaddy(t, port, host, "/logged"); got != "other" {
 			t.Errorf("%s: %s", caddy, got)
 		}
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/sfu/", port), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Host = host
-		resp, err := http.DefaultTransport.RoundTrip(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
+		resp := getCaddy(t, port, host, "/sfu/")
 		if got := strings.Join(resp.Header.Values("Access-Control-Allow-Origin"), " and "); got != "*" {
 			t.Errorf("%s: allows %s", caddy, got)
 		}
@@ -129,4 +125,57 @@ func TestCaddyRouteIsReal(t *testing.T) {
 			t.Errorf("%s: %v, %s", caddy, err, text)
 		}
 	}
+}
+
+// A file is served with our headers, from anywhere, under another name, whatever
+// the site does with all other paths.
+func TestCaddyFileIsReal(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "announcement"), []byte("{}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, caddy := range caddies(t) {
+		port := freePort(t)
+		r := CaddyRoute{Name: "announce", Prefix: "/.well-known/matrix/client", File: filepath.Join(dir, "announcement")}
+		r.Set = [][2]string{{"Content-Type", "application/json"}, {"Access-Control-Allow-Origin", "*"}}
+		ours, err := CaddySnippet("a.test", []CaddyRoute{r})
+		if err != nil {
+			t.Fatal(err)
+		}
+		runCaddy(t, caddy, fmt.Sprintf("{\n\tadmin off\n}\nhttp://a.test:%d {\n%s\theader Access-Control-Allow-Origin https://site\n"+
+			"\thandle /.well-known/* {\n\t\trespond other\n\t}\n\trespond other\n}\n", port, ours))
+		host := fmt.Sprintf("a.test:%d", port)
+		for path, want := range map[string]string{
+			"/.well-known/matrix/client": "{} as application/json for *", "/.well-known/matrix/server": "other", "/.well-known/matrix/client/x": "other",
+		} {
+			resp := getCaddy(t, port, host, path)
+			body, err := io.ReadAll(resp.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := strings.TrimSpace(string(body))
+			if got == "{}" {
+				got += " as " + strings.Join(resp.Header.Values("Content-Type"), " and ") + " for " + strings.Join(resp.Header.Values("Access-Control-Allow-Origin"), " and ")
+			}
+			if got != want {
+				t.Errorf("%s: %s is %s", caddy, path, got)
+			}
+		}
+	}
+}
+
+// getCaddy asks for a path of a host.
+func getCaddy(t *testing.T, port int, host, path string) *http.Response {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d%s", port, path), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = host
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = resp.Body.Close() })
+	return resp
 }

@@ -18,14 +18,14 @@ import (
 	"github.com/emdecloud/ecdeploy/steps/credentials"
 )
 
-// DefaultAuthImage is of the same shipment as DefaultSFUImage. 0.8.0 is the first
+// DefaultImage is of the same shipment as DefaultSFUImage. 0.8.0 is the first
 // without GHSA-rq24-fh66-rq7x.
 const DefaultImage = "ghcr.io/element-hq/lk-jwt-service:0.8.0"
 
 // fixedIn is the first version of the JWT service without GHSA-rq24-fh66-rq7x.
 const fixedIn = "v0.8.0"
 
-// Auth is the MatrixRTC authorization service (the JWT service) of a site.
+// Config is the MatrixRTC authorization service (the JWT service) of a site.
 type Config struct {
 	Host       string          `hcl:"host"`
 	URL        string          `hcl:"url"`            // https://name[/prefix], no trailing slash
@@ -39,7 +39,7 @@ type Config struct {
 	UID        int             `hcl:"uid,optional"`         // default 10033
 }
 
-// AuthVariant is the JWT service in a container of its own.
+// Variant is the JWT service in a container of its own.
 func Variant() steps.Variant {
 	return steps.Variant{
 		Block: "auth", Required: true,
@@ -138,7 +138,7 @@ func (c *Config) checkFullAccess(b steps.Block) {
 	}
 }
 
-// authGrace is how long the service may take to end.
+// grace is how long the service may take to end.
 const grace = 5 * time.Second
 
 type facts struct {

@@ -3,8 +3,11 @@ package firewall
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/steps"
@@ -90,10 +93,10 @@ func needsOpen(s *steps.Site, on string) bool {
 	return false
 }
 
-// FirewallNone leaves firewalls alone.
+// None leaves firewalls alone.
 type None struct{}
 
-// FirewallNoneVariant is any other firewall.
+// NoneVariant is any other firewall.
 func NoneVariant() steps.Variant {
 	return steps.Variant{
 		Block: "firewall", Scope: steps.InHost, Label: "none",
@@ -128,12 +131,12 @@ func (*None) Steps(d steps.Decl, s *steps.Site) []steps.Placed {
 // Removal implements Config.
 func (*None) Removal(steps.Decl, *steps.Site) []steps.Placed { return nil }
 
-// FirewallFound is whichever firewall a host has, for a host without such a block.
+// Found is whichever firewall a host has, for a host without such a block.
 type Found struct {
 	among []steps.Variant
 }
 
-// FirewallFoundVariant looks for one of these variants.
+// FoundVariant looks for one of these variants.
 func FoundVariant(among ...steps.Variant) steps.Variant {
 	return steps.Variant{
 		Block: "firewall", Scope: steps.InHost, Implied: true,
@@ -183,16 +186,11 @@ var queryFirewalld = host.Sh("systemctl -q is-active firewalld")
 
 // Probe implements Step.
 func (f foundStep) Probe(ctx context.Context, o host.Observer) (steps.Facts, error) {
-	out := foundFacts{step: f}
-	res, err := o.Query(ctx, queryFirewalld)
+	configs, firewalld, err := f.found(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	out.firewalld = res[0].OK()
-	configs, err := f.found(ctx, o)
-	if err != nil {
-		return nil, err
-	}
+	out := foundFacts{step: f, firewalld: firewalld}
 	for _, c := range configs {
 		for _, p := range f.steps(c, f.decl, f.site) {
 			facts, err := p.Step.Probe(ctx, o)
@@ -205,25 +203,33 @@ func (f foundStep) Probe(ctx context.Context, o host.Observer) (steps.Facts, err
 	return out, nil
 }
 
-// found are the firewalls that are active, else those that are only there.
-func (f foundStep) found(ctx context.Context, o host.Observer) ([]steps.Config, error) {
+// found are the firewalls that are active, else those that are only there; what is
+// taken away may be in any of them. All are looked for at once.
+func (f foundStep) found(ctx context.Context, o host.Observer) (configs []steps.Config, firewalld bool, err error) {
+	g, ctx := errgroup.WithContext(ctx)
+	found := make([][]steps.Found, len(f.among))
+	for i, v := range f.among {
+		g.Go(func() (err error) { found[i], err = v.Detect(ctx, o); return err })
+	}
+	g.Go(func() error {
+		res, err := o.Query(ctx, queryFirewalld)
+		firewalld = err == nil && res[0].OK()
+		return err
+	})
+	if err := g.Wait(); err != nil {
+		return nil, false, err
+	}
 	var active, there []steps.Config
-	for _, v := range f.among {
-		found, err := v.Detect(ctx, o)
-		if err != nil {
-			return nil, err
-		}
-		for _, one := range found {
-			there = append(there, one.Config)
-			if one.Sure {
-				active = append(active, one.Config)
-			}
+	for _, one := range slices.Concat(found...) {
+		there = append(there, one.Config)
+		if one.Sure {
+			active = append(active, one.Config)
 		}
 	}
-	if len(active) > 0 {
-		return active, nil
+	if len(active) > 0 && !f.removes {
+		return active, firewalld, nil
 	}
-	return there, nil
+	return there, firewalld, nil
 }
 
 // foundFacts are the facts of the firewalls that were found.

@@ -15,7 +15,7 @@ import (
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
-// FirewallUFW is ufw.
+// UFW is ufw.
 type UFW struct{}
 
 // UFWVariant is ufw.
@@ -115,7 +115,16 @@ func openUFW(site *steps.Site) steps.Step {
 		}
 		return f.decide(site, open), nil
 	}
-	return steps.Define("firewall", probeUFW, nil, diff)
+	return steps.Define("firewall", probeUFW, shareUFW, diff)
+}
+
+// ufwOpens tells other firewalls of a host that ufw opens its own chains itself.
+var ufwOpens = steps.Key[bool]{Name: "ufw opens what the site needs"}
+
+func shareUFW(f ufwFacts, s *steps.Shared) {
+	if f.active {
+		steps.Put(s, ufwOpens, f.name, true)
+	}
 }
 
 // closeUFW takes the site's own rules away again.

@@ -7,10 +7,10 @@ import (
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
-// Machine is what every host of a site is asked and told, whatever is on it.
+// Config is what every host of a site is asked and told, whatever is on it.
 type Config struct{}
 
-// MachineVariant is part of every site.
+// Variant is part of every site.
 func Variant() steps.Variant {
 	return steps.Variant{
 		Block: "machine", Implied: true,

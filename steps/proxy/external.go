@@ -9,7 +9,7 @@ import (
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
-// ProxyExternal is a reverse proxy that somebody else configures. It serves all
+// External is a reverse proxy that somebody else configures. It serves all
 // that no other proxy block serves: what is on its host over loopback, an
 // SFU on another host over the network. Without Host it may be anywhere, and
 // then no port is opened to it.
@@ -17,7 +17,7 @@ type External struct {
 	Host string `hcl:"host,optional"` // the host that it is on; default: anywhere, reaching auth's host
 }
 
-// ProxyExternalVariant is any other proxy.
+// ExternalVariant is any other proxy.
 func ExternalVariant() steps.Variant {
 	return steps.Variant{
 		Block: "proxy", Label: "external", Required: true, Several: true,
@@ -60,7 +60,7 @@ func (c *External) Removal(d steps.Decl, _ *steps.Site) []steps.Placed {
 	}}
 }
 
-// byName are routes with the routes of the same public name together.
+// ByName are routes with the routes of the same public name together.
 func ByName(routes []steps.Route) [][]steps.Route {
 	var out [][]steps.Route
 	for _, r := range routes {

@@ -17,7 +17,7 @@ import (
 	"github.com/emdecloud/ecdeploy/steps/credentials"
 )
 
-// sfuGrace is how long LiveKit may drain calls before it is killed.
+// grace is how long LiveKit may drain calls before it is killed.
 const grace = 20 * time.Second
 
 type facts struct {

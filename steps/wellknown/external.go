@@ -7,12 +7,12 @@ import (
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
-// WellKnownExternal is a .well-known that somebody else serves.
+// External is a .well-known that somebody else serves.
 type External struct {
 	Host string `hcl:"host,optional"` // a host that can reach it; default: the auth host
 }
 
-// WellKnownExternalVariant is any other way to serve it.
+// ExternalVariant is any other way to serve it.
 func ExternalVariant() steps.Variant {
 	return steps.Variant{
 		Block: "well_known", Label: "external", Required: true,

@@ -12,17 +12,17 @@ import (
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
-// titleWellKnown is the title of the change to files of others. The hosts remember it: by it a
+// title is the title of the change to files of others. The hosts remember it: by it a
 // site's edits are found again when it is taken away.
 const title = "well-known"
 
-// WellKnownFile is a static /.well-known/matrix/client on a host's disk.
+// File is a static /.well-known/matrix/client on a host's disk.
 type File struct {
 	Host string `hcl:"host"`
 	Path string `hcl:"path"`
 }
 
-// WellKnownFileVariant is a static file that a web server of the host serves.
+// FileVariant is a static file that a web server of the host serves.
 func FileVariant() steps.Variant {
 	return steps.Variant{
 		Block: "well_known", Label: "file", Required: true,

@@ -57,9 +57,11 @@ func (s Snapshot) busy() bool {
 func Look(name string) (Snapshot, error) {
 	cmd := exec.Command("docker", "exec", "-i", "ecdeploy-lab-"+name, "sh", "-s")
 	cmd.Stdin = strings.NewReader(snapshotScript)
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("look at %s: %w", name, err)
+		return nil, fmt.Errorf("look at %s: %w\n%s", name, err, &errs)
 	}
 	s := parseSnapshot(string(out))
 	for _, want := range []string{

@@ -82,6 +82,11 @@ func HostileSeeds() []string {
 		"", "\n", "\x00", "x", PreflightGood, NginxConf, MatrixSite, SynapseListens, SynapseDone, SynapseListens + "\n====\n" + SynapseDone,
 		"Status: active\nDefault: deny (incoming), allow (outgoing)\n22/tcp ALLOW IN Anywhere # ssh\n" +
 			"50100:50200/udp ALLOW IN 10.0.0.0/8\n80,443/tcp (Nginx Full) LIMIT IN Anywhere (log, v6)\nAnywhere on eth0 DENY IN 1.2.3.4/udp\n",
+		nftSeed("drop", ""),
+		nftSeed("accept", `{"accept":null}`),
+		nftSeed("drop", `{"match":{"op":"==","left":{"payload":{"protocol":"tcp","field":"dport"}},"right":7881}},{"drop":null}`),
+		nftSeed("drop", `{"vmap":{"key":{"payload":{"protocol":"udp","field":"dport"}},"data":{"set":[[50100,{"jump":{"target":"input"}}],[1]]}}}`) +
+			"\n====\n/usr/sbin/nft\n====\nUnitFileState=enabled\nExecReload={ path=/usr/sbin/nft ; }\n",
 		"Status: active\n99999999999999999999/tcp ALLOW IN Anywhere\n-1:5 ALLOW Anywhere\n5:-1 ALLOW Anywhere\n, ALLOW ,\n",
 		"LoadState=loaded\nActiveState=active\nUser=matrix-synapse\n" +
 			"ExecStart={ path=/p ; argv[]=/usr/bin/python3 -m synapse.app.homeserver --config-path=/etc/matrix-synapse/homeserver.yaml -c /x -c ; }\n====\n1.160.0-1\n",
@@ -109,9 +114,20 @@ func HostileSeeds() []string {
 		"# For x of example.org, included by y. Written by ecdeploy.\n",
 		"# The MatrixRTC backend of example.org. Written by ecdeploy: change the plan file, not this file.\n" +
 			"server { server_name matrix-rtc-sfu.example.org; ssl_certificate /x; }\n",
+		"ExecStart={ argv[]=/usr/bin/caddy run --config /etc/caddy/Caddyfile ; }\nId=caddy.service\nLoadState=loaded\nActiveState=active\n",
+		"ExecStart={ argv[]=/usr/bin/caddy run --config /etc/caddy/Caddyfile ; }\nId=caddy.service\nLoadState=loaded\n" +
+			"ActiveState=active\n====\nimport *\nimport /etc/caddy/*\n*.example.org {\n\tredir {$X}\n}\n:443 {\n}\n",
+		"# The MatrixRTC backend of example.org. Written by ecdeploy: change the plan file, not this file.\n\n" +
+			"matrix-rtc-sfu.example.org {\n\timport /etc/caddy/ecdeploy/*\n}\n",
 		"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
 		"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n",
 		"events {}\nhttp { include *; include nginx.conf; server { listen [; listen :::443 ssl; listen unix:x ssl; listen; " +
 			"server_name ~( *.x. ; include /etc/nginx/*; } }\n",
 	}
+}
+
+// nftSeed is what nft says of one base chain with one rule of ecdeploy's mark.
+func nftSeed(policy, rule string) string {
+	return `{"nftables":[{"table":{"family":"inet","name":"filter"}},{"chain":{"family":"inet","table":"filter","name":"input","type":"filter","hook":"input","prio":0,"policy":"` + policy + `"}},` +
+		`{"rule":{"family":"inet","table":"filter","chain":"input","handle":7,"comment":"ecdeploy example.org","expr":[` + rule + `]}}]}`
 }

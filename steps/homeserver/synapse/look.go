@@ -15,7 +15,7 @@ import (
 
 // notes explain settings that do not do what guides say, or not what somebody
 // may think who reads one file only.
-func (f facts) notes() []steps.Finding {
+func (f facts) notes(from Origin) []steps.Finding {
 	var out []steps.Finding
 	for _, file := range slices.Backward(f.files) {
 		if v, ok := get(file.Data, "experimental_features", "msc4140_enabled"); ok {
@@ -42,7 +42,7 @@ func (f facts) notes() []steps.Finding {
 		}
 	}
 	if f.version == "" {
-		out = append(out, steps.Warning.Finding("Synapse's version on "+f.name+" cannot be told: it is of no Debian package; 1.140 is needed", ""))
+		out = append(out, steps.Warning.Finding("Synapse's version on "+f.name+" "+from.traits().unknown+"; 1.140 is needed", ""))
 	}
 	if f.localURL() == "" {
 		out = append(out, steps.Warning.Finding("no listener of Synapse on "+f.name+
@@ -93,7 +93,7 @@ func (f facts) otherName(site *steps.Site) string {
 	return ""
 }
 
-func synapseChecks(site *steps.Site, c *Package, f facts) []steps.Check {
+func synapseChecks(site *steps.Site, c *Service, f facts) []steps.Check {
 	logs := "unit:" + c.Unit
 	hint := "journalctl -u " + c.Unit
 	var out []steps.Check

@@ -14,7 +14,7 @@ type removeSynapseFacts struct {
 }
 
 // remove takes a site's settings out of a packaged Synapse.
-func (c *Package) remove(site *steps.Site) steps.Step {
+func (c *Service) remove(site *steps.Site) steps.Step {
 	probe := func(ctx context.Context, o host.Observer) (removeSynapseFacts, error) {
 		now, err := c.probe(ctx, o)
 		if err != nil {
@@ -30,7 +30,7 @@ func (c *Package) remove(site *steps.Site) steps.Step {
 	return steps.Define("remove-synapse", probe, nil, func(f removeSynapseFacts, _ steps.Shared) (steps.Decision, error) { return f.decide(site, c) })
 }
 
-func (f removeSynapseFacts) decide(site *steps.Site, c *Package) (steps.Decision, error) {
+func (f removeSynapseFacts) decide(site *steps.Site, c *Service) (steps.Decision, error) {
 	edits, texts, findings, err := f.TakeBack()
 	d := steps.Decision{Findings: findings}
 	if err != nil {
@@ -50,7 +50,7 @@ func (f removeSynapseFacts) decide(site *steps.Site, c *Package) (steps.Decision
 	if len(edits) == 0 {
 		return d, nil
 	}
-	change := steps.Files{Title: title, Edits: edits, Timeout: c.StartTimeout, Overlay: steps.OverlayTops(synapseDir, edits)}
+	change := steps.Files{Title: title, Edits: edits, Timeout: c.StartTimeout, Overlay: overlay(edits)}
 	if f.synapse.unit.Found && len(f.synapse.unit.Configs) > 0 {
 		change.Check = f.synapse.checker()
 	}

@@ -36,16 +36,16 @@ func TestNginxFindings(t *testing.T) {
 		{name: "a web application behind the host's nginx", says: map[string]string{"[ ! -d /matrix": "container\tapp\tnginx:1.27\t127.0.0.1:8081->80/tcp\n"}, want: ""},
 		{name: "unreadable", files: map[string]string{"bad": "server {\n"}, want: "error: nginx's configuration cannot be read: /etc/nginx/sites-enabled/bad", hint: "nginx -t"},
 		{name: "no certificate", drop: []string{p}, want: "error: no certificate for rtc.example.org on h", hint: "certbot certonly --nginx -d rtc.example.org"},
-		{name: "expired", files: map[string]string{p: pemCert(t, -1, "rtc.example.org")}, want: "error: certificate " + p + " for rtc.example.org expired on", hint: "certbot certonly --nginx -d rtc.example.org"},
-		{name: "about to expire", files: map[string]string{p: pemCert(t, 3, "rtc.example.org")}, want: "warning: certificate " + p + " for rtc.example.org ends on", hint: "certbot renew"},
-		{name: "another name", files: map[string]string{p: pemCert(t, 60, "www.example.org")}, want: "error: no certificate for rtc.example.org", hint: "certbot"},
-		{name: "a wildcard of one level only", files: map[string]string{p: pemCert(t, 60, "*.org")}, want: "error: no certificate for rtc.example.org", hint: "certbot"},
-		{name: "named and not covering", cfg: &Config{Certificate: "/c.pem", Key: "/k"}, files: map[string]string{"/c.pem": pemCert(t, 60, "www.example.org")},
+		{name: "expired", files: map[string]string{p: suite.PEM(t, -1, "rtc.example.org")}, want: "error: certificate " + p + " for rtc.example.org expired on", hint: "certbot certonly --nginx -d rtc.example.org"},
+		{name: "about to expire", files: map[string]string{p: suite.PEM(t, 3, "rtc.example.org")}, want: "warning: certificate " + p + " for rtc.example.org ends on", hint: "certbot renew"},
+		{name: "another name", files: map[string]string{p: suite.PEM(t, 60, "www.example.org")}, want: "error: no certificate for rtc.example.org", hint: "certbot"},
+		{name: "a wildcard of one level only", files: map[string]string{p: suite.PEM(t, 60, "*.org")}, want: "error: no certificate for rtc.example.org", hint: "certbot"},
+		{name: "named and not covering", cfg: &Config{Certificate: "/c.pem", Key: "/k"}, files: map[string]string{"/c.pem": suite.PEM(t, 60, "www.example.org")},
 			want: "error: certificate /c.pem does not cover rtc.example.org (it covers www.example.org)", hint: "certbot"},
 		{name: "named and missing", cfg: &Config{Certificate: "/c.pem", Key: "/k"}, want: "error: certificate /c.pem is not on h", hint: "certbot"},
 		{name: "named and no certificate", cfg: &Config{Certificate: "/c.pem", Key: "/k"}, files: map[string]string{"/c.pem": "-----BEGIN CERTIFICATE-----\nnonsense\n"}, want: "error: certificate /c.pem: it holds no PEM certificate", hint: "certbot"},
-		{name: "its key missing", cfg: &Config{Certificate: "/c.pem", Key: "/k"}, files: map[string]string{"/c.pem": pemCert(t, 60, "rtc.example.org")}, want: "error: key /k is not on h", hint: "correct key"},
-		{name: "the block's certificate expired", files: map[string]string{"s": block("ssl_certificate /srv/c.pem;"), "/srv/c.pem": pemCert(t, -1, "rtc.example.org")}, want: "error: certificate /srv/c.pem for rtc.example.org expired", hint: "certbot"},
+		{name: "its key missing", cfg: &Config{Certificate: "/c.pem", Key: "/k"}, files: map[string]string{"/c.pem": suite.PEM(t, 60, "rtc.example.org")}, want: "error: key /k is not on h", hint: "correct key"},
+		{name: "the block's certificate expired", files: map[string]string{"s": block("ssl_certificate /srv/c.pem;"), "/srv/c.pem": suite.PEM(t, -1, "rtc.example.org")}, want: "error: certificate /srv/c.pem for rtc.example.org expired", hint: "certbot"},
 		{name: "the block has that location", files: map[string]string{"s": block("location /livekit/jwt/ { proxy_pass http://127.0.0.1:8081; }")}, want: "error: the server block for rtc.example.org (/etc/nginx/sites-available/s:1) has a location of its own at /livekit/jwt/", hint: "remove that location"},
 		{name: "the block answers all", files: map[string]string{"s": block("return 404;")}, want: "error: the server block for rtc.example.org (/etc/nginx/sites-available/s:1) answers everything", hint: "location"},
 		{name: "the block adds CORS", files: map[string]string{"s": block("add_header access-control-allow-origin *;")}, want: "error: the server block for rtc.example.org (/etc/nginx/sites-available/s:1) adds a CORS header", hint: "move add_header"},
@@ -99,8 +99,8 @@ func TestNginxFindings(t *testing.T) {
 // lasts longest is taken.
 func TestNginxTakesTheLongestCertificate(t *testing.T) {
 	o := nginxHost(t, map[string]string{
-		"/etc/letsencrypt/live/a/fullchain.pem": pemCert(t, -5, "rtc.example.org"),
-		"/etc/letsencrypt/live/b/fullchain.pem": pemCert(t, 80, "rtc.example.org"),
+		"/etc/letsencrypt/live/a/fullchain.pem": suite.PEM(t, -5, "rtc.example.org"),
+		"/etc/letsencrypt/live/b/fullchain.pem": suite.PEM(t, 80, "rtc.example.org"),
 	})
 	o.Answer = func(argv string) host.Result {
 		return host.Result{Stdout: []byte("/etc/letsencrypt/live/a/privkey.pem\n/etc/letsencrypt/live/b/privkey.pem\n/etc/letsencrypt/live/rtc/privkey.pem\n")}

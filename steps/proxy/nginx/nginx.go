@@ -14,14 +14,14 @@ import (
 	"github.com/emdecloud/ecdeploy/steps/proxy"
 )
 
-// titleNginx is the title of the change to files of others. The hosts remember it: by it a
+// Title is the title of the change to files of others. The hosts remember it: by it a
 // site's edits are found again when it is taken away.
 const Title = "nginx"
 
 const (
 	configDir = "/etc/nginx"
 	unit      = "nginx.service"
-	// nginxCheck is nginx's own, quiet where all is well.
+	// checkText is nginx's own, quiet where all is well.
 	checkText = `out=$(nginx -t 2>&1) || { printf '%s\n' "$out" >&2; exit 1; }`
 )
 
@@ -31,7 +31,7 @@ type facts struct {
 	running   bool
 	ipv6      bool
 	tree      nginxTree
-	certs     []certificate
+	certs     []proxy.Certificate
 	keys      map[string]bool // private keys that are there
 	own       map[string]host.File
 	others    steps.Neighbours
@@ -52,14 +52,14 @@ var nginxRead = []string{configDir + "/*.conf",
 // of a container.
 var nginxRuns = host.Sh("if [ -d /run/systemd/system ]; then systemctl -q is-active nginx; else pgrep -x nginx; fi")
 
-// ProxyNginx is an nginx on the host itself.
+// Config is an nginx on the host itself.
 type Config struct {
 	Host        string `hcl:"host"`
 	Certificate string `hcl:"certificate,optional"` // on the host; default: certbot's for the name, if there
 	Key         string `hcl:"key,optional"`
 }
 
-// NginxVariant is the nginx of a host.
+// Variant is the nginx of a host.
 func Variant() steps.Variant {
 	return steps.Variant{
 		Block: "proxy", Label: "nginx", Required: true, Several: true,
@@ -171,7 +171,7 @@ func (f *facts) load(asked []string, files []host.File) {
 			continue
 		}
 		if bytes.Contains(file.Data, []byte("-----BEGIN CERTIFICATE-----")) {
-			f.certs = append(f.certs, readCertificate(file))
+			f.certs = append(f.certs, proxy.ReadCertificate(file))
 		}
 		text = append(text, file)
 	}

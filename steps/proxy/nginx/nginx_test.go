@@ -1,15 +1,8 @@
 package nginx
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -19,26 +12,11 @@ import (
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
-// pemCert is a certificate for names that ends after days from now.
-func pemCert(t *testing.T, days int, names ...string) string {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: names, NotBefore: time.Now().AddDate(-1, 0, 0), NotAfter: time.Now().AddDate(0, 0, days)}
-	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-}
-
 // nginxHost is a Debian host whose sites-enabled holds symlinks.
 func nginxHost(t *testing.T, sites map[string]string) suite.Fake {
 	o := suite.Fake{Files: map[string]string{
 		"/etc/nginx/nginx.conf": suite.NginxConf, "/etc/nginx/mime.types": "types { }\n",
-		"/etc/letsencrypt/live/rtc/fullchain.pem": pemCert(t, 60, "*.example.org", "example.org"),
+		"/etc/letsencrypt/live/rtc/fullchain.pem": suite.PEM(t, 60, "*.example.org", "example.org"),
 		"/etc/letsencrypt/live/rtc/privkey.pem":   "KEY",
 	}, Links: map[string]string{}}
 	for name, text := range sites {
@@ -197,7 +175,7 @@ func TestNginxBlockMadeOfSnippets(t *testing.T) {
 	o := nginxHost(t, map[string]string{
 		"/etc/nginx/snippets/tls.conf":  "listen 443 ssl;\ninclude snippets/cert.conf;\n",
 		"/etc/nginx/snippets/cert.conf": "ssl_certificate /srv/certs/site.pem;\n",
-		"/srv/certs/site.pem":           pemCert(t, 60, "rtc.example.org"),
+		"/srv/certs/site.pem":           suite.PEM(t, 60, "rtc.example.org"),
 		"rtc":                           "server {\n\tserver_name rtc.example.org;\n\tinclude snippets/tls.conf;\n}\n",
 	})
 	reads := 0

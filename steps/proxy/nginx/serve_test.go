@@ -66,7 +66,7 @@ func TestNginxFindsWhoAnswersToday(t *testing.T) {
 	into := func(file string) []string {
 		return []string{"+ /etc/nginx/ecdeploy/example.org." + name + ".conf", "~ /etc/nginx/sites-available/" + file}
 	}
-	other := map[string]string{"/srv/other.pem": pemCert(t, 60, "www.example.net")}
+	other := map[string]string{"/srv/other.pem": suite.PEM(t, 60, "www.example.net")}
 	for _, c := range []struct {
 		name  string
 		files map[string]string
@@ -150,26 +150,19 @@ func TestNginxUnreadConfiguration(t *testing.T) {
 // nears its end or is gone.
 func TestNginxKeepsItsCertificate(t *testing.T) {
 	const a, b = "/etc/letsencrypt/live/a/fullchain.pem", "/etc/letsencrypt/live/b/fullchain.pem"
-	o := nginxHost(t, map[string]string{a: pemCert(t, 80, "rtc.example.org"), b: pemCert(t, 60, "rtc.example.org")})
+	o := nginxHost(t, map[string]string{a: suite.PEM(t, 80, "rtc.example.org"), b: suite.PEM(t, 60, "rtc.example.org")})
 	o.Answer = func(string) host.Result {
 		return host.Result{Stdout: []byte("/etc/letsencrypt/live/a/privkey.pem\n/etc/letsencrypt/live/b/privkey.pem\n")}
 	}
 	settle(t, o, suite.OneName("rtc.example.org"), decideNginx(t, suite.OneName("rtc.example.org"), &Config{}, o))
 	changes := func() int { return len(decideNginx(t, suite.OneName("rtc.example.org"), &Config{}, o).Changes) }
-	o.Files[b] = pemCert(t, 90, "rtc.example.org")
+	o.Files[b] = suite.PEM(t, 90, "rtc.example.org")
 	if changes() != 0 {
 		t.Error("it takes the other one after that is renewed")
 	}
-	for name, text := range map[string]string{"about to end": pemCert(t, 3, "rtc.example.org"), "of another name": pemCert(t, 80, "x.test")} {
+	for name, text := range map[string]string{"about to end": suite.PEM(t, 3, "rtc.example.org"), "of another name": suite.PEM(t, 80, "x.test")} {
 		if o.Files[a] = text; changes() != 1 {
 			t.Errorf("it keeps one %s", name)
 		}
-	}
-}
-
-func TestReadCertificateBehindAKey(t *testing.T) {
-	text := "-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n" + pemCert(t, 60, "rtc.example.org")
-	if c := readCertificate(host.File{Path: "/c.pem", Exists: true, Data: []byte(text)}); !c.covers("rtc.example.org") {
-		t.Errorf("got %+v", c)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/emdecloud/ecdeploy/internal/splice"
+	"github.com/emdecloud/ecdeploy/steps/proxy"
 )
 
 // winner is a TLS server block that nginx picks for a public name.
@@ -78,8 +79,8 @@ func (f facts) mayCover(s nginxServer, name string) bool {
 		if !ok || !file.Exists {
 			return true
 		}
-		c := readCertificate(file)
-		return c.problem != "" || c.covers(name)
+		c := proxy.ReadCertificate(file)
+		return c.Problem != "" || c.Covers(name)
 	})
 }
 

@@ -109,7 +109,7 @@ func (w *nginxWriter) inspect(s nginxServer, r steps.Route) {
 	}
 	for _, p := range s.certificates() {
 		if f, ok := w.facts.own[p]; ok && f.Exists {
-			w.judge(readCertificate(f), r.Name(), "certbot certonly --nginx -d "+r.Name())
+			w.judge(proxy.ReadCertificate(f), r.Name(), "certbot certonly --nginx -d "+r.Name())
 		}
 	}
 }

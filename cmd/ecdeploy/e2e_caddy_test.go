@@ -1,0 +1,95 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/emdecloud/ecdeploy/internal/hosttest/lab"
+)
+
+// A host whose web server is Caddy, as its admin set it up: names of our own, routes
+// inside sites of theirs, and all of it gone again.
+func TestE2ECaddy(t *testing.T) {
+	lab.Require(t)
+	t.Parallel()
+	h := lab.Up(t, lab.Caddy, "front")[0]
+	c := newCLI(t)
+	text := httpText(t, "front")
+	plan := planFile(t, text)
+	// Both services below the name that Caddy serves Synapse by.
+	inside := planFile(t, text, "https://matrix-rtc-sfu.front.test", "https://matrix.front.test/livekit/sfu",
+		"https://matrix-rtc-jwt.front.test", "https://matrix.front.test/livekit/jwt")
+	before := h.Snapshot(t)
+
+	phase(t, "Caddy refuses the configuration", func(t *testing.T) {
+		h.Exec(t, "cp -a /etc/caddy/Caddyfile /root/Caddyfile && sed -i 's/^\\tfile_server$/\\tfile_serve/' /etc/caddy/Caddyfile")
+		broken := h.Snapshot(t)
+		out := c.run(t, exitError, "apply", "--yes", plan)
+		for _, want := range []string{"file_serve", "runs another configuration"} {
+			if !strings.Contains(out, want) {
+				t.Errorf("the output does not say %q:\n%s", want, out)
+			}
+		}
+		same(t, "nothing changed", broken, h.Snapshot(t))
+		h.Exec(t, "mv /root/Caddyfile /etc/caddy/Caddyfile")
+	})
+	phase(t, "Caddy does not reload", func(t *testing.T) {
+		breaks, mends := failingUnit("caddy.service", "ExecReload=\\nExecReload=", "/etc/caddy/ecdeploy/*")
+		h.Exec(t, breaks)
+		broken := h.Snapshot(t)
+		c.run(t, exitRolledBack, "apply", "--yes", plan)
+		same(t, "after the rollback", broken, h.Snapshot(t))
+		h.Exec(t, mends)
+	})
+	phase(t, "names of our own, and a call", func(t *testing.T) {
+		call := planFile(t, lab.PlanText(t, "front"))
+		out := c.laptop(t, exitOK, "apply", "--yes", call)
+		for _, want := range []string{"~ Caddy", "media over UDP", "applied"} {
+			if !strings.Contains(out, want) {
+				t.Errorf("the output does not say %q:\n%s", want, out)
+			}
+		}
+		if out := c.run(t, exitOK, "plan", call); !strings.Contains(out, "nothing to do") {
+			t.Errorf("a second apply has something to do:\n%s", out)
+		}
+		// What ran Caddy's check left nothing that Caddy may not write.
+		if got := h.Exec(t, "find /var/lib/caddy /var/log/caddy ! -user caddy"); got != "" {
+			t.Errorf("not Caddy's own: %s", got)
+		}
+	})
+	phase(t, "inside sites that are there", func(t *testing.T) {
+		// Without the admin's headers somebody else has to set them.
+		h.Exec(t, `sed -i '/^\theader .*well-known/,/^\t}/d' /etc/caddy/Caddyfile && systemctl reload caddy`)
+		own := h.Snapshot(t)
+		c.run(t, exitOK, "apply", "--yes", inside)
+		if got := h.Exec(t, "ls /etc/caddy/ecdeploy"); got != "front.test.front.test.caddy\nfront.test.matrix.front.test.caddy\n" {
+			t.Errorf("our files are %s", got)
+		}
+		c.run(t, exitOK, "status", inside)
+		if out := c.run(t, exitOK, "plan", inside); !strings.Contains(out, "nothing to do") {
+			t.Errorf("a second apply has something to do:\n%s", out)
+		}
+		c.run(t, exitOK, "rollback", "--yes", inside)
+		same(t, "after the rollback", own, h.Snapshot(t))
+		c.run(t, exitOK, "apply", "--yes", inside)
+	})
+	phase(t, "taken away", func(t *testing.T) {
+		h.Exec(t, "sed -i '1i # a human, above' /etc/caddy/Caddyfile && echo '# a human, below' >>/etc/caddy/Caddyfile")
+		c.run(t, exitOK, "destroy", "--yes", inside)
+		c.run(t, exitOK, "prune", "--yes", inside)
+		after := h.Snapshot(t)
+		for k := range before {
+			if after[k] != before[k] && k != "bytes /etc/caddy/Caddyfile" {
+				t.Errorf("%s: was %q, is %q", k, before[k], after[k])
+			}
+		}
+		for k := range after {
+			if _, ok := before[k]; !ok {
+				t.Errorf("%s is new: %q", k, after[k])
+			}
+		}
+		if got := h.Exec(t, "grep -c 'a human' /etc/caddy/Caddyfile; grep -c ecdeploy /etc/caddy/Caddyfile || :"); got != "2\n0\n" {
+			t.Errorf("the Caddyfile has %q", got)
+		}
+	})
+}
