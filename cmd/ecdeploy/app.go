@@ -92,7 +92,7 @@ type session struct {
 	file   *plans.File
 	dialer *host.Dialer
 	hosts  map[string]host.Host
-	seers  map[string]host.Host // hosts that are none of the sites' and only look at calls
+	observers  map[string]host.Host // hosts that are none of the sites' and only look at calls
 	heads  heads
 	screen *view.Screen
 	noteMu sync.Mutex
@@ -131,7 +131,7 @@ func (s *session) Close() {
 	for _, h := range s.hosts {
 		_ = h.Close() // nothing depends on how a connection ends
 	}
-	for _, h := range s.seers {
+	for _, h := range s.observers {
 		_ = h.Close() // likewise
 	}
 	s.dialer.Close()

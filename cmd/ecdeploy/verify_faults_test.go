@@ -33,8 +33,8 @@ type verifyFault struct {
 	name   string
 	field  int    // its number in fieldFaults; 0 for none
 	breaks string // sh on the host, after verifyFaultsLib
-	mends  string
-	here   func(*verifyLane) (mend func(), err error) // what is broken on this machine
+	fixes  string
+	here   func(*verifyLane) (fix func(), err error) // what is broken on this machine
 	outer  []string                                   // dropped in front of the host
 	names  map[string]string                          // where names lead for the laptop; %GATEWAY is this machine
 	helper bool                                       // an echo may run on the host
