@@ -35,11 +35,11 @@ type verifyFault struct {
 	breaks string // sh on the host, after verifyFaultsLib
 	fixes  string
 	here   func(*verifyLane) (fix func(), err error) // what is broken on this machine
-	outer  []string                                   // dropped in front of the host
-	names  map[string]string                          // where names lead for the laptop; %GATEWAY is this machine
-	helper bool                                       // an echo may run on the host
-	clock  string                                     // how far the laptop's is ahead
-	ids    []string                                   // links of which one has to be the first that is broken
+	outer  []string                                  // dropped in front of the host
+	names  map[string]string                         // where names lead for the laptop; %GATEWAY is this machine
+	helper bool                                      // an echo may run on the host
+	clock  string                                    // how far the laptop's is ahead
+	ids    []string                                  // links of which one has to be the first that is broken
 	code   rtc.Code
 	warns  bool // calls work all the same
 }
