@@ -146,7 +146,9 @@ func (c Case) settles(t *testing.T) {
 			t.Errorf("%s does not survive JSON: %s", change.Summary().Title, diff)
 		}
 		if made, ok := change.(*steps.Container); ok {
-			inParts := func(p steps.Part) bool { return p.Run != nil && p.Run.Container == made.Spec.Name && p.Run.Image == made.Spec.Image }
+			inParts := func(p steps.Part) bool {
+				return p.Run != nil && p.Run.Container == made.Spec.Name && p.Run.Image == made.Spec.Image
+			}
 			if !slices.ContainsFunc(d.Parts, inParts) {
 				t.Errorf("container %s is in no part", made.Spec.Name)
 			}
