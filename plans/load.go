@@ -120,12 +120,15 @@ func (l *loader) readable() bool {
 			operators++ // its end is another one
 		case hclsyntax.TokenCParen, hclsyntax.TokenCBrace, hclsyntax.TokenCBrack, hclsyntax.TokenCQuote, hclsyntax.TokenCHeredoc, hclsyntax.TokenTemplateSeqEnd:
 			nested--
-		case hclsyntax.TokenIdent, hclsyntax.TokenNewline, hclsyntax.TokenComment, hclsyntax.TokenEqual, hclsyntax.TokenComma, hclsyntax.TokenNumberLit, hclsyntax.TokenQuotedLit, hclsyntax.TokenStringLit, hclsyntax.TokenDot, hclsyntax.TokenEOF:
+		case hclsyntax.TokenIdent, hclsyntax.TokenNewline, hclsyntax.TokenComment, hclsyntax.TokenEqual, hclsyntax.TokenComma,
+			hclsyntax.TokenNumberLit, hclsyntax.TokenQuotedLit, hclsyntax.TokenStringLit, hclsyntax.TokenDot, hclsyntax.TokenEOF:
 		default:
 			operators++
 		}
 		if nested > maxNested || operators > maxOperators {
-			l.fail(t.Range, "this is nested too deeply", fmt.Sprintf("write it with less than %d levels, and the whole file with less than %d operators", maxNested, maxOperators))
+			l.fail(t.Range,
+				"this is nested too deeply",
+				fmt.Sprintf("write it with less than %d levels, and the whole file with less than %d operators", maxNested, maxOperators))
 			return false
 		}
 	}

@@ -75,7 +75,9 @@ func (c Container) Resolve(ctx context.Context, env Env) (Resolved, error) {
 	spec.Labels = map[string]string{LabelSite: c.Site, LabelRun: env.Run, LabelSpec: sum}
 	name := shellescape.Quote(spec.Name)
 	r.Save = joinSh("ec_save_container "+name+" || exit 1", saveEdits(c.Edits, sums))
-	r.Do = joinSh(c.stillThere(), placeEdits(c.Dirs, c.Edits), fmt.Sprintf("ec_set_aside %s %s %d || exit 1", name, shellescape.Quote(AsideName(spec.Name, env.Run)), int(spec.StopTimeout.Seconds())))
+	r.Do = joinSh(c.stillThere(),
+		placeEdits(c.Dirs, c.Edits),
+		fmt.Sprintf("ec_set_aside %s %s %d || exit 1", name, shellescape.Quote(AsideName(spec.Name, env.Run)), int(spec.StopTimeout.Seconds())))
 	r.Undo = joinSh("ec_undo_container_ours "+name+" || exit 1", undoEdits(c.Edits), "ec_undo_container_old "+name+" || exit 1", "ec_undo_dirs")
 	r.Act = func(ctx context.Context, d host.Docker) error {
 		if _, err := d.Create(ctx, spec); err != nil {
@@ -91,7 +93,8 @@ func (c Container) Resolve(ctx context.Context, env Env) (Resolved, error) {
 func (c Container) resolveGone(env Env, r Resolved, sums []string) Resolved {
 	name := shellescape.Quote(c.Spec.Name)
 	r.Save = joinSh("ec_save_container "+name+" || exit 1", saveEdits(c.Edits, sums))
-	r.Do = joinSh(c.stillThere(), fmt.Sprintf("ec_set_aside %s %s %d || exit 1", name, shellescape.Quote(AsideName(c.Spec.Name, env.Run)), int(c.Spec.StopTimeout.Seconds())),
+	r.Do = joinSh(c.stillThere(),
+		fmt.Sprintf("ec_set_aside %s %s %d || exit 1", name, shellescape.Quote(AsideName(c.Spec.Name, env.Run)), int(c.Spec.StopTimeout.Seconds())),
 		placeEdits(nil, c.Edits), rmdirs(c.Rmdirs))
 	r.Undo = joinSh("ec_undo_container_ours "+name+" || exit 1", undoRmdirs(c.Rmdirs), undoEdits(c.Edits), "ec_undo_container_old "+name+" || exit 1")
 	return r
@@ -236,7 +239,10 @@ func DockerLint(spec host.ContainerSpec, uid int, files []LintFile, ok string, a
 		fmt.Fprintf(&copies, "cp -- %s \"$J/lint%d\" && chown 0:%d \"$J/lint%d\" && chmod 0640 \"$J/lint%d\" || exit 1\n", src, i, uid, i, i)
 		fmt.Fprintf(&binds, ` -v "$J/lint%d":%s:ro`, i, shellescape.Quote(f.Target))
 	}
-	run := shellescape.QuoteCommand([]string{"docker", "run", "--rm", "--network", "none", "--read-only", "--cap-drop", "ALL", "--pull", "never", "--user", spec.User})
+	run := shellescape.QuoteCommand([]string{
+		"docker", "run", "--rm", "--network", "none", "--read-only", "--cap-drop", "ALL", "--pull",
+		"never", "--user", spec.User,
+	})
 	return copies.String() + "out=$(" + run + binds.String() + " " + shellescape.QuoteCommand(append([]string{spec.Image}, args...)) + " 2>&1)\n" +
 		`rm -f -- "$J"/lint*` + "\n" + `case $out in *` + shellescape.Quote(ok) + `*) exit 0 ;; esac
 printf '%s\n' "$out" >&2

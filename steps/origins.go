@@ -126,7 +126,8 @@ func (f ForeignFacts) TakeBack() (edits []FileEdit, texts map[string][]byte, fin
 			}
 		}
 		if len(kept) > 0 {
-			findings = append(findings, Warning.Finding("somebody else changed in "+p+" what ecdeploy had put there; theirs stays", "look for it, and take it out by hand if nothing needs it. It was:\n"+maskSecrets(splice.Lines(kept))))
+			findings = append(findings, Warning.Finding("somebody else changed in "+p+" what ecdeploy had put there; theirs stays",
+				"look for it, and take it out by hand if nothing needs it. It was:\n"+maskSecrets(splice.Lines(kept))))
 		}
 		if json.Valid(now.Data) && !json.Valid(text) {
 			findings = append(findings, Error.Finding(p+" would be no JSON any more without what ecdeploy put there", "take it out by hand, then run ecdeploy again"))

@@ -14,7 +14,12 @@ import (
 )
 
 // Look reads files and runs queries in one flight.
-func Look(ctx context.Context, o host.Observer, paths []string, cmds ...host.Cmd) (files map[string]host.File, all []host.File, results []host.Result, err error) {
+func Look(
+	ctx context.Context,
+	o host.Observer,
+	paths []string,
+	cmds ...host.Cmd,
+) (files map[string]host.File, all []host.File, results []host.Result, err error) {
 	g, ctx := errgroup.WithContext(ctx)
 	if len(paths) > 0 {
 		g.Go(func() (err error) { all, err = o.Read(ctx, paths...); return err })

@@ -52,10 +52,12 @@ func Findings(held, keys livekit.Keys) []steps.Finding {
 	case held.IsZero():
 		return nil
 	case held.Pair() != keys.Pair():
-		return []steps.Finding{steps.Warning.Finding("LIVEKIT_KEY and LIVEKIT_SECRET change at once: all tokens made before are refused, and people on calls have to join again",
+		return []steps.Finding{steps.Warning.Finding("LIVEKIT_KEY and LIVEKIT_SECRET change at once: all tokens made before "+
+			"are refused, and people on calls have to join again",
 			"with overlap: ecdeploy secrets rotate")}
 	case !held.Old.IsZero():
-		return []steps.Finding{steps.Warning.Finding("tokens made with the old LIVEKIT_KEY are refused, and people on calls may have to join again: LiveKit has renewed their tokens with any one of its keys",
+		return []steps.Finding{steps.Warning.Finding("tokens made with the old LIVEKIT_KEY are refused, "+
+			"and people on calls may have to join again: LiveKit has renewed their tokens with any one of its keys",
 			"do this while nobody is on a call")}
 	}
 	return nil

@@ -120,7 +120,11 @@ func (*None) Check(steps.Block, steps.Decl, *steps.Site) {}
 // Steps implements Config.
 func (*None) Steps(d steps.Decl, s *steps.Site) []steps.Placed {
 	return firewallSteps(d, s, steps.Define("firewall", steps.Nothing, nil, func(struct{}, steps.Shared) (steps.Decision, error) {
-		return steps.Decision{Findings: []steps.Finding{steps.Note.Finding("the firewall of "+d.Host+" is left alone, as the plan file says: "+openingList(Openings(s, d.Host, steps.Shared{}))+" must be open", "")}}, nil
+		return steps.Decision{
+			Findings: []steps.Finding{steps.Note.Finding("the firewall of "+d.Host+" is left alone, as the plan file says: "+
+				openingList(Openings(s, d.Host, steps.Shared{}))+" must be open",
+				"")},
+		}, nil
 	}))
 }
 
@@ -158,7 +162,11 @@ func (c *Found) Steps(d steps.Decl, s *steps.Site) []steps.Placed {
 
 // Removal implements Config.
 func (c *Found) Removal(d steps.Decl, s *steps.Site) []steps.Placed {
-	return []steps.Placed{{Stage: steps.StageHost, Host: d.Host, Step: foundStep{name: "remove-firewall", among: c.among, decl: d, site: s, steps: steps.Config.Removal, removes: true}}}
+	return []steps.Placed{{
+		Stage: steps.StageHost,
+		Host:  d.Host,
+		Step:  foundStep{name: "remove-firewall", among: c.among, decl: d, site: s, steps: steps.Config.Removal, removes: true},
+	}}
 }
 
 // foundStep is the step of the firewall that a host has, which only its probe tells.
@@ -244,9 +252,16 @@ func (f foundFacts) Diff(s steps.Shared) (steps.Decision, error) {
 	switch {
 	case f.step.removes:
 	case f.firewalld:
-		return steps.Decision{Findings: []steps.Finding{steps.Warning.Finding("firewalld runs on "+on+" and is not supported yet: "+open+" must be open", `open them yourself, then say firewall "none" {} in the host block`)}}, nil
+		return steps.Decision{
+			Findings: []steps.Finding{steps.Warning.Finding("firewalld runs on "+on+" and is not supported yet: "+open+" must be open",
+				`open them yourself, then say firewall "none" {} in the host block`)},
+		}, nil
 	case len(f.facts) == 0:
-		return steps.Decision{Findings: []steps.Finding{steps.Note.Finding("no firewall that ecdeploy knows is on "+on+", so nothing is opened there: "+open+" must be open in whatever else filters", "")}}, nil
+		return steps.Decision{
+			Findings: []steps.Finding{steps.Note.Finding("no firewall that ecdeploy knows is on "+on+", so nothing is opened there: "+
+				open+" must be open in whatever else filters",
+				"")},
+		}, nil
 	}
 	var out steps.Decision
 	for _, one := range f.facts {

@@ -53,7 +53,11 @@ func (c *External) Steps(d steps.Decl, s *steps.Site) []steps.Placed {
 
 // Removal implements Config.
 func (c *External) Removal(d steps.Decl, _ *steps.Site) []steps.Placed {
-	return []steps.Placed{{Stage: steps.StageProxy, Host: d.Host, Step: steps.LeftToOthers("the proxy", "take the routes to the SFU and the JWT service out of it")}}
+	return []steps.Placed{{
+		Stage: steps.StageProxy,
+		Host:  d.Host,
+		Step:  steps.LeftToOthers("the proxy", "take the routes to the SFU and the JWT service out of it"),
+	}}
 }
 
 // ByName are routes with the routes of the same public name together.
@@ -74,7 +78,10 @@ func nginxBlocks(routes []steps.Route) string {
 	var b strings.Builder
 	for _, group := range ByName(routes) {
 		name := group[0].Name()
-		fmt.Fprintf(&b, "server {\n    listen 443 ssl;\n    server_name %s;\n    ssl_certificate /etc/letsencrypt/live/%s/fullchain.pem;\n    ssl_certificate_key /etc/letsencrypt/live/%s/privkey.pem;\n", name, name, name)
+		fmt.Fprintf(&b,
+			"server {\n    listen 443 ssl;\n    server_name %s;\n    ssl_certificate /etc/letsencrypt/live/%s/fullchain.pem;\n"+
+				"    ssl_certificate_key /etc/letsencrypt/live/%s/privkey.pem;\n",
+			name, name, name)
 		for _, r := range group {
 			b.WriteString(host.Indent(NginxLocations(r), "    ") + "\n")
 		}

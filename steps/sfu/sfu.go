@@ -212,14 +212,18 @@ func (c *Config) checkNodeIP(b steps.Block) {
 	}
 	ips, ok := nodeIPs(c.NodeIP)
 	if !ok {
-		b.Wrong("node_ip", "node_ip is no IP address", "write an address like 203.0.113.10, not a name, or one of IPv4 and one of IPv6, like 203.0.113.10,2001:db8::10")
+		b.Wrong("node_ip",
+			"node_ip is no IP address",
+			"write an address like 203.0.113.10, not a name, or one of IPv4 and one of IPv6, like 203.0.113.10,2001:db8::10")
 	}
 	for _, ip := range ips {
 		switch {
 		case ip.IsUnspecified() || ip.IsLoopback() || ip.IsMulticast():
 			b.Wrong("node_ip", fmt.Sprintf("clients cannot reach node_ip %s", ip), "write the host's public address, or remove the line for the one the host has")
 		case netaddr.Private(ip):
-			b.Doubtful("node_ip", fmt.Sprintf("node_ip %s is private: only clients of that network can take part", ip), "write the host's public address, or external_ip = true instead to ask STUN servers for it")
+			b.Doubtful("node_ip",
+				fmt.Sprintf("node_ip %s is private: only clients of that network can take part", ip),
+				"write the host's public address, or external_ip = true instead to ask STUN servers for it")
 		}
 	}
 }

@@ -82,12 +82,14 @@ func (c *File) merge(site *steps.Site) steps.Step {
 	diff := func(f host.File, s steps.Shared) (steps.Decision, error) {
 		d := steps.Decision{Checks: wellKnownChecks(site, cmp.Or(s.HTTPS[c.Host], "127.0.0.1:443"), "the file "+c.Path)}
 		if strings.HasPrefix(c.Path, "/matrix/") || strings.HasPrefix(f.Real, "/matrix/") {
-			d.Findings = []steps.Finding{steps.Error.Finding(c.Path+" belongs to matrix-docker-ansible-deploy, which would overwrite edits and is not supported yet", `use well_known "external" {}: ecdeploy then says what it needs and checks it`)}
+			d.Findings = []steps.Finding{steps.Error.Finding(c.Path+" belongs to matrix-docker-ansible-deploy, which would overwrite edits and is not supported yet",
+				`use well_known "external" {}: ecdeploy then says what it needs and checks it`)}
 			return d, nil
 		}
 		switch {
 		case !f.Exists:
-			d.Findings = []steps.Finding{steps.Error.Finding(c.Path+" is not there", fmt.Sprintf("make it with at least {\"m.homeserver\": {\"base_url\": \"https://matrix.%s\"}}, or correct well_known.path", site.Domain()))}
+			d.Findings = []steps.Finding{steps.Error.Finding(c.Path+" is not there",
+				fmt.Sprintf("make it with at least {\"m.homeserver\": {\"base_url\": \"https://matrix.%s\"}}, or correct well_known.path", site.Domain()))}
 		case f.Err != "" || !f.Mode.IsRegular():
 			d.Findings = []steps.Finding{steps.Error.Finding(c.Path+" cannot be read: "+cmp.Or(f.Err, "it is no regular file"), "correct well_known.path")}
 		default:

@@ -67,7 +67,11 @@ func (c *External) Steps(d steps.Decl, s *steps.Site) []steps.Placed {
 
 // Removal implements Config.
 func (c *External) Removal(d steps.Decl, _ *steps.Site) []steps.Placed {
-	return []steps.Placed{{Stage: steps.StageHomeserver, Host: d.Host, Step: steps.LeftToOthers("Synapse", "take matrix_rtc.transports out of its configuration first, then restart it")}}
+	return []steps.Placed{{
+		Stage: steps.StageHomeserver,
+		Host:  d.Host,
+		Step:  steps.LeftToOthers("Synapse", "take matrix_rtc.transports out of its configuration first, then restart it"),
+	}}
 }
 
 // openIDText is what a need for OpenID means where nothing is known of the listeners.
@@ -126,7 +130,12 @@ func (c *External) checks() []steps.Check {
 	base := strings.TrimRight(c.URL, "/")
 	return []steps.Check{
 		{Name: "Synapse has delayed events on", Timeout: steps.RouteTimeout, Hint: "set max_event_delay_duration and restart Synapse",
-			HTTP: &steps.HTTPCheck{URL: base + "/_matrix/client/versions", Header: map[string]string{"Cache-Control": "no-cache"}, Status: 200, JSONTrue: []string{"org.matrix.msc4140"}}},
+			HTTP: &steps.HTTPCheck{
+				URL:      base + "/_matrix/client/versions",
+				Header:   map[string]string{"Cache-Control": "no-cache"},
+				Status:   200,
+				JSONTrue: []string{"org.matrix.msc4140"},
+			}},
 		{Name: "Synapse serves the transports", Timeout: steps.RouteTimeout, Hint: "set experimental_features.msc4143_enabled and restart Synapse",
 			HTTP: &steps.HTTPCheck{URL: base + "/_matrix/client/unstable/org.matrix.msc4143/rtc/transports", Status: 401, Body: "M_MISSING_TOKEN"}},
 	}

@@ -43,7 +43,9 @@ func (f removeSynapseFacts) decide(site *steps.Site, c *Service) (steps.Decision
 		}
 	}
 	if v, _ := after.effective("matrix_rtc", "transports"); steps.NamesService(v, site) {
-		d.Findings = append(d.Findings, steps.Error.Finding("Synapse would still announce "+site.ServiceURL()+" to clients", "take it out of matrix_rtc.transports by hand (and, where no transport is left, matrix_rtc and experimental_features.msc4143_enabled), restart Synapse, then run ecdeploy again"))
+		d.Findings = append(d.Findings, steps.Error.Finding("Synapse would still announce "+site.ServiceURL()+" to clients",
+			"take it out of matrix_rtc.transports by hand (and, where no transport is left, "+
+				"matrix_rtc and experimental_features.msc4143_enabled), restart Synapse, then run ecdeploy again"))
 	}
 	if len(edits) == 0 {
 		return d, nil
@@ -55,7 +57,13 @@ func (f removeSynapseFacts) decide(site *steps.Site, c *Service) (steps.Decision
 	if f.synapse.unit.Active {
 		change.Unit, change.Action, change.Interrupt = c.Unit, "restart", interruptSynapse
 		if base := f.synapse.localURL(); base != "" {
-			d.Checks = []steps.Check{{Name: "Synapse answers", HTTP: &steps.HTTPCheck{URL: base + "/_matrix/client/versions", Status: 200}, Timeout: c.StartTimeout, Logs: "unit:" + c.Unit, Hint: "journalctl -u " + c.Unit}}
+			d.Checks = []steps.Check{{
+				Name:    "Synapse answers",
+				HTTP:    &steps.HTTPCheck{URL: base + "/_matrix/client/versions", Status: 200},
+				Timeout: c.StartTimeout,
+				Logs:    "unit:" + c.Unit,
+				Hint:    "journalctl -u " + c.Unit,
+			}}
 		}
 	}
 	d.Changes = []steps.Change{&change}

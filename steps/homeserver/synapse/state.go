@@ -26,7 +26,15 @@ func (c *Service) State(ctx context.Context, o host.Observer, site *steps.Site) 
 	if err != nil {
 		return steps.HomeserverState{}, err
 	}
-	s := steps.HomeserverState{Unit: c.Unit, Active: f.unit.Active, Problem: f.problem, Version: f.version, Local: f.localURL(), Advert: f.version != "" && !f.older("1.156.0"), Settings: wantedSettings}
+	s := steps.HomeserverState{
+		Unit:     c.Unit,
+		Active:   f.unit.Active,
+		Problem:  f.problem,
+		Version:  f.version,
+		Local:    f.localURL(),
+		Advert:   f.version != "" && !f.older("1.156.0"),
+		Settings: wantedSettings,
+	}
 	switch {
 	case !f.unit.Found:
 		s.Problem = "there is no unit " + c.Unit

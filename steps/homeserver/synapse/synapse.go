@@ -136,7 +136,8 @@ func (f facts) decide(site *steps.Site, c *Service) steps.Decision {
 	inContainer, isContainer := synapseContainer(f.others)
 	switch {
 	case len(f.others.Managers) > 0 && len(f.unit.Configs) == 0:
-		return fail("Synapse on "+f.name+" belongs to "+strings.Join(f.others.Managers, ", ")+", which would overwrite edits of its files and is not supported yet", wayOut)
+		return fail("Synapse on "+f.name+" belongs to "+strings.Join(f.others.Managers, ", ")+", which would overwrite edits of its files and is not supported yet",
+			wayOut)
 	case isContainer && len(f.unit.Configs) == 0:
 		return fail("Synapse on "+f.name+" runs in "+inContainer+", and ecdeploy does not edit files of containers yet", wayOut)
 	case !f.unit.Found:
@@ -153,7 +154,8 @@ func (f facts) decide(site *steps.Site, c *Service) steps.Decision {
 	case f.older(leastVersion):
 		return fail("Synapse "+f.version+" on "+f.name+" is too old: MatrixRTC transports came with 1.140", c.From.traits().upgrade)
 	case f.otherName(site) != "":
-		return fail("Synapse on "+f.name+" is the homeserver of "+f.otherName(site)+", not of "+site.Name, `the label of a site is the part of Matrix IDs behind the colon: site "`+f.otherName(site)+`" { ... }`)
+		return fail("Synapse on "+f.name+" is the homeserver of "+f.otherName(site)+", not of "+site.Name,
+			`the label of a site is the part of Matrix IDs behind the colon: site "`+f.otherName(site)+`" { ... }`)
 	case len(f.workerNames()) > 0:
 		return fail("Synapse has workers on "+f.name+" ("+strings.Join(f.workerNames(), ", ")+"), which are not supported yet: each would need a restart", wayOut)
 	}
@@ -161,7 +163,8 @@ func (f facts) decide(site *steps.Site, c *Service) steps.Decision {
 	var d steps.Decision
 	d.Findings = append(f.others.Warn(f.name, "Synapse's files", wayOut), f.notes(c.From)...)
 	if isContainer {
-		d.Findings = append(d.Findings, steps.Warning.Finding("beside "+c.Unit+", a Synapse runs in "+inContainer+" on "+f.name+"; the unit's is edited", "if the site's is the other one, "+wayOut))
+		d.Findings = append(d.Findings, steps.Warning.Finding("beside "+c.Unit+", a Synapse runs in "+inContainer+" on "+f.name+"; the unit's is edited",
+			"if the site's is the other one, "+wayOut))
 	}
 	edits, err := want.edit(f.files)
 	if err != nil {
