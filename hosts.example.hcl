@@ -33,9 +33,10 @@ host "matrix" {
     # command = ["pass", "show", "servers/matrix"] # run on the laptop, 2 minutes at most
   }
 
-  # "ufw", or "none" to leave firewalls alone and be told what must be open;
-  # default: ufw where it is there.
+  # "ufw", "nftables" for rules of your own (a chain with hook input), or "none" to
+  # leave firewalls alone and be told what must be open; default: what is there.
   firewall "ufw" {}
+  # firewall "nftables" {}
 }
 
 # One Matrix server name and its Element Call backend.
@@ -95,6 +96,14 @@ site "emdecloud.de" {
     start_timeout   = "120s"                   # how long it may take to start; default 120s
     max_event_delay = "24h"                    # Synapse's max_event_delay_duration; default 24h
   }
+  # A Synapse from PyPI in a virtualenv, which a systemd unit of yours starts.
+  # ecdeploy reads the unit for where its Python and its configuration files are.
+  # synapse "venv" {
+  #   host            = host.matrix
+  #   unit            = "synapse.service" # default synapse.service
+  #   start_timeout   = "120s"            # how long it may take to start; default 120s
+  #   max_event_delay = "24h"             # Synapse's max_event_delay_duration; default 24h
+  # }
   # A Synapse that you configure yourself: ecdeploy says what is needed and
   # checks it.
   # synapse "external" {

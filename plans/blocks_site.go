@@ -17,8 +17,8 @@ const (
 
 // siteBlock is what a site block holds beside its variants.
 type siteBlock struct {
-	Keys   *steps.LiveKitKeys `hcl:"livekit_keys,block"`
-	Verify *steps.Verify      `hcl:"verify,block"`
+	Keys   *LiveKitKeys `hcl:"livekit_keys,block"`
+	Verify *Verify      `hcl:"verify,block"`
 
 	RevertAfter string `hcl:"revert_after,optional"`
 }
@@ -30,7 +30,9 @@ func (l *loader) site(n *node) Site {
 	l.checkServerName(n)
 	if d, ok := l.duration(n, "revert_after", b.RevertAfter); ok {
 		if d < minRevertAfter {
-			l.fail(n.at("revert_after"), fmt.Sprintf("revert_after is shorter than %s", minRevertAfter), "a host must not give up between two signs of the laptop; leave it out for "+defaultRevertAfter.String())
+			l.fail(n.at("revert_after"),
+				fmt.Sprintf("revert_after is shorter than %s", minRevertAfter),
+				"a host must not give up between two signs of the laptop; leave it out for "+defaultRevertAfter.String())
 		}
 		s.RevertAfter = d
 	}

@@ -21,7 +21,7 @@ func (l *loader) checkServerName(n *node) {
 	}
 }
 
-func (l *loader) checkVerify(n *node, v steps.Verify) {
+func (l *loader) checkVerify(n *node, v Verify) {
 	if n.has("level") && n.known("level") && !slices.Contains([]string{"media", "http", "none"}, v.Level) {
 		l.fail(n.at("level"), fmt.Sprintf("there is no level %q", v.Level), `write level = "media", "http" or "none"`)
 	}

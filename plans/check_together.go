@@ -146,7 +146,9 @@ func (l *loader) checkListen(c *node, s *steps.Site, p steps.Part, listen steps.
 	}
 	switch {
 	case front == p.Host && addr.IsUnspecified():
-		l.fail(at, fmt.Sprintf("%s on %s listens on all addresses, without encryption", p.Title, p.Host), "remove the line for 127.0.0.1, or write the one address that the proxy reaches")
+		l.fail(at,
+			fmt.Sprintf("%s on %s listens on all addresses, without encryption", p.Title, p.Host),
+			"remove the line for 127.0.0.1, or write the one address that the proxy reaches")
 	case front == p.Host:
 	case listen.For == steps.ForHost:
 		l.fail(at, fmt.Sprintf("no proxy is on %s, where %s listens", p.Host, p.Title), own)
@@ -244,7 +246,8 @@ func (l *loader) claimRange(c *claims, mine udp) {
 	}
 	for _, r := range c.ranges {
 		if mine.first <= r.last && r.first <= mine.last {
-			l.fail(mine.at, fmt.Sprintf("the UDP range %d-%d overlaps with %d-%d, which %s has (line %d)", mine.first, mine.last, r.first, r.last, r.owner, r.at.Start.Line),
+			l.fail(mine.at,
+				fmt.Sprintf("the UDP range %d-%d overlaps with %d-%d, which %s has (line %d)", mine.first, mine.last, r.first, r.last, r.owner, r.at.Start.Line),
 				fmt.Sprintf("%s, say from %d on", mine.mend, r.last+1))
 		}
 	}

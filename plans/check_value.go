@@ -4,13 +4,12 @@ import (
 	"fmt"
 
 	"github.com/emdecloud/ecdeploy/internal/livekit"
-	"github.com/emdecloud/ecdeploy/steps"
 )
 
 // least is the shortest secret that counts as one, in characters.
 const least = 32
 
-func (l *loader) checkKeys(n *node, k steps.LiveKitKeys) {
+func (l *loader) checkKeys(n *node, k LiveKitKeys) {
 	pair := n.has("key") || n.has("secret")
 	switch {
 	case n.has("command") && pair:
@@ -23,7 +22,7 @@ func (l *loader) checkKeys(n *node, k steps.LiveKitKeys) {
 		l.fail(n.def, "livekit_keys {} wants key and secret, or command", "add what is missing, or remove the block: ecdeploy then makes the credentials")
 	}
 	if n.has("key") && n.known("key") {
-		if wrong, mend := wrongKey(k.Key); wrong != "" {
+		if wrong, mend := wrongKey(k.Key.Reveal()); wrong != "" {
 			l.fail(n.given["key"].name, wrong, mend)
 		}
 	}
@@ -31,7 +30,7 @@ func (l *loader) checkKeys(n *node, k steps.LiveKitKeys) {
 		return
 	}
 	at := n.given["secret"].name
-	if wrong, mend := wrongSecret(k.Secret); wrong != "" {
+	if wrong, mend := wrongSecret(k.Secret.Reveal()); wrong != "" {
 		l.fail(at, wrong, mend)
 	} else if n.given["secret"].literal {
 		l.warn(at, "the secret stands in the plan file", "write secret = env(\"NAME\") or file(\"PATH\"), or use command")

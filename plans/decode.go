@@ -15,6 +15,7 @@ import (
 	"github.com/zclconf/go-cty/cty/convert"
 	"github.com/zclconf/go-cty/cty/gocty"
 
+	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
@@ -268,7 +269,10 @@ func (l *loader) assign(n *node, f field, e hclsyntax.Expression, dst reflect.Va
 	if !val.IsWhollyKnown() {
 		return false
 	}
-	if err := gocty.FromCtyValue(val, dst.Addr().Interface()); err != nil {
+	secret, hidden := dst.Addr().Interface().(*host.Secret)
+	if hidden {
+		*secret = host.NewSecret(val.AsString())
+	} else if err := gocty.FromCtyValue(val, dst.Addr().Interface()); err != nil {
 		l.fail(e.Range(), f.name+" must be "+described(want), "write "+written(f.name, want))
 		return false
 	}

@@ -65,7 +65,7 @@ func (g Guards) moved(site string, now Guards) []Drift {
 func (s SavedSite) drift(now SitePlan) ([]Drift, error) {
 	var out []Drift
 	add := func(host, step, what string) { out = append(out, Drift{now.Site, host, step, what}) }
-	keys := now.Keys.Fingerprint()
+	keys := KeysOf(now.Secrets).Fingerprint()
 	switch {
 	case keys == s.Credentials:
 	case s.Credentials == "":

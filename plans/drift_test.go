@@ -19,7 +19,7 @@ func wholePlan() SitePlan {
 	file := func(path, before string) steps.FileEdit {
 		return steps.FileEdit{Path: path, Before: before, After: "a", Text: steps.Lit("text"), Diff: "-x\n+y\n"}
 	}
-	return SitePlan{Site: "x.test", Keys: testKeys("s"), Hosts: []HostPlan{{Host: "h", Steps: []StepPlan{
+	return SitePlan{Site: "x.test", Secrets: secretsOf(testKeys("s")), Hosts: []HostPlan{{Host: "h", Steps: []StepPlan{
 		{Stage: steps.StagePreflight, Step: "preflight"},
 		{Stage: steps.StageHost, Step: "firewall", Changes: Changes{&steps.Exec{Verb: "+", Title: "ufw allow 7881/tcp", DoText: "do", UndoText: "undo"}}},
 		{Stage: steps.StageSFU, Step: "livekit", Changes: Changes{
@@ -102,9 +102,9 @@ func TestDrift(t *testing.T) {
 		{"a host more", func(s *SitePlan) {
 			s.Hosts = append(s.Hosts, HostPlan{Host: "i", Steps: []StepPlan{{Stage: steps.StageHost, Step: "firewall", Changes: Changes{&steps.Exec{Verb: "+", Title: "r"}}}}})
 		}, []string{"x.test: i: firewall: needed now, too: + r"}},
-		{"other credentials", func(s *SitePlan) { s.Keys = testKeys("t"); container(s).Edits[0].Before = "hmac:2" }, []string{site + "there are other credentials (LIVEKIT_KEY and LIVEKIT_SECRET) now", sfu + "container livekit-sfu would be done in another way"}},
-		{"only the key is another", func(s *SitePlan) { s.Keys.Key = host.NewSecret("other") }, []string{site + "there are other credentials (LIVEKIT_KEY and LIVEKIT_SECRET) now"}},
-		{"credentials went", func(s *SitePlan) { s.Keys = livekit.Keys{} }, []string{site + "the credentials (LIVEKIT_KEY and LIVEKIT_SECRET) are gone: new ones would be made"}},
+		{"other credentials", func(s *SitePlan) { s.Secrets = secretsOf(testKeys("t")); container(s).Edits[0].Before = "hmac:2" }, []string{site + "there are other credentials (LIVEKIT_KEY and LIVEKIT_SECRET) now", sfu + "container livekit-sfu would be done in another way"}},
+		{"only the key is another", func(s *SitePlan) { s.Secrets.Values[livekit.RefKey] = host.NewSecret("other") }, []string{site + "there are other credentials (LIVEKIT_KEY and LIVEKIT_SECRET) now"}},
+		{"credentials went", func(s *SitePlan) { s.Secrets = steps.Secrets{} }, []string{site + "the credentials (LIVEKIT_KEY and LIVEKIT_SECRET) are gone: new ones would be made"}},
 		{"another site", func(s *SitePlan) { s.Site = "y.test" }, []string{site + "the plan file has no such site any more", "y.test: the saved plan does not have this site"}},
 		{"several", func(s *SitePlan) {
 			files(s).Edits[0].Before = "b2"
@@ -144,7 +144,7 @@ func TestDrift(t *testing.T) {
 // Credentials that come between are none that the plan was made for.
 func TestDriftOfNewCredentials(t *testing.T) {
 	p := wholePlan()
-	p.Keys = livekit.Keys{}
+	p.Secrets = steps.Secrets{}
 	f := &File{Path: "/d/hosts.hcl", Sum: "5a"}
 	s, err := NewSaved(f, Plan{Sites: []SitePlan{p}})
 	if err != nil {
@@ -168,7 +168,7 @@ func TestDriftOfGuards(t *testing.T) {
 		}
 	}
 	guarded := func(after time.Duration, ca string) *File {
-		return &File{Path: "/d/hosts.hcl", Sum: "5a", Sites: []Site{{ServerName: "x.test", RevertAfter: after, Verify: steps.Verify{CAFile: ca}}}}
+		return &File{Path: "/d/hosts.hcl", Sum: "5a", Sites: []Site{{ServerName: "x.test", RevertAfter: after, Verify: Verify{CAFile: ca}}}}
 	}
 	write("one")
 	p := Plan{Sites: []SitePlan{wholePlan()}}

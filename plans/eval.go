@@ -201,7 +201,9 @@ func (l *loader) variables(nodes []*node) {
 	}
 	for _, name := range sortedKeys(l.opts.Vars) {
 		if _, ok := l.vars[name]; !ok {
-			l.fail(hcl.Range{}, fmt.Sprintf("--var %s: the plan file has no variable of that name", name), suggestion(name, slices.Collect(maps.Keys(l.vars)), "it has "))
+			l.fail(hcl.Range{},
+				fmt.Sprintf("--var %s: the plan file has no variable of that name", name),
+				suggestion(name, slices.Collect(maps.Keys(l.vars)), "it has "))
 		}
 	}
 }
@@ -216,7 +218,9 @@ func (l *loader) variable(n *node, def cty.Value) cty.Value {
 	}
 	switch {
 	case ok && (!utf8.ValidString(text) || changed(text)):
-		l.fail(n.name, fmt.Sprintf("the value given for variable %q is no UTF-8 in composed characters (Unicode NFC), and would be changed", n.label), "correct --var or ECDEPLOY_VAR_"+n.label)
+		l.fail(n.name,
+			fmt.Sprintf("the value given for variable %q is no UTF-8 in composed characters (Unicode NFC), and would be changed", n.label),
+			"correct --var or ECDEPLOY_VAR_"+n.label)
 		return cty.DynamicVal
 	case ok:
 		return l.fromOutside(n, text, def)
@@ -225,7 +229,9 @@ func (l *loader) variable(n *node, def cty.Value) cty.Value {
 	case n.has("default"), l.opts.Validate:
 		return cty.DynamicVal
 	}
-	l.fail(n.name, fmt.Sprintf("variable %q has no value", n.label), fmt.Sprintf("give --var %s=VALUE, export ECDEPLOY_VAR_%s, or add a default", n.label, n.label))
+	l.fail(n.name,
+		fmt.Sprintf("variable %q has no value", n.label),
+		fmt.Sprintf("give --var %s=VALUE, export ECDEPLOY_VAR_%s, or add a default", n.label, n.label))
 	return cty.DynamicVal
 }
 
@@ -247,7 +253,9 @@ func (l *loader) fromOutside(n *node, text string, def cty.Value) cty.Value {
 	}
 	v, err := convert.Convert(cty.StringVal(text), def.Type())
 	if err != nil {
-		l.fail(n.name, fmt.Sprintf("the value given for variable %q must be %s, as its default is", n.label, described(def.Type())), "correct --var or ECDEPLOY_VAR_"+n.label)
+		l.fail(n.name,
+			fmt.Sprintf("the value given for variable %q must be %s, as its default is", n.label, described(def.Type())),
+			"correct --var or ECDEPLOY_VAR_"+n.label)
 		return cty.DynamicVal
 	}
 	return v

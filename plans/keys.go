@@ -113,7 +113,7 @@ func (s Site) GivenKeys(ctx context.Context) (livekit.Keys, error) {
 		return livekit.Keys{}, nil
 	}
 	if len(s.Keys.Command) == 0 {
-		return livekit.Keys{Key: host.NewSecret(s.Keys.Key), Secret: host.NewSecret(s.Keys.Secret)}, nil
+		return livekit.Keys{Key: s.Keys.Key, Secret: s.Keys.Secret}, nil
 	}
 	out, err := Command(ctx, s.Keys.Command)
 	if err != nil {

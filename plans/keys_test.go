@@ -32,7 +32,7 @@ func TestKeysOfCommand(t *testing.T) {
 		{"a pair in a pair", "API: " + good + ": x", "secret must begin with"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			k, err := Site{Keys: &steps.LiveKitKeys{Command: []string{"printf", "%s", c.printed}}}.GivenKeys(t.Context())
+			k, err := Site{Keys: &LiveKitKeys{Command: []string{"printf", "%s", c.printed}}}.GivenKeys(t.Context())
 			switch {
 			case c.wrong == "" && (err != nil || k.IsZero()):
 				t.Errorf("keys %v, %v", k, err)
@@ -57,7 +57,7 @@ func keyed(key, old string) livekit.Keys {
 // the hosts hold. No refusal holds one of them.
 func TestCredentials(t *testing.T) {
 	giving := func(k livekit.Keys) Site {
-		return Site{ServerName: "x.test", Keys: &steps.LiveKitKeys{Key: k.Key.Reveal(), Secret: k.Secret.Reveal()}}
+		return Site{ServerName: "x.test", Keys: &LiveKitKeys{Key: k.Key, Secret: k.Secret}}
 	}
 	none, made := livekit.Keys{}, Site{ServerName: "x.test"}
 	sameKey := keyed("a", "")
@@ -111,7 +111,7 @@ func TestCredentials(t *testing.T) {
 		})
 	}
 	for _, choose := range []func(Site, context.Context) (Credentials, error){Site.KeepKeys, Site.RotateKeys, Site.DropOldKeys} {
-		if _, err := choose(Site{Keys: &steps.LiveKitKeys{Command: []string{"false"}}}, t.Context()); err == nil || !strings.Contains(err.Error(), "run false") {
+		if _, err := choose(Site{Keys: &LiveKitKeys{Command: []string{"false"}}}, t.Context()); err == nil || !strings.Contains(err.Error(), "run false") {
 			t.Errorf("a command that fails: %v", err)
 		}
 	}
@@ -200,7 +200,7 @@ func TestCutRotation(t *testing.T) {
 		}
 	}
 	p, err := plan(Site.KeepKeys, on(old))
-	if err != nil || p.Keys != rotated || p.Found != rotated {
+	if err != nil || KeysOf(p.Secrets) != rotated || KeysOf(p.Found) != rotated {
 		t.Errorf("apply does not go forward: %v", err)
 	}
 	jwt := ""
@@ -216,7 +216,7 @@ func TestCutRotation(t *testing.T) {
 	if !strings.Contains(jwt, "LIVEKIT_SECRET change") {
 		t.Errorf("the JWT service keeps the old credentials: %q", jwt)
 	}
-	if p, err := plan(Site.DropOldKeys, on(rotated.Pair())); err != nil || p.Keys != keyed("b", "") {
+	if p, err := plan(Site.DropOldKeys, on(rotated.Pair())); err != nil || KeysOf(p.Secrets) != keyed("b", "") {
 		t.Errorf("finish after that: %v", err)
 	}
 }

@@ -1,7 +1,6 @@
 package plans
 
 import (
-	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -121,12 +120,15 @@ func (l *loader) readable() bool {
 			operators++ // its end is another one
 		case hclsyntax.TokenCParen, hclsyntax.TokenCBrace, hclsyntax.TokenCBrack, hclsyntax.TokenCQuote, hclsyntax.TokenCHeredoc, hclsyntax.TokenTemplateSeqEnd:
 			nested--
-		case hclsyntax.TokenIdent, hclsyntax.TokenNewline, hclsyntax.TokenComment, hclsyntax.TokenEqual, hclsyntax.TokenComma, hclsyntax.TokenNumberLit, hclsyntax.TokenQuotedLit, hclsyntax.TokenStringLit, hclsyntax.TokenDot, hclsyntax.TokenEOF:
+		case hclsyntax.TokenIdent, hclsyntax.TokenNewline, hclsyntax.TokenComment, hclsyntax.TokenEqual, hclsyntax.TokenComma,
+			hclsyntax.TokenNumberLit, hclsyntax.TokenQuotedLit, hclsyntax.TokenStringLit, hclsyntax.TokenDot, hclsyntax.TokenEOF:
 		default:
 			operators++
 		}
 		if nested > maxNested || operators > maxOperators {
-			l.fail(t.Range, "this is nested too deeply", fmt.Sprintf("write it with less than %d levels, and the whole file with less than %d operators", maxNested, maxOperators))
+			l.fail(t.Range,
+				"this is nested too deeply",
+				fmt.Sprintf("write it with less than %d levels, and the whole file with less than %d operators", maxNested, maxOperators))
 			return false
 		}
 	}
@@ -157,7 +159,7 @@ func (l *loader) read(body *hclsyntax.Body) *File {
 	root := &node{def: hcl.Range{Filename: l.path, Start: hcl.InitialPos, End: hcl.InitialPos}, body: body, given: map[string]given{}, nodes: map[string][]*node{}}
 	l.hostNames = nil
 	l.ctx = &hcl.EvalContext{Functions: l.functions()}
-	l.secrets = secretRanges(body)
+	l.secrets = l.sensitive(body)
 	var top fileBlock
 	l.fill(root, &top)
 	l.variables(top.Variables)
@@ -184,28 +186,6 @@ func (l *loader) read(body *hclsyntax.Body) *File {
 	}
 	l.checkTogether(f, hostNodes, siteNodes)
 	return f
-}
-
-// secretRanges are where credentials stand in the file, in its order: all that
-// livekit_keys {} says, since a name in it may be misspelt.
-func secretRanges(body *hclsyntax.Body) []hcl.Range {
-	var out []hcl.Range
-	for _, b := range body.Blocks {
-		if b.Type == "livekit_keys" {
-			for name, a := range b.Body.Attributes {
-				if name != "command" {
-					out = append(out, a.Expr.Range())
-				}
-			}
-			for _, c := range b.Body.Blocks {
-				out = append(out, hcl.RangeBetween(c.OpenBraceRange, c.CloseBraceRange))
-			}
-			continue
-		}
-		out = append(out, secretRanges(b.Body)...)
-	}
-	slices.SortFunc(out, func(a, b hcl.Range) int { return cmp.Compare(a.Start.Byte, b.Start.Byte) })
-	return out
 }
 
 // secret reports whether a place is inside a credential.

@@ -44,8 +44,8 @@ func TestDefaults(t *testing.T) {
 			Participants: 40, UID: 10030, Ports: &sfu.Ports{Signalling: 7880, TCP: 7881, UDP: "50100-50200"}}},
 		"auth": {"", "x", pos(9, 3), &auth.Config{Host: "x", URL: "https://jwt.x.test", Image: auth.DefaultImage, Container: "element-call-jwt", Port: 8080,
 			Bind: "127.0.0.1", FullAccess: []string{"x.test"}, UID: 10033}},
-		"synapse": {"debian", "x", pos(13, 3), &synapse.Package{Host: "x",
-			Unit: "matrix-synapse.service", StartTimeout: 120 * time.Second, MaxDelay: "24h"}},
+		"synapse": {"debian", "x", pos(13, 3), &synapse.Service{Host: "x",
+			Unit: "matrix-synapse.service", StartTimeout: 120 * time.Second, MaxDelay: "24h", From: synapse.Package}},
 		"proxy":      {"nginx", "x", pos(14, 3), &nginx.Config{Host: "x"}},
 		"well_known": {"file", "x", pos(15, 3), &wellknown.File{Host: "x", Path: "/var/www/x.test/client"}},
 	}
@@ -57,7 +57,7 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("blocks of the host %+v", h.Blocks)
 	}
 	s.Blocks, h.Blocks = nil, nil
-	if d := cmp.Diff(Site{ServerName: "x.test", Verify: steps.Verify{Level: "media"}, RevertAfter: 3 * time.Minute, Pos: pos(4, 1)}, s); d != "" {
+	if d := cmp.Diff(Site{ServerName: "x.test", Verify: Verify{Level: "media"}, RevertAfter: 3 * time.Minute, Pos: pos(4, 1)}, s); d != "" {
 		t.Error(d)
 	}
 	if d := cmp.Diff(Host{Name: "x", Address: "203.0.113.10", Become: host.BecomeNone, ConnectTimeout: 15 * time.Second, Pos: pos(1, 1)}, h); d != "" {
@@ -123,7 +123,7 @@ func TestVariables(t *testing.T) {
 		t.Errorf("variables with a value from outside: %s", d)
 	}
 	s := f.Sites[0]
-	got := []any{configOf[*sfu.Config](t, s).URL, configOf[*auth.Config](t, s).Port, configOf[*auth.Config](t, s).FullAccess, s.Keys.Key, s.Keys.Secret}
+	got := []any{configOf[*sfu.Config](t, s).URL, configOf[*auth.Config](t, s).Port, configOf[*auth.Config](t, s).FullAccess, s.Keys.Key.Reveal(), s.Keys.Secret.Reveal()}
 	if d := cmp.Diff([]any{"https://flag.x.test", 8090, []string{"b.test", "x.test"}, "k1", secret}, got); d != "" {
 		t.Error(d)
 	}

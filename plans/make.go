@@ -76,7 +76,7 @@ func makePlan(ctx context.Context, site Site, all []placed, hosts map[string]hos
 	}
 	shared.Secrets = credentials.Secrets(keys)
 	p, err := decide(site, all, shared)
-	p.Keys, p.Found, p.HTTPS = keys, found.Keys, shared.HTTPS
+	p.Secrets, p.Found, p.HTTPS = secretsOf(keys), secretsOf(found.Keys), shared.HTTPS
 	return p, err
 }
 
@@ -87,7 +87,13 @@ func decide(site Site, all []placed, shared steps.Shared) (SitePlan, error) {
 		if err != nil {
 			return SitePlan{}, fmt.Errorf("%s: %s: %w", p.host, p.step.Name(), err)
 		}
-		byHost[p.host] = append(byHost[p.host], StepPlan{Stage: p.stage, Step: p.step.Name(), Changes: d.Changes, Checks: checks(site, d.Checks), Findings: d.Findings})
+		byHost[p.host] = append(byHost[p.host], StepPlan{
+			Stage:    p.stage,
+			Step:     p.step.Name(),
+			Changes:  d.Changes,
+			Checks:   checks(site, d.Checks),
+			Findings: d.Findings,
+		})
 	}
 	out := SitePlan{Site: site.ServerName}
 	for _, name := range sortedKeys(byHost) {

@@ -100,11 +100,9 @@ func sentence(s string) string {
 }
 
 var (
-	// quotedSecret finds credentials by their names.
-	quotedSecret = regexp.MustCompile(`(?i)((?:key|secret|password)\s*=\s*)"(?:[^"\\]|\\.)*"?`)
 	// brokenSecret does in a file that is not understood, where nobody can say
 	// whether there is an equals sign and where the value ends.
-	brokenSecret = regexp.MustCompile(`(?i)((?:key|secret|password)\b["']?\s*[=:]?\s*).+`)
+	brokenSecret = regexp.MustCompile(`(?i)(\w*(?:secret|token|pass|key|credential)\w*\b["']?\s*[=:]?\s*).+`)
 )
 
 // maxSnippet is the longest line that is shown, in bytes.
@@ -134,7 +132,7 @@ func (l *loader) snippet(at hcl.Range) string {
 			line = line[:from-start] + "***" + line[to-start:]
 		}
 	}
-	return strings.TrimRight(quotedSecret.ReplaceAllString(line, "$1***"), "\r")
+	return strings.TrimRight(line, "\r")
 }
 
 // brokenLine masks a line, which begins at start, of a file that hcl does not

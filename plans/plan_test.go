@@ -51,7 +51,7 @@ func TestHash(t *testing.T) {
 	}
 
 	other := somePlan()
-	other.Keys = livekit.Keys{Key: host.NewSecret("k"), Secret: host.NewSecret("s")}
+	other.Secrets = secretsOf(livekit.Keys{Key: host.NewSecret("k"), Secret: host.NewSecret("s")})
 	other.Hosts[0].Steps[1].Findings = []Finding{{Severity: steps.Note, Summary: "n"}}
 	other.Hosts[0].Steps[1].Checks = []steps.Check{{Name: "c"}}
 	if hash(other) != want {

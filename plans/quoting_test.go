@@ -92,7 +92,7 @@ func attributes(t *testing.T) []attribute {
 func block(kind, label, inside string) string {
 	needed := map[string]string{
 		"variable": "default = \"x\"", "host": "address = \"203.0.113.10\"", "sfu": "host = host.x\n    url = \"https://sfu.x.test\"", "auth": "host = host.x\n    url = \"https://jwt.x.test\"",
-		"synapse debian": "host = host.x", "synapse external": "url = \"https://matrix.x.test\"", "proxy nginx": "host = host.x", "proxy caddy": "host = host.x", "well_known file": "host = host.x\n    path = \"/var/www/client\"",
+		"synapse debian": "host = host.x", "synapse venv": "host = host.x", "synapse external": "url = \"https://matrix.x.test\"", "proxy nginx": "host = host.x", "proxy caddy": "host = host.x", "well_known file": "host = host.x\n    path = \"/var/www/client\"",
 	}[strings.TrimSpace(kind+" "+label)]
 	for line := range strings.Lines(needed) {
 		name, _, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -208,7 +208,7 @@ func (a attribute) elsewhere(m Mistake) bool {
 
 // laptop reports whether the attribute is for this side alone.
 func (a attribute) laptop() bool {
-	for _, p := range []string{".variable.", ".host.", ".site.sfu.archive", ".site.auth.archive", ".site.livekit_keys.command", ".site.verify.", ".site.revert_after", ".site.synapse debian.start_timeout"} {
+	for _, p := range []string{".variable.", ".host.", ".site.sfu.archive", ".site.auth.archive", ".site.livekit_keys.command", ".site.verify.", ".site.revert_after", ".site.synapse debian.start_timeout", ".site.synapse venv.start_timeout"} {
 		if strings.HasPrefix(a.name, p) {
 			return true
 		}
@@ -313,7 +313,11 @@ func (s *sandbox) Query(_ context.Context, cmds ...host.Cmd) ([]host.Result, err
 			out[i].Code = 1
 		case strings.HasPrefix(argv, "ufw status"):
 			out[i].Stdout = []byte("Status: active\n")
-		case strings.HasPrefix(argv, "systemctl show"):
+		case strings.HasPrefix(argv, "nft -j"):
+			out[i].Stdout = []byte(nftClosed)
+		case strings.HasPrefix(argv, "systemctl show nftables"):
+			out[i].Stdout = []byte("UnitFileState=enabled\n")
+		case strings.Contains(argv, "systemctl show"):
 			out[i].Stdout = []byte("LoadState=loaded\nActiveState=active\nUser=u\nExecStart={ argv[]=/p -m synapse.app.homeserver --config-path=/etc/matrix-synapse/homeserver.yaml ; }\n")
 		case strings.HasPrefix(argv, "ip -o route"):
 			out[i].Stdout = []byte(cmp.Or(s.route, "1 dev eth0 src 203.0.113.10\n"))
@@ -324,14 +328,17 @@ func (s *sandbox) Query(_ context.Context, cmds ...host.Cmd) ([]host.Result, err
 	return out, nil
 }
 
+// nftClosed is a ruleset of an admin's that lets nothing in.
+const nftClosed = `{"nftables":[{"table":{"family":"inet","name":"filter"}},{"chain":{"family":"inet","table":"filter","name":"input","type":"filter","hook":"input","policy":"drop"}}]}`
+
 // run probes, decides, resolves, and runs all sh that came of it, with programs
 // that only write down what they are given.
 func (s *sandbox) run(v string) {
 	s.t.Helper()
 	site := s.file.Sites[0]
 	keys := livekit.Keys{Key: host.NewSecret("TheKey"), Secret: host.NewSecret(strings.Repeat("s", 40))}
-	if site.Keys != nil && site.Keys.Key != "" {
-		keys = livekit.Keys{Key: host.NewSecret(site.Keys.Key), Secret: host.NewSecret(site.Keys.Secret)}
+	if site.Keys != nil && !site.Keys.Key.IsZero() {
+		keys = livekit.Keys{Key: site.Keys.Key, Secret: site.Keys.Secret}
 	}
 	p, err := Make(s.t.Context(), s.file, site, map[string]host.Observer{"x": s}, func(credentials.Found) (livekit.Keys, error) { return keys, nil })
 	if err != nil {
@@ -401,8 +408,8 @@ func (s *sandbox) execute(v string) {
 	dir := s.t.TempDir()
 	var all strings.Builder
 	all.WriteString("D=$PWD J=$PWD/none R=$PWD/none RUN=R\nPATH=\nw() { for a; do printf '%s\\n' \"$a\" >>\"$D/words\"; done; }\n")
-	for _, f := range strings.Fields("ec_save ec_mkdir ec_place ec_remove ec_unchanged ec_sync ec_undo_files ec_save_container ec_undo_container_ours ec_undo_container_old ec_undo_dirs ec_keep_ufw ec_undo_ufw ec_save_ufw " +
-		"ec_set_aside ec_save_unit ec_unit ec_undo_unit ec_took_effect ec_overlay_put ec_note ufw docker setpriv cp chown chmod rm id mount unshare sh nginx systemctl getent ss pgrep ps grep sort awk df cat stat tail sed") {
+	for _, f := range strings.Fields("ec_save ec_mkdir ec_place ec_remove ec_unchanged ec_sync ec_undo_files ec_save_container ec_undo_container_ours ec_undo_container_old ec_undo_dirs ec_keep_ufw ec_undo_ufw ec_save_ufw ec_save_nft ec_nft ec_nft_insert ec_undo_nft " +
+		"ec_set_aside ec_save_unit ec_unit ec_undo_unit ec_took_effect ec_overlay_put ec_note ufw nft docker setpriv cp chown chmod rm id mount unshare sh nginx systemctl getent ss pgrep ps grep sort awk df cat stat tail sed") {
 		all.WriteString(f + "() { w " + f + " \"$@\"; }\n")
 	}
 	for _, text := range s.texts {

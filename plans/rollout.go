@@ -2,16 +2,6 @@ package plans
 
 import "slices"
 
-// Turn says when one site of a plan is applied.
-type Turn struct {
-	// Idle says that there is nothing to do.
-	Idle bool
-	// After are the places in the plan, in ascending order, of the sites that must be
-	// done before: earlier ones that change something and share a host with this one.
-	// It is empty for a site that is idle.
-	After []int
-}
-
 // Rollout is the order in which the sites of a plan are applied: a turn for each, in
 // the order of the plan file. sites are those that p was made for. Sites that wait
 // for none of the others may be applied at the same time.

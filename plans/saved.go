@@ -101,7 +101,7 @@ func NewSaved(f *File, p Plan) (*Saved, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.Sites = append(s.Sites, SavedSite{Plan: site, Hash: hash, Credentials: site.Keys.Fingerprint(), Guards: guards})
+		s.Sites = append(s.Sites, SavedSite{Plan: site, Hash: hash, Credentials: KeysOf(site.Secrets).Fingerprint(), Guards: guards})
 	}
 	return s, nil
 }

@@ -47,7 +47,11 @@ func (o recordedHost) Read(_ context.Context, paths ...string) ([]host.File, err
 func (o recordedHost) Query(_ context.Context, cmds ...host.Cmd) ([]host.Result, error) {
 	var out []host.Result
 	for _, c := range cmds {
-		said, ok := o.says[c.Argv[0]]
+		program := c.Argv[0]
+		if program == "sh" && strings.Contains(c.Argv[2], "systemctl show") {
+			program = "systemctl"
+		}
+		said, ok := o.says[program]
 		if out = append(out, host.Result{Stdout: []byte(said)}); !ok {
 			out[len(out)-1].Code = 127
 		}
@@ -129,7 +133,7 @@ func TestSavedHoldsNoSecret(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if strings.HasPrefix(p.Keys.Key.Reveal(), canary) == toMake {
+			if strings.HasPrefix(KeysOf(p.Secrets).Key.Reveal(), canary) == toMake {
 				t.Error("the plan knows no canary for credentials")
 			}
 			s, err := NewSaved(f, Plan{Sites: []SitePlan{p}})

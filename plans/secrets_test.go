@@ -133,7 +133,7 @@ func TestHostsTellEachOtherNoMore(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !p.Keys.IsZero() {
+		if !KeysOf(p.Secrets).IsZero() {
 			t.Errorf("%q is taken for a credential", evil)
 		}
 		for _, h := range p.Hosts {

@@ -53,9 +53,9 @@ type PasswordSource struct {
 // Site is one site block.
 type Site struct {
 	ServerName string
-	Blocks     []Declared         // of variants, those that are implied among them
-	Keys       *steps.LiveKitKeys // nil: made and kept on the hosts
-	Verify     steps.Verify
+	Blocks     []Declared   // of variants, those that are implied among them
+	Keys       *LiveKitKeys // nil: made and kept on the hosts
+	Verify     Verify
 	// RevertAfter is how long a host waits for a sign of the laptop before it
 	// takes a run back by itself.
 	RevertAfter time.Duration

@@ -75,7 +75,9 @@ func (c Container) Resolve(ctx context.Context, env Env) (Resolved, error) {
 	spec.Labels = map[string]string{LabelSite: c.Site, LabelRun: env.Run, LabelSpec: sum}
 	name := shellescape.Quote(spec.Name)
 	r.Save = joinSh("ec_save_container "+name+" || exit 1", saveEdits(c.Edits, sums))
-	r.Do = joinSh(c.stillThere(), placeEdits(c.Dirs, c.Edits), fmt.Sprintf("ec_set_aside %s %s %d || exit 1", name, shellescape.Quote(AsideName(spec.Name, env.Run)), int(spec.StopTimeout.Seconds())))
+	r.Do = joinSh(c.stillThere(),
+		placeEdits(c.Dirs, c.Edits),
+		fmt.Sprintf("ec_set_aside %s %s %d || exit 1", name, shellescape.Quote(AsideName(spec.Name, env.Run)), int(spec.StopTimeout.Seconds())))
 	r.Undo = joinSh("ec_undo_container_ours "+name+" || exit 1", undoEdits(c.Edits), "ec_undo_container_old "+name+" || exit 1", "ec_undo_dirs")
 	r.Act = func(ctx context.Context, d host.Docker) error {
 		if _, err := d.Create(ctx, spec); err != nil {
@@ -91,7 +93,8 @@ func (c Container) Resolve(ctx context.Context, env Env) (Resolved, error) {
 func (c Container) resolveGone(env Env, r Resolved, sums []string) Resolved {
 	name := shellescape.Quote(c.Spec.Name)
 	r.Save = joinSh("ec_save_container "+name+" || exit 1", saveEdits(c.Edits, sums))
-	r.Do = joinSh(c.stillThere(), fmt.Sprintf("ec_set_aside %s %s %d || exit 1", name, shellescape.Quote(AsideName(c.Spec.Name, env.Run)), int(c.Spec.StopTimeout.Seconds())),
+	r.Do = joinSh(c.stillThere(),
+		fmt.Sprintf("ec_set_aside %s %s %d || exit 1", name, shellescape.Quote(AsideName(c.Spec.Name, env.Run)), int(c.Spec.StopTimeout.Seconds())),
 		placeEdits(nil, c.Edits), rmdirs(c.Rmdirs))
 	r.Undo = joinSh("ec_undo_container_ours "+name+" || exit 1", undoRmdirs(c.Rmdirs), undoEdits(c.Edits), "ec_undo_container_old "+name+" || exit 1")
 	return r
@@ -106,7 +109,7 @@ func (c Container) stillThere() string {
 // AsideName is what a container is called that a run has set aside.
 func AsideName(name, run string) string { return name + ".ecdeploy-" + run }
 
-// specDigest is a digest of everything that a container is made from: the same
+// SpecDigest is a digest of everything that a container is made from: the same
 // digest means that nothing would change if it were made again.
 func SpecDigest(spec host.ContainerSpec, config []Text, secrets Secrets) (string, error) {
 	spec.Labels = nil
@@ -132,7 +135,7 @@ func SpecDigest(spec host.ContainerSpec, config []Text, secrets Secrets) (string
 	return Digest(b, sealed), nil
 }
 
-// containerFacts are what `docker container inspect` says of a name.
+// ContainerFacts are what `docker container inspect` says of a name.
 type ContainerFacts struct {
 	Found   bool
 	Name    string // where it was found by its site
@@ -143,11 +146,12 @@ type ContainerFacts struct {
 	Labels  map[string]string
 }
 
-// queryContainer asks for a container; its answer goes to parseContainer.
+// QueryContainer asks for a container; its answer goes to parseContainer.
 func QueryContainer(name string) host.Cmd {
 	return host.Cmd{Argv: []string{"docker", "container", "inspect", "--", name}}
 }
 
+// ParseContainer reads the answer; the zero value says that there is no such container.
 func ParseContainer(r host.Result) (ContainerFacts, error) {
 	if !r.OK() {
 		return ContainerFacts{}, nil
@@ -190,7 +194,7 @@ func (f ContainerFacts) whyReplace(spec host.ContainerSpec, sum, imageID string)
 	return why
 }
 
-// planReplace says why the container must be made again, or nothing. secrets are
+// PlanReplace says why the container must be made again, or nothing. secrets are
 // those of its files, and whySecrets says what becomes of those that they hold now.
 func (c *Container) PlanReplace(f ContainerFacts, image ImageFacts, images []Change, whySecrets []string, secrets Secrets) {
 	c.Why = append(c.Why, whySecrets...)
@@ -207,7 +211,7 @@ func (c *Container) PlanReplace(f ContainerFacts, image ImageFacts, images []Cha
 	}
 }
 
-// foreign is the finding for a container that another site's plan made.
+// Foreign is the finding for a container that another site's plan made.
 func (f ContainerFacts) Foreign(site *Site, name string) []Finding {
 	if owner := f.Labels[LabelSite]; f.Found && owner != "" && owner != site.Name {
 		return []Finding{Error.Finding("container "+name+" is the site "+owner+"'s", `choose another name with container = "..."`)}
@@ -215,7 +219,7 @@ func (f ContainerFacts) Foreign(site *Site, name string) []Finding {
 	return nil
 }
 
-// lintFile is a file that a lint run sees at Target: the staged file of edit K,
+// LintFile is a file that a lint run sees at Target: the staged file of edit K,
 // or, with K below 0, the one that is there already.
 type LintFile struct {
 	Target string
@@ -223,7 +227,7 @@ type LintFile struct {
 	K      int
 }
 
-// dockerLint is a Check that runs the image on the files as they will be, as
+// DockerLint is a Check that runs the image on the files as they will be, as
 // the user that will read them, and wants to see ok in what it prints.
 func DockerLint(spec host.ContainerSpec, uid int, files []LintFile, ok string, args ...string) string {
 	var copies, binds strings.Builder
@@ -235,7 +239,10 @@ func DockerLint(spec host.ContainerSpec, uid int, files []LintFile, ok string, a
 		fmt.Fprintf(&copies, "cp -- %s \"$J/lint%d\" && chown 0:%d \"$J/lint%d\" && chmod 0640 \"$J/lint%d\" || exit 1\n", src, i, uid, i, i)
 		fmt.Fprintf(&binds, ` -v "$J/lint%d":%s:ro`, i, shellescape.Quote(f.Target))
 	}
-	run := shellescape.QuoteCommand([]string{"docker", "run", "--rm", "--network", "none", "--read-only", "--cap-drop", "ALL", "--pull", "never", "--user", spec.User})
+	run := shellescape.QuoteCommand([]string{
+		"docker", "run", "--rm", "--network", "none", "--read-only", "--cap-drop", "ALL", "--pull",
+		"never", "--user", spec.User,
+	})
 	return copies.String() + "out=$(" + run + binds.String() + " " + shellescape.QuoteCommand(append([]string{spec.Image}, args...)) + " 2>&1)\n" +
 		`rm -f -- "$J"/lint*` + "\n" + `case $out in *` + shellescape.Quote(ok) + `*) exit 0 ;; esac
 printf '%s\n' "$out" >&2

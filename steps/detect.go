@@ -10,7 +10,7 @@ import (
 // queryImages lists the containers that run: NAME, tab, IMAGE.
 var queryImages = host.Cmd{Argv: []string{"docker", "ps", "--format", "{{.Names}}\t{{.Image}}"}}
 
-// detectContainer finds containers whose image has a name; config makes what the
+// DetectContainer finds containers whose image has a name; config makes what the
 // plan file would say of one.
 func DetectContainer(image string, config func(name, image string) Config) func(context.Context, host.Observer) ([]Found, error) {
 	return func(ctx context.Context, o host.Observer) ([]Found, error) {

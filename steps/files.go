@@ -305,7 +305,7 @@ func overlayCheck(edits []FileEdit, tops []string, check string) string {
 		"unshare -m sh -c "+shellescape.Quote(inner)+" </dev/null", "ec_rc=$?", `rm -rf -- "$J/root"`, "exit $ec_rc")
 }
 
-// overlayTops are the folders that a validator must see laid over: base, and
+// OverlayTops are the folders that a validator must see laid over: base, and
 // where symlinks led edits out of it.
 func OverlayTops(base string, edits []FileEdit) []string {
 	tops := []string{base}

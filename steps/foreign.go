@@ -7,7 +7,7 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/splice"
 )
 
-// foreignFile is an edit of a file that somebody else wrote.
+// ForeignFile is an edit of a file that somebody else wrote.
 func ForeignFile(path string, before []byte, edits []splice.Edit) (FileEdit, error) {
 	after, err := splice.Apply(before, edits)
 	if err != nil {
@@ -17,7 +17,7 @@ func ForeignFile(path string, before []byte, edits []splice.Edit) (FileEdit, err
 		Diff: unified(path, string(before), string(after), 0)}, nil
 }
 
-// refusal is the finding for an edit that splice would not make.
+// Refusal is the finding for an edit that splice would not make.
 func Refusal(what string, err error) Finding {
 	hint := "make the change by hand, then run ecdeploy again"
 	if r, ok := errors.AsType[*splice.RefusedError](err); ok && r.Lines != "" {

@@ -153,7 +153,7 @@ func (c Image) prepare(ctx context.Context, h host.Host, progress func(string)) 
 	return hint.New("the archive was loaded, but the engine does not know its image", "give the archive's image a tag before `docker save`")
 }
 
-// imageFacts are what the engine says of a local image.
+// ImageFacts are what the engine says of a local image.
 type ImageFacts struct {
 	Found  bool
 	ID     string
@@ -161,10 +161,12 @@ type ImageFacts struct {
 	Arch   string
 }
 
+// QueryImage asks for a local image; its answer goes to ParseImage.
 func QueryImage(ref string) host.Cmd {
 	return host.Cmd{Argv: []string{"docker", "image", "inspect", "--", ref}, Timeout: 20 * time.Second}
 }
 
+// ParseImage reads the answer; the zero value says that the host lacks the image.
 func ParseImage(r host.Result) (ImageFacts, error) {
 	if !r.OK() {
 		return ImageFacts{}, nil
@@ -187,7 +189,7 @@ func (f ImageFacts) has(a *Archive) bool {
 	return f.Found && (f.ID == a.Config || slices.Equal(f.Layers, a.Layers))
 }
 
-// planImage decides whether a host needs an image.
+// PlanImage decides whether a host needs an image.
 func PlanImage(ref string, a *Archive, arch string, f ImageFacts) (changes []Change, findings []Finding) {
 	if a != nil && a.Arch != "" && arch != "" && a.Arch != arch {
 		return nil, []Finding{Error.Finding(fmt.Sprintf("image archive %s is for %s, the host is %s", a.Path, a.Arch, arch),

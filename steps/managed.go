@@ -7,18 +7,20 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/host"
 )
 
-// neighbours are who else on a host may own nginx, Synapse and their files.
+// Neighbours are who else on a host may own nginx, Synapse and their files.
 type Neighbours struct {
 	Managers   []string // "matrix-docker-ansible-deploy (/matrix/synapse)"
 	Containers []RunningContainer
 }
 
+// RunningContainer is a line of `docker ps`.
 type RunningContainer struct {
 	Name  string
 	Image string
 	Ports string // as `docker ps` writes them; "" with the host's network
 }
 
+// QueryNeighbours asks who else is on a host; its answer goes to ParseNeighbours.
 var QueryNeighbours = host.Sh(`[ ! -d /matrix/synapse ] || echo 'manager	matrix-docker-ansible-deploy (/matrix/synapse)'
 for d in /var/lib/rancher/k3s /etc/kubernetes/manifests /var/snap/microk8s; do
 	[ ! -d $d ] || printf 'manager	a Kubernetes cluster as for ess-helm (%s)\n' $d
@@ -26,6 +28,7 @@ done
 docker ps --format 'container	{{.Names}}	{{.Image}}	{{.Ports}}' 2>/dev/null
 true`)
 
+// ParseNeighbours reads the answer, passing over what it does not know.
 func ParseNeighbours(r host.Result) Neighbours {
 	var n Neighbours
 	for line := range strings.Lines(string(r.Stdout)) {

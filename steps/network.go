@@ -26,7 +26,7 @@ var (
 // ProcName finds the name and the number of a process in what ss -p prints.
 var ProcName = regexp.MustCompile(`\("([^"]*)",pid=(\d+)`)
 
-// parseAddrs reads "2: eth0    inet 10.0.0.2/24 brd ...".
+// ParseAddrs reads "2: eth0    inet 10.0.0.2/24 brd ...".
 func ParseAddrs(r host.Result) []HostAddr {
 	var out []HostAddr
 	for line := range strings.Lines(string(r.Stdout)) {
@@ -44,7 +44,7 @@ func ParseAddrs(r host.Result) []HostAddr {
 	return out
 }
 
-// parseRoute reads "192.0.2.1 via 10.0.0.1 dev eth0 src 10.0.0.2 uid 0".
+// ParseRoute reads "192.0.2.1 via 10.0.0.1 dev eth0 src 10.0.0.2 uid 0".
 func ParseRoute(r host.Result) HostAddr {
 	if !r.OK() {
 		return HostAddr{}
@@ -66,6 +66,7 @@ func ParseRoute(r host.Result) HostAddr {
 	return a
 }
 
+// ParseArch is the architecture in Docker's words ("amd64") of what `uname -m` said.
 func ParseArch(r host.Result) string {
 	switch m := strings.TrimSpace(string(r.Stdout)); m {
 	case "x86_64":

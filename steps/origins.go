@@ -21,7 +21,7 @@ type layer struct {
 	After  []byte
 }
 
-// queryOrigins lists the layers of a site, oldest first, in lines BEFORE AFTER
+// QueryOrigins lists the layers of a site, oldest first, in lines BEFORE AFTER
 // TITLE PATH parted by tabs; the first two are paths. What runs before the site was
 // last taken away did is none; of a run that was taken back it is one where somebody
 // had edited the file and all stayed as it was.
@@ -52,13 +52,13 @@ done
 printf '%s\n' "$all"`, Root, site.Slug())
 }
 
-// foreignFacts are the files of others that hold something of a site.
+// ForeignFacts are the files of others that hold something of a site.
 type ForeignFacts struct {
 	layers []layer
 	files  map[string]host.File // as they are now, by the path in layers
 }
 
-// readForeign brings the layers that queryOrigins listed for changes of a title,
+// ReadForeign brings the layers that queryOrigins listed for changes of a title,
 // and the files as they are now.
 func ReadForeign(ctx context.Context, o host.Observer, listed host.Result, title string) (ForeignFacts, error) {
 	f := ForeignFacts{files: map[string]host.File{}}
@@ -92,7 +92,7 @@ func ReadForeign(ctx context.Context, o host.Observer, listed host.Result, title
 	return f, nil
 }
 
-// takeBack makes the edits that undo all layers, the newest first. What
+// TakeBack makes the edits that undo all layers, the newest first. What
 // somebody else changed since stays, and a finding says so. The files as they will
 // be are texts, by path.
 func (f ForeignFacts) TakeBack() (edits []FileEdit, texts map[string][]byte, findings []Finding, err error) {
@@ -126,7 +126,8 @@ func (f ForeignFacts) TakeBack() (edits []FileEdit, texts map[string][]byte, fin
 			}
 		}
 		if len(kept) > 0 {
-			findings = append(findings, Warning.Finding("somebody else changed in "+p+" what ecdeploy had put there; theirs stays", "look for it, and take it out by hand if nothing needs it. It was:\n"+maskSecrets(splice.Lines(kept))))
+			findings = append(findings, Warning.Finding("somebody else changed in "+p+" what ecdeploy had put there; theirs stays",
+				"look for it, and take it out by hand if nothing needs it. It was:\n"+maskSecrets(splice.Lines(kept))))
 		}
 		if json.Valid(now.Data) && !json.Valid(text) {
 			findings = append(findings, Error.Finding(p+" would be no JSON any more without what ecdeploy put there", "take it out by hand, then run ecdeploy again"))

@@ -13,8 +13,13 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/host"
 )
 
-// look reads files and runs queries in one flight.
-func Look(ctx context.Context, o host.Observer, paths []string, cmds ...host.Cmd) (files map[string]host.File, all []host.File, results []host.Result, err error) {
+// Look reads files and runs queries in one flight.
+func Look(
+	ctx context.Context,
+	o host.Observer,
+	paths []string,
+	cmds ...host.Cmd,
+) (files map[string]host.File, all []host.File, results []host.Result, err error) {
 	g, ctx := errgroup.WithContext(ctx)
 	if len(paths) > 0 {
 		g.Go(func() (err error) { all, err = o.Read(ctx, paths...); return err })
@@ -32,13 +37,13 @@ func Look(ctx context.Context, o host.Observer, paths []string, cmds ...host.Cmd
 	return files, all, results, nil
 }
 
-// looseLink says why a file behind a symlink is not edited: who can turn the
+// LooseLink says why a file behind a symlink is not edited: who can turn the
 // symlink elsewhere would choose what root writes to.
 func LooseLink(link string) error {
 	return fmt.Errorf("the symlink %s could be turned elsewhere by others than root; let it and its folder belong to root", link)
 }
 
-// ownFile is the edit that makes a file of our own say text; needed is false
+// OwnFile is the edit that makes a file of our own say text; needed is false
 // where it does already.
 func OwnFile(path string, f host.File, text Text, mode fs.FileMode, gid int, secrets Secrets) (e FileEdit, needed bool) {
 	e = FileEdit{Path: path, Text: text, Own: true, Mode: mode, GID: gid}
@@ -67,7 +72,7 @@ func OwnFile(path string, f host.File, text Text, mode fs.FileMode, gid int, sec
 // write have some hundred.
 const maxOwn = 64 << 10
 
-// ownDiff is the diff of a file of our own, whatever stands in it now.
+// OwnDiff is the diff of a file of our own, whatever stands in it now.
 func OwnDiff(path, before, after string, context int) string {
 	if len(before) > maxOwn {
 		return fmt.Sprintf("--- %s\n+++ %s\n- %d KiB, too much to be shown\n", path, path, len(before)>>10)
@@ -145,7 +150,7 @@ func maskWords(s string) string {
 	})
 }
 
-// siteDirs are the folders that hold a component's files; the last one can be
+// SiteDirs are the folders that hold a component's files; the last one can be
 // entered by the group gid.
 func SiteDirs(site *Site, component string, gid int) []Dir {
 	return []Dir{
@@ -155,7 +160,7 @@ func SiteDirs(site *Site, component string, gid int) []Dir {
 	}
 }
 
-// missingDirs leaves out the folders that are there as they should be.
+// MissingDirs leaves out the folders that are there as they should be.
 func MissingDirs(dirs []Dir, files map[string]host.File) []Dir {
 	var out []Dir
 	for _, d := range dirs {

@@ -225,5 +225,5 @@ type Lack struct {
 	Want string
 }
 
-// routeTimeout bounds all tries of a check through a proxy.
+// RouteTimeout bounds all tries of a check through a proxy.
 const RouteTimeout = 20 * time.Second

@@ -7,7 +7,7 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/netaddr"
 )
 
-// publishedPort is a port of the host that Docker leads into a container.
+// PublishedPort is a port of the host that Docker leads into a container.
 type PublishedPort struct {
 	Container string
 	Addr      string // on which the host listens
@@ -20,12 +20,12 @@ func (p PublishedPort) String() string {
 	return fmt.Sprintf("port %s/%s of container %s", FormatRanges([]PortRange{{p.First, p.Last}}), p.Proto, p.Container)
 }
 
-// world reports whether others than the host itself can reach it.
+// World reports whether others than the host itself can reach it.
 func (p PublishedPort) World() bool {
 	return !netaddr.Loopback(p.Addr)
 }
 
-// parsePublished reads lines of `docker ps --format '{{.Names}}\t{{.Ports}}'`:
+// ParsePublished reads lines of `docker ps --format '{{.Names}}\t{{.Ports}}'`:
 // "web	0.0.0.0:8081->80/tcp, [::]:8081->80/tcp, 9000/tcp". A port that is
 // published for IPv4 and IPv6 counts once.
 func ParsePublished(s string) []PublishedPort {

@@ -45,6 +45,7 @@ func MergeRanges(in []PortRange) []PortRange {
 	return out
 }
 
+// FormatRanges writes ranges as the kernel does: "1-2,5".
 func FormatRanges(in []PortRange) string {
 	var s []string
 	for _, r := range in {

@@ -29,6 +29,7 @@ type removalFacts struct {
 	others    []ContainerFacts // of the site, under other names
 }
 
+// RemoveContainer takes a component's container and files away.
 func RemoveContainer(site *Site, r Removal) Step {
 	dir := site.Dir() + "/" + r.Component
 	probe := func(ctx context.Context, o host.Observer) (removalFacts, error) {

@@ -69,6 +69,9 @@ type Secrets struct {
 	Seal string
 }
 
+// IsZero reports whether they are still to be made.
+func (s Secrets) IsZero() bool { return s.seal().IsZero() }
+
 // seal is the secret that Seal refers to; zero where there is none yet.
 func (s Secrets) seal() host.Secret { return s.Values[s.Seal] }
 
@@ -108,7 +111,7 @@ func secretDigest(path string, data []byte, secrets Secrets) string {
 	return Digest(data, secrets)
 }
 
-// digest is the hash by which plans and labels know data: an HMAC under the seal
+// Digest is the hash by which plans and labels know data: an HMAC under the seal
 // of secrets, be it that data holds one of these, an old one or one that is about
 // to go; SHA-256 in hex where there is no seal, as for data without secrets.
 func Digest(data []byte, secrets Secrets) string {

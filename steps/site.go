@@ -29,7 +29,7 @@ func (s *Site) On(host string) []Part {
 	return slices.DeleteFunc(slices.Clone(s.Parts), func(p Part) bool { return p.Host != host })
 }
 
-// containersOn are the parts on a host that are containers.
+// ContainersOn are the parts on a host that are containers.
 func (s *Site) ContainersOn(host string) []Part {
 	return slices.DeleteFunc(s.On(host), func(p Part) bool { return p.Run == nil })
 }

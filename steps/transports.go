@@ -7,7 +7,7 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/splice"
 )
 
-// namesService reports whether a list of transports has the site's JWT service.
+// NamesService reports whether a list of transports has the site's JWT service.
 func NamesService(v any, site *Site) bool {
 	list, _ := v.([]any)
 	return slices.ContainsFunc(list, func(t any) bool {

@@ -129,6 +129,7 @@ func (o *operation) applySite(ctx context.Context, s *session, site plans.Site, 
 	}
 	run := engine.Run{
 		ID: engine.NewRunID(now()), Version: version, Hosts: s.hosts, Checks: check, Emit: emit,
+		NewSecrets:  plans.NewSecrets,
 		Replan:      func(ctx context.Context) (plans.SitePlan, error) { return o.plan(ctx, s.file, site, s.round()) },
 		RevertAfter: site.RevertAfter, Seen: s.seen(), Prove: o.prove(s, site, p, emit),
 	}

@@ -99,7 +99,16 @@ func (a *app) onHosts(ctx context.Context, path string, do func(*session) error)
 }
 
 func target(h plans.Host, ask func(context.Context) (host.Secret, error)) host.Target {
-	t := host.Target{Name: h.Name, Address: h.Address, User: h.User, Port: h.Port, Identity: h.Identity, Jump: h.Jump, Become: h.Become, ConnectTimeout: h.ConnectTimeout}
+	t := host.Target{
+		Name:           h.Name,
+		Address:        h.Address,
+		User:           h.User,
+		Port:           h.Port,
+		Identity:       h.Identity,
+		Jump:           h.Jump,
+		Become:         h.Become,
+		ConnectTimeout: h.ConnectTimeout,
+	}
 	switch p := h.SudoPassword; {
 	case p.Ask:
 		t.SudoPassword = ask

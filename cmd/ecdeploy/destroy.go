@@ -9,7 +9,9 @@ import (
 func (a *app) destroyCmd() *cobra.Command {
 	o := operation{app: a, plan: plans.MakeRemoval, question: "Take away what is listed? Nobody can call any more then.", done: "taken away"}
 	c := &cobra.Command{
-		Use: "destroy FILE", Short: "Take the sites away from their hosts: their containers and rules go, and files are as before the first apply", Args: cobra.ExactArgs(1),
+		Use:   "destroy FILE",
+		Short: "Take the sites away from their hosts: their containers and rules go, and files are as before the first apply",
+		Args:  cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			f, err := a.load(args[0], false)
 			if err != nil {

@@ -115,6 +115,11 @@ func (l *lane) run(c faultCase) (r faultResult) {
 		// last run back leaves no earlier one.
 		l.state = "again"
 	}
+	if l.points[c.Scenario] == nil {
+		if err := l.learn(c.Scenario); err != nil {
+			return fail("lost", fmt.Errorf("%s, undisturbed: %w", c.Scenario, err))
+		}
+	}
 	if err := l.ready(c.Scenario); err != nil {
 		return fail("lost", fmt.Errorf("getting ready: %w", err))
 	}

@@ -77,16 +77,13 @@ func labScript(command string, args ...string) (string, error) {
 	return sh("../../scripts/lab", append([]string{command}, args...)...)
 }
 
-// prepare makes the hosts and learns the points and ends of all scenarios.
-func (l *lane) prepare() {
+// prepare makes the hosts and learns the points and ends of these scenarios.
+func (l *lane) prepare(learnt []string) {
 	if err := l.anew(); err != nil {
 		l.t.Error(err)
 		return
 	}
-	for _, s := range sorted(scenarios) {
-		if scenarios[s].hosts != len(l.hosts) {
-			continue
-		}
+	for _, s := range learnt {
 		if err := l.learn(s); err != nil {
 			l.t.Errorf("%s, undisturbed: %v", s, err)
 			return

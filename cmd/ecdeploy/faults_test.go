@@ -73,16 +73,28 @@ func TestFaults(t *testing.T) {
 	for i := range lanes {
 		all = append(all, newLane(t, self, fmt.Sprintf("flt%d", i+1)))
 	}
+	// Lanes of one host share the scenarios of one host among them.
+	share, n := map[*lane][]string{}, 0
+	for _, s := range sorted(scenarios) {
+		l := all[0]
+		if scenarios[s].hosts == 1 {
+			l = all[1+n%lanes]
+			n++
+		}
+		share[l] = append(share[l], s)
+	}
 	var ready sync.WaitGroup
 	for _, l := range all {
-		ready.Go(l.prepare)
+		ready.Go(func() { l.prepare(share[l]) })
 	}
 	ready.Wait()
 	if t.Failed() {
 		return
 	}
-	points := maps.Clone(all[0].points)
-	maps.Copy(points, all[1].points)
+	points := map[string][]string{}
+	for _, l := range all {
+		maps.Copy(points, l.points)
+	}
 	cases := drawn(t, file+".cases", func() []faultCase { return draw(points, wanted, uint64(seed)) })
 	if only := os.Getenv("ECDEPLOY_FAULT_ONLY"); only != "" {
 		pattern, err := regexp.Compile(only)
@@ -100,23 +112,23 @@ func TestFaults(t *testing.T) {
 	}
 	t.Logf("%d cases, %d done before", len(cases), len(cases)-len(queues[true])-len(queues[false]))
 	var mu sync.Mutex
-	next := func(pair bool, last string) (faultCase, bool) {
+	next := func(l *lane) (faultCase, bool) {
 		mu.Lock()
 		defer mu.Unlock()
-		q := queues[pair]
-		if len(q) == 0 {
+		pair := len(l.hosts) == 2
+		i := l.choose(queues[pair])
+		if i < 0 {
 			return faultCase{}, false
 		}
-		i := max(0, slices.IndexFunc(q, func(c faultCase) bool { return c.Scenario == last })) // as the host is now
-		c := q[i]
-		queues[pair] = slices.Delete(q, i, i+1)
+		c := queues[pair][i]
+		queues[pair] = slices.Delete(queues[pair], i, i+1)
 		return c, true
 	}
 	var working sync.WaitGroup
 	for _, l := range all {
 		working.Go(func() {
 			for {
-				c, ok := next(len(l.hosts) == 2, l.state)
+				c, ok := next(l)
 				if !ok {
 					return
 				}
@@ -217,6 +229,23 @@ func draw(points map[string][]string, wanted int, seed uint64) []faultCase {
 	}
 	slices.SortStableFunc(out, func(a, b faultCase) int { return strings.Compare(a.Scenario, b.Scenario) })
 	return out
+}
+
+// choose says which of these cases a lane does next; -1 for none. One of a scenario
+// that it has not learnt is worth the trouble where many are left; a lane that has
+// learnt it does the others.
+func (l *lane) choose(q []faultCase) int {
+	if i := slices.IndexFunc(q, func(c faultCase) bool { return c.Scenario == l.state }); i >= 0 { // as the host is now
+		return i
+	}
+	if i := slices.IndexFunc(q, func(c faultCase) bool { return l.points[c.Scenario] != nil }); i >= 0 {
+		return i
+	}
+	left := map[string]int{}
+	for _, c := range q {
+		left[c.Scenario]++
+	}
+	return slices.IndexFunc(q, func(c faultCase) bool { return left[c.Scenario] >= 8 })
 }
 
 // sample takes turns among the faults, so that a small sample has them all.

@@ -18,15 +18,6 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/view"
 )
 
-// preflightsOfEachSite are the questions of a site that hold what another site
-// asks, too: the script of preflight is one text with the site's names in it. It
-// can go to zero once that script asks what is the host's and what is the site's
-// apart; what is left of it for a site is then like all else that a site asks.
-const preflightsOfEachSite = 1
-
-// isPreflight reports whether a command is that script.
-func isPreflight(command string) bool { return strings.Contains(command, "printf 'arch %s") }
-
 // asking is a host that notes what reaches it.
 type asking struct {
 	host.Host
@@ -93,7 +84,7 @@ func sitesOf(n, port int) string {
 // quiet are programs that would ask others than this machine, or tell of what it
 // runs.
 func quiet() map[string]string {
-	return map[string]string{"getent": "exit 2", "docker": "exit 1", "systemctl": "exit 1", "nginx": "exit 1", "ufw": "exit 1"}
+	return map[string]string{"getent": "exit 2", "docker": "exit 1", "systemctl": "exit 1", "nginx": "exit 1", "ufw": "exit 1", "nft": "exit 1"}
 }
 
 // sessionOn connects to one host with n sites, until the test ends, and notes what
@@ -124,27 +115,23 @@ func sessionOn(t testing.TB, h *local.Host, n int) (*session, *asking) {
 
 // questions are what a host was asked: per site what names it, and the rest.
 type questions struct {
-	of         [][]string // by the site's number; 0 is none's
-	preflights []int      // how many of a site's were preflight's script
-	shared     []string   // sorted
+	of     [][]string // by the site's number; 0 is none's
+	shared []string   // sorted
 }
 
 // sorted parts what n sites asked.
 func (h *asking) sorted(n int) questions {
-	q := questions{of: make([][]string, n+1), preflights: make([]int, n+1)}
+	q := questions{of: make([][]string, n+1)}
 	for _, a := range slices.Concat(h.paths, h.commands) {
 		site := n
 		for site > 0 && !strings.Contains(a, fmt.Sprintf("site%d.test", site)) {
 			site--
 		}
-		switch {
-		case site == 0:
+		if site == 0 {
 			q.shared = append(q.shared, a)
-		case isPreflight(a):
-			q.preflights[site]++
-		default:
-			q.of[site] = append(q.of[site], a)
+			continue
 		}
+		q.of[site] = append(q.of[site], a)
 	}
 	slices.Sort(q.shared)
 	return q
@@ -169,15 +156,15 @@ func TestSitesOfOneHostAskOnce(t *testing.T) {
 		t.Errorf("what no site owns differs: %s", d)
 	}
 	for i := 1; i <= n; i++ {
-		if len(all.of[i]) != len(one.of[1]) || all.preflights[i] != preflightsOfEachSite {
-			t.Errorf("site %d asked %d scripts of preflight and %q\nalone it asks %q", i, all.preflights[i], all.of[i], one.of[1])
+		if len(all.of[i]) != len(one.of[1]) {
+			t.Errorf("site %d asked %q\nalone it asks %q", i, all.of[i], one.of[1])
 		}
 	}
 	asked := slices.Sorted(slices.Values(slices.Concat(x.paths, x.commands)))
 	if once := slices.Compact(slices.Clone(asked)); len(once) != len(asked) {
 		t.Errorf("of %d questions only %d are different", len(asked), len(once))
 	}
-	if want := len(one.shared) + n*(len(one.of[1])+preflightsOfEachSite); len(asked) != want || len(one.shared) == 0 || len(one.of[1]) == 0 {
+	if want := len(one.shared) + n*len(one.of[1]); len(asked) != want || len(one.shared) == 0 || len(one.of[1]) == 0 {
 		t.Errorf("%d questions, want %d", len(asked), want)
 	}
 }

@@ -32,10 +32,10 @@ func (a *app) showSecrets(ctx context.Context, s *session) error {
 			return one.err
 		}
 		site, p := one.site, one.plan
-		if p.Keys.IsZero() {
+		if plans.KeysOf(p.Secrets).IsZero() {
 			return hint.New(site.ServerName+": no credentials are on its hosts yet", "ecdeploy apply makes them")
 		}
-		a.screen.Secrets(site.ServerName, p.Keys)
+		a.screen.Secrets(site.ServerName, plans.KeysOf(p.Secrets))
 	}
 	return nil
 }
@@ -108,10 +108,10 @@ func (a *app) leaveOutKept(f *plans.File, p *plans.Plan) {
 	for i := 0; i < len(p.Sites); {
 		site := p.Sites[i]
 		switch {
-		case site.Keys != site.Found:
+		case plans.KeysOf(site.Secrets) != plans.KeysOf(site.Found):
 			i++
 			continue
-		case site.Found.Old.IsZero():
+		case plans.KeysOf(site.Found).Old.IsZero():
 			a.screen.Say("%s: there is nothing to finish: LiveKit accepts no old LIVEKIT_KEY", site.Site)
 		default:
 			a.screen.Say("%s: it is left out: LiveKit accepts its old LIVEKIT_KEY still, of a rotation before", site.Site)

@@ -11,13 +11,16 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/internal/view"
 	"github.com/emdecloud/ecdeploy/plans"
+	"github.com/emdecloud/ecdeploy/steps"
 )
 
 // A site in a rotation is left out of another one, and one without is left out of
 // --finish; the others go on.
 func TestLeaveOutKept(t *testing.T) {
 	a, b := livekit.Pair{Key: host.NewSecret("a"), Secret: host.NewSecret("A")}, livekit.Pair{Key: host.NewSecret("b"), Secret: host.NewSecret("B")}
-	pair := func(p, old livekit.Pair) livekit.Keys { return livekit.Keys{Key: p.Key, Secret: p.Secret, Old: old} }
+	pair := func(p, old livekit.Pair) steps.Secrets {
+		return steps.Secrets{Values: livekit.Keys{Key: p.Key, Secret: p.Secret, Old: old}.ByRef(), Seal: livekit.RefSecret}
+	}
 	for _, c := range []struct {
 		name   string
 		sites  []plans.SitePlan
@@ -25,11 +28,11 @@ func TestLeaveOutKept(t *testing.T) {
 		says   string
 		silent bool
 	}{
-		{"rotate, one is in a rotation", []plans.SitePlan{{Site: "x", Found: pair(a, livekit.Pair{}), Keys: pair(b, a)}, {Site: "y", Found: pair(b, a), Keys: pair(b, a)}, {Site: "z", Found: pair(a, livekit.Pair{}), Keys: pair(b, a)}},
+		{"rotate, one is in a rotation", []plans.SitePlan{{Site: "x", Found: pair(a, livekit.Pair{}), Secrets: pair(b, a)}, {Site: "y", Found: pair(b, a), Secrets: pair(b, a)}, {Site: "z", Found: pair(a, livekit.Pair{}), Secrets: pair(b, a)}},
 			[]string{"x", "z"}, "y: it is left out: LiveKit accepts its old LIVEKIT_KEY still", false},
-		{"finish, one is in no rotation", []plans.SitePlan{{Site: "x", Found: pair(a, livekit.Pair{}), Keys: pair(a, livekit.Pair{})}, {Site: "y", Found: pair(b, a), Keys: pair(b, livekit.Pair{})}},
+		{"finish, one is in no rotation", []plans.SitePlan{{Site: "x", Found: pair(a, livekit.Pair{}), Secrets: pair(a, livekit.Pair{})}, {Site: "y", Found: pair(b, a), Secrets: pair(b, livekit.Pair{})}},
 			[]string{"y"}, "x: there is nothing to finish", false},
-		{"all go on", []plans.SitePlan{{Site: "x", Found: pair(b, a), Keys: pair(b, livekit.Pair{})}}, []string{"x"}, "", true},
+		{"all go on", []plans.SitePlan{{Site: "x", Found: pair(b, a), Secrets: pair(b, livekit.Pair{})}}, []string{"x"}, "", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var out, says strings.Builder
@@ -60,12 +63,12 @@ func TestLeaveOutKept(t *testing.T) {
 func TestNothingToRotate(t *testing.T) {
 	run := func(json bool, old livekit.Pair, idle error) (string, error) {
 		var out strings.Builder
-		kept := livekit.Keys{Key: host.NewSecret("a"), Secret: host.NewSecret("A"), Old: old}
+		kept := steps.Secrets{Values: livekit.Keys{Key: host.NewSecret("a"), Secret: host.NewSecret("A"), Old: old}.ByRef()}
 		a := &app{screen: view.NewScreen(nil, &out, io.Discard)}
 		a.screen.JSON = json
 		s := &session{file: &plans.File{Sites: []plans.Site{{ServerName: "x"}}}}
 		o := operation{app: a, flags: applyFlags{yes: true}}
-		err := o.applyRotation(t.Context(), s, plans.Plan{Sites: []plans.SitePlan{{Site: "x", Found: kept, Keys: kept}}}, idle)
+		err := o.applyRotation(t.Context(), s, plans.Plan{Sites: []plans.SitePlan{{Site: "x", Found: kept, Secrets: kept}}}, idle)
 		return out.String(), err
 	}
 	if out, err := run(false, livekit.Pair{}, nil); out != "" || err != nil {

@@ -14,7 +14,7 @@ import (
 
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/livekit"
-	"github.com/emdecloud/ecdeploy/plans"
+	"github.com/emdecloud/ecdeploy/steps"
 )
 
 // Outcomes of a run, beside success. Their texts are the endings of the error
@@ -36,13 +36,15 @@ type Run struct {
 	Version string // of ecdeploy
 	Hosts   map[string]host.Host
 	// Replan makes the site's plan again, for after the locks are taken.
-	Replan func(context.Context) (plans.SitePlan, error)
+	Replan func(context.Context) (steps.SitePlan, error)
 	Checks Checker
 	// Prove looks, beyond the checks of the plan, whether what was deployed works:
 	// once before it is announced to clients, and once afterwards. An error rolls
 	// the run back. nil for a run that proves no more.
 	Prove func(ctx context.Context, announced bool, keys livekit.Keys) error
-	Emit  Sink
+	// NewSecrets makes the site's secrets where none are given nor found.
+	NewSecrets func() (steps.Secrets, error)
+	Emit       Sink
 	// RevertAfter is how long a host waits for a sign of the laptop before it
 	// takes the run back by itself; 0 means for ever.
 	RevertAfter time.Duration
@@ -53,7 +55,7 @@ type Run struct {
 // siteRun is what one Apply knows.
 type siteRun struct {
 	Run
-	plan  plans.SitePlan
+	plan  steps.SitePlan
 	hosts []*hostRun // sorted by name
 }
 
@@ -68,7 +70,7 @@ type hostRun struct {
 // Apply carries out plan on its hosts: all of it, or nothing that lasts. An
 // error that is neither ErrRolledBack nor ErrInDoubt means that nothing was
 // changed.
-func (r Run) Apply(ctx context.Context, plan plans.SitePlan) error {
+func (r Run) Apply(ctx context.Context, plan steps.SitePlan) error {
 	s := &siteRun{Run: r, plan: plan}
 	for _, h := range plan.Hosts {
 		j := newJournal(r.Hosts[h.Host], plan.Site, r.ID)
@@ -171,10 +173,10 @@ func (s *siteRun) prove(ctx context.Context, announced bool) error {
 		return nil
 	}
 	s.phase("verify")
-	return s.Prove(ctx, announced, s.plan.Keys)
+	return s.Prove(ctx, announced, livekit.KeysByRef(s.plan.Secrets.Values))
 }
 
-func (s *siteRun) change(ctx context.Context, h *hostRun, stage plans.Stage) error {
+func (s *siteRun) change(ctx context.Context, h *hostRun, stage steps.Stage) error {
 	for _, a := range h.actions {
 		if a.stage != stage {
 			continue
@@ -191,7 +193,7 @@ func (s *siteRun) change(ctx context.Context, h *hostRun, stage plans.Stage) err
 }
 
 // concerns reports whether a stage has something to do or to check.
-func (s *siteRun) concerns(stage plans.Stage) bool {
+func (s *siteRun) concerns(stage steps.Stage) bool {
 	for _, h := range s.plan.Hosts {
 		for _, st := range h.Steps {
 			if st.Stage == stage && len(st.Changes)+len(st.Checks) > 0 {
@@ -202,7 +204,7 @@ func (s *siteRun) concerns(stage plans.Stage) bool {
 	return false
 }
 
-func (s *siteRun) check(ctx context.Context, on *hostRun, stage plans.Stage) error {
+func (s *siteRun) check(ctx context.Context, on *hostRun, stage steps.Stage) error {
 	sink := func(e Event) {
 		switch e := e.(type) {
 		case Checked:
@@ -287,7 +289,8 @@ func (s *siteRun) commitOrder() []*hostRun {
 
 // otherKeys reports whether the site has credentials that this run changes.
 func (s *siteRun) otherKeys() bool {
-	return !s.plan.Found.IsZero() && s.plan.Found.Pair() != s.plan.Keys.Pair()
+	found, wanted := livekit.KeysByRef(s.plan.Found.Values), livekit.KeysByRef(s.plan.Secrets.Values)
+	return !found.IsZero() && found.Pair() != wanted.Pair()
 }
 
 // rollback takes everything back on all hosts of the site.

@@ -6,7 +6,7 @@ import (
 
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/livekit"
-	"github.com/emdecloud/ecdeploy/plans"
+	"github.com/emdecloud/ecdeploy/steps"
 )
 
 // callsTime bounds the question who is on calls; nobody waits longer to be
@@ -15,7 +15,7 @@ const callsTime = 10 * time.Second
 
 // CountCalls emits who is on calls on the LiveKit that answers at url on its host h,
 // where p restarts or ends it while it runs.
-func CountCalls(ctx context.Context, h host.Host, url string, p plans.SitePlan, emit Sink) {
+func CountCalls(ctx context.Context, h host.Host, url string, p steps.SitePlan, emit Sink) {
 	if !restartsLiveKit(p, h.Name()) {
 		return
 	}
@@ -24,13 +24,13 @@ func CountCalls(ctx context.Context, h host.Host, url string, p plans.SitePlan, 
 	emit(Progress{Site: p.Site, Host: h.Name(), Text: "asks LiveKit who is on a call"})
 	e := Calls{Site: p.Site, Host: h.Name(), Ends: p.Destroys}
 	var err error
-	if e.Rooms, e.People, err = calls(ctx, h, url, p.Found.Pair()); err != nil {
+	if e.Rooms, e.People, err = calls(ctx, h, url, livekit.KeysByRef(p.Found.Values).Pair()); err != nil {
 		e.Err = err.Error()
 	}
 	emit(e)
 }
 
-func restartsLiveKit(p plans.SitePlan, on string) bool {
+func restartsLiveKit(p steps.SitePlan, on string) bool {
 	for _, h := range p.Hosts {
 		if h.Host != on {
 			continue

@@ -13,7 +13,6 @@ import (
 
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/livekit"
-	"github.com/emdecloud/ecdeploy/plans"
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
@@ -24,10 +23,10 @@ func TestCountCalls(t *testing.T) {
 	keys := livekit.Keys{Key: host.NewSecret("APIkey"), Secret: host.NewSecret(strings.Repeat("s", 48))}
 	other := keys
 	other.Secret = host.NewSecret(strings.Repeat("o", 48))
-	restart := plans.Changes{&steps.Container{Interrupt: "LiveKit restarts"}}
+	restart := steps.Changes{&steps.Container{Interrupt: "LiveKit restarts"}}
 	for _, c := range []struct {
 		name    string
-		changes plans.Changes
+		changes steps.Changes
 		found   livekit.Keys
 		status  int
 		body    string
@@ -39,7 +38,7 @@ func TestCountCalls(t *testing.T) {
 		{"no credentials known", restart, livekit.Keys{}, 200, `{"rooms":[]}`, &Calls{Err: "answers 401, not 200"}},
 		{"it does not work", restart, keys, 503, ``, &Calls{Err: "answers 503, not 200"}},
 		{"somebody else's answer", restart, keys, 200, `<html>`, &Calls{Err: "read the answer of"}},
-		{"it does not run, or stays", plans.Changes{&steps.Container{}}, keys, 200, `{"rooms":[]}`, nil},
+		{"it does not run, or stays", steps.Changes{&steps.Container{}}, keys, 200, `{"rooms":[]}`, nil},
 		{"nothing to do", nil, keys, 200, `{"rooms":[]}`, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -61,7 +60,7 @@ func TestCountCalls(t *testing.T) {
 				_, _ = w.Write([]byte(c.body))
 			}))
 			defer srv.Close()
-			p := plans.SitePlan{Site: "x.test", Found: c.found, Hosts: []plans.HostPlan{{Host: "h", Steps: []plans.StepPlan{
+			p := steps.SitePlan{Site: "x.test", Found: byRef(c.found), Hosts: []steps.HostPlan{{Host: "h", Steps: []steps.StepPlan{
 				{Stage: steps.StageSFU, Changes: c.changes},
 				{Stage: steps.StageAuth, Changes: restart},
 			}}}}
@@ -103,7 +102,7 @@ func TestCountCallsUnreachable(t *testing.T) {
 	closed.Close()
 	for name, srv := range map[string]*httptest.Server{"closed": closed, "silent": hangs} {
 		var got Calls
-		p := plans.SitePlan{Hosts: []plans.HostPlan{{Host: "h", Steps: []plans.StepPlan{{Stage: steps.StageSFU, Changes: plans.Changes{&steps.Container{Interrupt: "LiveKit restarts"}}}}}}}
+		p := steps.SitePlan{Hosts: []steps.HostPlan{{Host: "h", Steps: []steps.StepPlan{{Stage: steps.StageSFU, Changes: steps.Changes{&steps.Container{Interrupt: "LiveKit restarts"}}}}}}}
 		CountCalls(ctx, reachable{}, srv.URL, p, func(e Event) {
 			if c, ok := e.(Calls); ok {
 				got = c

@@ -6,7 +6,6 @@ import (
 
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/livekit"
-	"github.com/emdecloud/ecdeploy/plans"
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
@@ -22,26 +21,26 @@ func (n named) Name() string { return n.name }
 // that decides which tokens are good after a cut.
 func TestCommitOrder(t *testing.T) {
 	keys := func(k string) livekit.Keys { return livekit.Keys{Key: host.NewSecret(k), Secret: host.NewSecret(k)} }
-	sfu := []plans.Stage{steps.StageHost, steps.StageSFU}
-	auth := []plans.Stage{steps.StageAuth}
-	announcing := func(s []plans.Stage) []plans.Stage { return append(slices.Clone(s), steps.StageWellKnown) }
+	sfu := []steps.Stage{steps.StageHost, steps.StageSFU}
+	auth := []steps.Stage{steps.StageAuth}
+	announcing := func(s []steps.Stage) []steps.Stage { return append(slices.Clone(s), steps.StageWellKnown) }
 	for _, c := range []struct {
 		name        string
-		stages      map[string][]plans.Stage // by host
+		stages      map[string][]steps.Stage // by host
 		found, keys livekit.Keys
 		destroys    bool
 		want        []string
 	}{
-		{"the last stage last", map[string][]plans.Stage{"a": auth, "w": {steps.StageWellKnown}, "z": sfu}, keys("k"), keys("k"), false, []string{"z", "a", "w"}},
-		{"the SFU's host announces", map[string][]plans.Stage{"a": auth, "z": announcing(sfu)}, keys("k"), keys("k"), false, []string{"a", "z"}},
-		{"both end alike", map[string][]plans.Stage{"a": announcing(auth), "z": announcing(sfu)}, keys("k"), keys("k"), false, []string{"z", "a"}},
-		{"other credentials", map[string][]plans.Stage{"a": auth, "z": announcing(sfu)}, keys("k"), keys("new"), false, []string{"z", "a"}},
-		{"a first deploy", map[string][]plans.Stage{"a": auth, "z": announcing(sfu)}, livekit.Keys{}, keys("new"), false, []string{"a", "z"}},
-		{"a host without a change", map[string][]plans.Stage{"a": auth, "b": nil}, keys("k"), keys("k"), false, []string{"b", "a"}},
-		{"taken away", map[string][]plans.Stage{"a": sfu, "z": announcing(auth)}, keys("k"), keys("k"), true, []string{"z", "a"}},
+		{"the last stage last", map[string][]steps.Stage{"a": auth, "w": {steps.StageWellKnown}, "z": sfu}, keys("k"), keys("k"), false, []string{"z", "a", "w"}},
+		{"the SFU's host announces", map[string][]steps.Stage{"a": auth, "z": announcing(sfu)}, keys("k"), keys("k"), false, []string{"a", "z"}},
+		{"both end alike", map[string][]steps.Stage{"a": announcing(auth), "z": announcing(sfu)}, keys("k"), keys("k"), false, []string{"z", "a"}},
+		{"other credentials", map[string][]steps.Stage{"a": auth, "z": announcing(sfu)}, keys("k"), keys("new"), false, []string{"z", "a"}},
+		{"a first deploy", map[string][]steps.Stage{"a": auth, "z": announcing(sfu)}, livekit.Keys{}, keys("new"), false, []string{"a", "z"}},
+		{"a host without a change", map[string][]steps.Stage{"a": auth, "b": nil}, keys("k"), keys("k"), false, []string{"b", "a"}},
+		{"taken away", map[string][]steps.Stage{"a": sfu, "z": announcing(auth)}, keys("k"), keys("k"), true, []string{"z", "a"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := &siteRun{plan: plans.SitePlan{Found: c.found, Keys: c.keys, Destroys: c.destroys}}
+			s := &siteRun{plan: steps.SitePlan{Found: byRef(c.found), Secrets: byRef(c.keys), Destroys: c.destroys}}
 			for _, name := range []string{"a", "b", "w", "z"} {
 				if stages, ok := c.stages[name]; ok {
 					h := &hostRun{Host: named{name: name}}
@@ -60,4 +59,9 @@ func TestCommitOrder(t *testing.T) {
 			}
 		})
 	}
+}
+
+// byRef are credentials as changes refer to them.
+func byRef(k livekit.Keys) steps.Secrets {
+	return steps.Secrets{Values: k.ByRef(), Seal: livekit.RefSecret}
 }

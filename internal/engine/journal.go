@@ -12,7 +12,6 @@ import (
 	"al.essio.dev/pkg/shellescape"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
-	"github.com/emdecloud/ecdeploy/plans"
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
@@ -56,7 +55,7 @@ func NewRunID(now time.Time) string {
 // action is one change of one host on its way through a run.
 type action struct {
 	n        int // from 1, in the order of the run on this host
-	stage    plans.Stage
+	stage    steps.Stage
 	step     string
 	change   steps.Change
 	resolved steps.Resolved

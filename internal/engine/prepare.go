@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/emdecloud/ecdeploy/internal/hint"
-	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
@@ -58,8 +57,8 @@ func (s *siteRun) prepare(ctx context.Context) error {
 		return hint.Wrap(fmt.Errorf("%w: it cannot be applied any more", steps.ErrDrift), "look at the plan again: ecdeploy plan")
 	}
 	s.plan = again
-	if s.plan.Keys.IsZero() {
-		if s.plan.Keys, err = livekit.NewKeys(); err != nil {
+	if s.plan.Secrets.IsZero() {
+		if s.plan.Secrets, err = s.NewSecrets(); err != nil {
 			return err
 		}
 	}
@@ -106,7 +105,7 @@ func (s *siteRun) resolve(ctx context.Context, on *hostRun) error {
 			}
 		}
 	}
-	env := steps.Env{Host: on, Run: s.ID, Secrets: s.plan.Secrets()}
+	env := steps.Env{Host: on, Run: s.ID, Secrets: s.plan.Secrets}
 	g, ctx := errgroup.WithContext(ctx)
 	for i := range acts {
 		g.Go(func() (err error) {

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/emdecloud/ecdeploy/internal/livekit"
-	"github.com/emdecloud/ecdeploy/plans"
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
@@ -30,9 +29,9 @@ func TestProve(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := &siteRun{plan: plans.SitePlan{Site: "x.test", Keys: keys}}
-			for _, stage := range []plans.Stage{steps.StageSFU, steps.StageProxy, steps.StageHomeserver, steps.StageWellKnown} {
-				s.plan.Hosts = append(s.plan.Hosts, plans.HostPlan{Host: "h", Steps: []plans.StepPlan{{Stage: stage, Changes: plans.Changes{&steps.Files{}}}}})
+			s := &siteRun{plan: steps.SitePlan{Site: "x.test", Secrets: byRef(keys)}}
+			for _, stage := range []steps.Stage{steps.StageSFU, steps.StageProxy, steps.StageHomeserver, steps.StageWellKnown} {
+				s.plan.Hosts = append(s.plan.Hosts, steps.HostPlan{Host: "h", Steps: []steps.StepPlan{{Stage: stage, Changes: steps.Changes{&steps.Files{}}}}})
 			}
 			s.Emit = func(e Event) {
 				if p, ok := e.(PhaseStarted); ok {

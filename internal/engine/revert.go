@@ -36,7 +36,9 @@ const exitConflict = 76
 // revert runs rollback.sh on the host, the only undo there is.
 func (j journal) revert(ctx context.Context) RolledBack {
 	out := RolledBack{Site: j.site, Host: j.h.Name(), Command: "sudo sh " + shellescape.Quote(j.dir+"/rollback.sh")}
-	res, err := j.h.Run(ctx, fmt.Sprintf("D=%s R=%s RUN=%s\n%s\n%s", Root, shellescape.Quote(j.dir), shellescape.Quote(j.run), hostLib, revertText)+askAudit(j.seen)+"\nexit $rc\n", rollbackTime)
+	res, err := j.h.Run(ctx,
+		fmt.Sprintf("D=%s R=%s RUN=%s\n%s\n%s", Root, shellescape.Quote(j.dir), shellescape.Quote(j.run), hostLib, revertText)+askAudit(j.seen)+"\nexit $rc\n",
+		rollbackTime)
 	switch {
 	case err != nil:
 		out.Err = err.Error()

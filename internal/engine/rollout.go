@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/emdecloud/ecdeploy/plans"
+	"github.com/emdecloud/ecdeploy/steps"
 )
 
 // sitesAtOnce is how many sites are under way at the same time, those that wait for
@@ -36,7 +36,7 @@ type SiteOutcome struct {
 // Rollout applies the sites of a plan, each when its turn comes. Both functions take
 // the place of a site in the plan.
 type Rollout struct {
-	Turns []plans.Turn // by plans.Rollout
+	Turns []steps.Turn // by plans.Rollout
 	// Again is called before Apply for a site that others were applied before, since
 	// they may have changed its plan. It may ask a person: it is called for one site
 	// at a time.

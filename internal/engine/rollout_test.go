@@ -9,7 +9,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/emdecloud/ecdeploy/plans"
+	"github.com/emdecloud/ecdeploy/steps"
 )
 
 // rolling notes what a rollout does, in the order in which it happens.
@@ -38,7 +38,7 @@ func (r *rolling) at(t *testing.T, what string, site int) int {
 // Sites that share no host are applied at once; the others wait, and are planned
 // again one at a time.
 func TestRolloutOrder(t *testing.T) {
-	turns := []plans.Turn{{}, {}, {After: []int{0}}, {Idle: true}, {After: []int{0, 2}}, {After: []int{1}}, {After: []int{1}}}
+	turns := []steps.Turn{{}, {}, {After: []int{0}}, {Idle: true}, {After: []int{0, 2}}, {After: []int{1}}, {After: []int{1}}}
 	var did rolling
 	var both sync.WaitGroup // sites 0 and 1: neither goes on without the other
 	both.Add(2)
@@ -92,15 +92,15 @@ func TestRolloutFailure(t *testing.T) {
 	broken := errors.New("broken")
 	for _, c := range []struct {
 		name  string
-		turns []plans.Turn
+		turns []steps.Turn
 		again int // the site that cannot be planned again; -1 for none
 		apply int // the site that cannot be applied; -1 for none
 		want  []Fate
 	}{
-		{"the first of three", []plans.Turn{{}, {After: []int{0}}, {After: []int{0, 1}}}, -1, 0, []Fate{FateFailed, FateNotBegun, FateNotBegun}},
-		{"the second of three", []plans.Turn{{}, {After: []int{0}}, {After: []int{0, 1}}}, -1, 1, []Fate{FateApplied, FateFailed, FateNotBegun}},
-		{"planned again", []plans.Turn{{}, {After: []int{0}}, {After: []int{0, 1}}}, 1, -1, []Fate{FateApplied, FateFailed, FateNotBegun}},
-		{"beside one that goes on", []plans.Turn{{}, {Idle: true}, {}, {After: []int{0, 2}}}, -1, 0, []Fate{FateFailed, FateIdle, FateApplied, FateNotBegun}},
+		{"the first of three", []steps.Turn{{}, {After: []int{0}}, {After: []int{0, 1}}}, -1, 0, []Fate{FateFailed, FateNotBegun, FateNotBegun}},
+		{"the second of three", []steps.Turn{{}, {After: []int{0}}, {After: []int{0, 1}}}, -1, 1, []Fate{FateApplied, FateFailed, FateNotBegun}},
+		{"planned again", []steps.Turn{{}, {After: []int{0}}, {After: []int{0, 1}}}, 1, -1, []Fate{FateApplied, FateFailed, FateNotBegun}},
+		{"beside one that goes on", []steps.Turn{{}, {Idle: true}, {}, {After: []int{0, 2}}}, -1, 0, []Fate{FateFailed, FateIdle, FateApplied, FateNotBegun}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			begun, failed := make(chan struct{}), make(chan struct{}) // site 2 of the last case is under way while site 0 fails
@@ -139,7 +139,7 @@ func TestRolloutFailure(t *testing.T) {
 
 // More sites than may be under way at once, all waiting for the first, come to an end.
 func TestRolloutOfManySites(t *testing.T) {
-	turns := make([]plans.Turn, 3*sitesAtOnce)
+	turns := make([]steps.Turn, 3*sitesAtOnce)
 	for i := range turns[1:] {
 		turns[i+1].After = []int{i}
 	}

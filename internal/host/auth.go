@@ -19,7 +19,11 @@ import (
 // authMethods are the ways to log in to a hop, in the order of trying: the keys
 // that were named, the agent's other keys, then what only a person can answer.
 // close ends the connection to the agent.
-func authMethods(ctx context.Context, h hop, ask func(context.Context, string) (Secret, error)) (methods []ssh.AuthMethod, offered *[]string, closeAgent func(), err error) {
+func authMethods(
+	ctx context.Context,
+	h hop,
+	ask func(context.Context, string) (Secret, error),
+) (methods []ssh.AuthMethod, offered *[]string, closeAgent func(), err error) {
 	offered = &[]string{}
 	closeAgent = func() {}
 	var held []ssh.Signer

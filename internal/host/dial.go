@@ -231,7 +231,13 @@ func (d *Dialer) jump(ctx context.Context, route []hop, timeout time.Duration) (
 }
 
 // handshake connects to h by dial and authenticates.
-func (d *Dialer) handshake(ctx context.Context, h hop, timeout time.Duration, ask func(context.Context, string) (Secret, error), dial func(context.Context, string, string) (net.Conn, error)) (*ssh.Client, error) {
+func (d *Dialer) handshake(
+	ctx context.Context,
+	h hop,
+	timeout time.Duration,
+	ask func(context.Context, string) (Secret, error),
+	dial func(context.Context, string, string) (net.Conn, error),
+) (*ssh.Client, error) {
 	select {
 	case d.handshakes <- struct{}{}:
 		defer func() { <-d.handshakes }()

@@ -73,7 +73,8 @@ func (k *hostKeys) config(h hop) (ssh.HostKeyCallback, []string, error) {
 	}
 	algorithms := db.HostKeyAlgorithms(name)
 	if len(algorithms) == 0 { // unknown: the kind of key that people compare by default
-		algorithms = append([]string{ssh.KeyAlgoED25519}, slices.DeleteFunc(ssh.SupportedAlgorithms().HostKeys, func(a string) bool { return a == ssh.KeyAlgoED25519 })...)
+		algorithms = append([]string{ssh.KeyAlgoED25519}, slices.DeleteFunc(ssh.SupportedAlgorithms().HostKeys,
+			func(a string) bool { return a == ssh.KeyAlgoED25519 })...)
 	}
 	return callback, algorithms, nil
 }
@@ -164,7 +165,9 @@ func unknownKey(files []string, name string, h hop, key ssh.PublicKey) error {
 
 func changedKey(want []xknownhosts.KnownKey, original map[string]string, name string, h hop, key ssh.PublicKey) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "the host key of %s is not the one that is known: either the machine was set up anew, or somebody is in between\n  it shows %s %s", h.addr(), key.Type(), ssh.FingerprintSHA256(key))
+	fmt.Fprintf(&b,
+		"the host key of %s is not the one that is known: either the machine was set up anew, or somebody is in between\n  it shows %s %s",
+		h.addr(), key.Type(), ssh.FingerprintSHA256(key))
 	for _, w := range want {
 		fmt.Fprintf(&b, "\n  known is %s %s (%s:%d)", w.Key.Type(), ssh.FingerprintSHA256(w.Key), original[w.Filename], w.Line)
 	}

@@ -52,7 +52,8 @@ func (m *machine) connect(ctx context.Context) error {
 		return err
 	}
 	if m.shell == nil && !m.root && strings.Contains(s.records, "i") {
-		m.dialer.note(fmt.Sprintf("%s: sudo records what is sent to it (log_input): secrets go around it, by SFTP as %s; images that come from archives are recorded", m.Name(), client.User()))
+		m.dialer.note(fmt.Sprintf("%s: sudo records what is sent to it (log_input): secrets go around it, by SFTP as %s; images that come from archives are recorded",
+			m.Name(), client.User()))
 	}
 	m.shell = s
 	return nil

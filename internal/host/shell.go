@@ -91,7 +91,15 @@ func driverCommand(nonce string) string {
 // newShell speaks with the driver that answers on r and listens on w. When r
 // ends, why tells the reason.
 func newShell(nonce string, w io.Writer, r io.Reader, why func() error, trace func(string, ...any)) *shell {
-	s := &shell{nonce: nonce, trace: trace, w: w, writing: make(chan struct{}, 1), waiting: map[int]*answer{}, ready: make(chan struct{}), gone: make(chan struct{})}
+	s := &shell{
+		nonce:   nonce,
+		trace:   trace,
+		w:       w,
+		writing: make(chan struct{}, 1),
+		waiting: map[int]*answer{},
+		ready:   make(chan struct{}),
+		gone:    make(chan struct{}),
+	}
 	go func() {
 		if err := s.read(r); err != nil {
 			s.end(err)
@@ -233,7 +241,11 @@ func (s *shell) do(ctx context.Context, in lane, reqs []request) ([]Result, erro
 		s.last++
 		answers[i] = &answer{done: make(chan struct{})}
 		s.waiting[s.last] = answers[i]
-		fmt.Fprintf(&flight, "%s %d %d %s %s\n", s.nonce, s.last, int64((r.timeout+time.Second-1)/time.Second), in, base64.StdEncoding.EncodeToString([]byte(r.script)))
+		fmt.Fprintf(&flight,
+			"%s %d %d %s %s\n", s.nonce, s.last,
+			int64((r.timeout+time.Second-1)/time.Second),
+			in,
+			base64.StdEncoding.EncodeToString([]byte(r.script)))
 	}
 	s.mu.Unlock()
 	s.trace("%d requests of lane %s, %d bytes", len(reqs), in, flight.Len())

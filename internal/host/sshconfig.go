@@ -199,7 +199,8 @@ func CheckJump(list string) error {
 		if err != nil {
 			return err
 		}
-		if strings.HasPrefix(name, "-") || strings.HasPrefix(username, "-") || strings.ContainsFunc(username+name, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) || r == '/' }) {
+		if strings.HasPrefix(name, "-") || strings.HasPrefix(username, "-") ||
+			strings.ContainsFunc(username+name, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) || r == '/' }) {
 			return fmt.Errorf("jump %q names no host", text)
 		}
 	}

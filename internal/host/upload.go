@@ -86,7 +86,8 @@ func (m *machine) sftpClient(ctx context.Context) (*sftp.Client, error) {
 			return c, nil
 		}
 	}
-	st, err := m.startMarked(ctx, `for p in /usr/lib/openssh/sftp-server /usr/libexec/openssh/sftp-server /usr/lib/ssh/sftp-server /usr/libexec/sftp-server /usr/lib/sftp-server; do [ -x $p ] && exec $p; done; echo there is no sftp-server on the host >&2; exit 127`)
+	st, err := m.startMarked(ctx,
+		`for p in /usr/lib/openssh/sftp-server /usr/libexec/openssh/sftp-server /usr/lib/ssh/sftp-server /usr/libexec/sftp-server /usr/lib/sftp-server; do [ -x $p ] && exec $p; done; echo there is no sftp-server on the host >&2; exit 127`)
 	if err != nil {
 		return nil, fmt.Errorf("start SFTP: %w", err)
 	}

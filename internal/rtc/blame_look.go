@@ -102,7 +102,9 @@ func (s surroundings) elsewhere(addr netip.Addr) []string {
 	if len(s.own) == 0 || slices.Contains(s.own, addr) {
 		return nil
 	}
-	return []string{fmt.Sprintf("%s is none of the host's own addresses: either there is address translation (NAT) in front of it, which then has to pass these ports on to the host, or the address is wrong", addr)}
+	return []string{fmt.Sprintf("%s is none of the host's own addresses: either there is address translation (NAT) in "+
+		"front of it, which then has to pass these ports on to the host, or the address is wrong",
+		addr)}
 }
 
 // freePorts are up to want ports, spread over first to last, where nobody listens.

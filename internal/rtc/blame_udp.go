@@ -93,7 +93,8 @@ func (b *udpBlame) judge(ctx context.Context, all []seen) (Blame, error) {
 		})...)
 		return b.is("firewall-udp", HostSide)
 	case len(fates[fateMisrouted]) > 0:
-		b.say("the kernel's reverse path filter drops them: net.ipv4.conf.*.rp_filter is 1, and the way back to here leaves by another interface (sysctl net.ipv4.conf.all.rp_filter=2 is the loose mode)")
+		b.say("the kernel's reverse path filter drops them: net.ipv4.conf.*.rp_filter is 1, " +
+			"and the way back to here leaves by another interface (sysctl net.ipv4.conf.all.rp_filter=2 is the loose mode)")
 		return b.is("firewall-udp", HostSide)
 	case len(fates[fateForeign]) > 0:
 		b.said = append(b.said, b.around.elsewhere(b.addr)...)
@@ -129,7 +130,9 @@ func (b *udpBlame) notArrived(ctx context.Context, all []seen) (Blame, error) {
 		link, usual, sent = link+s.d.link, usual+s.usual.link, sent+int64(s.k.sent)
 	}
 	if link*10 >= sent*7 && usual <= sent {
-		b.say("the host's network card did receive %d packets more than usual: they are dropped before IP sees them, by XDP, tc or an nft chain of the hook ingress on the host", link)
+		b.say("the host's network card did receive %d packets more than usual: they are dropped before IP sees them, "+
+			"by XDP, tc or an nft chain of the hook ingress on the host",
+			link)
 		b.said = append(b.said, rules(ctx, b.h, isV6(b.network), "udp", all[0].port, func() int {
 			return knockUDP(ctx, b.network, netip.AddrPortFrom(b.addr, uint16(all[0].port))).sent
 		})...)
@@ -197,7 +200,8 @@ func (b *udpBlame) fromOthers(ctx context.Context, port int) (Blame, error) {
 	case there:
 		b.say("UDP from here does arrive at another host of the plan, so this network lets it out")
 	case !asked:
-		b.say("from one place it cannot be told whether the network here lets no UDP out or a firewall in front of the host (a cloud's security group, a router) lets none in; try another network")
+		b.say("from one place it cannot be told whether the network here lets no UDP out or a firewall in front of the host " +
+			"(a cloud's security group, a router) lets none in; try another network")
 	default:
 		b.say("a firewall in front of the host (a cloud's security group, a router) is likely, and that the network here lets no UDP out is not ruled out")
 	}
@@ -240,7 +244,8 @@ exit 0`
 
 // knockFrom sends datagrams from another host.
 func knockFrom(ctx context.Context, from host.Observer, addr netip.Addr, port int) knocked {
-	res, err := from.Query(ctx, host.Cmd{Argv: []string{"bash", "-c", fromText, "bash", addr.String(), strconv.Itoa(port), strconv.Itoa(knocks)}, Timeout: requestTime})
+	res, err := from.Query(ctx,
+		host.Cmd{Argv: []string{"bash", "-c", fromText, "bash", addr.String(), strconv.Itoa(port), strconv.Itoa(knocks)}, Timeout: requestTime})
 	switch {
 	case err != nil:
 		return knocked{local: err}

@@ -77,7 +77,9 @@ func (k *looker) candidates(lines []string) result {
 		case own && (dev == "docker0" || strings.HasPrefix(dev, "br-") || strings.HasPrefix(dev, "veth")):
 			return bad("bridge-candidate", HostSide, append([]string{text + " is on " + dev + " of " + k.SFU.Host}, said...)...)
 		case !own && !k.announced(t.addr):
-			return bad("wrong-address", HostSide, append([]string{t.addr.String() + " is no address of " + k.SFU.Host + ", and neither node_ip nor the name " + k.named("sfu").host + " has it"}, said...)...)
+			return bad("wrong-address",
+				HostSide,
+				append([]string{t.addr.String() + " is no address of " + k.SFU.Host + ", and neither node_ip nor the name " + k.named("sfu").host + " has it"}, said...)...)
 		case t.protocol == "udp" && (int(t.port) < first || int(t.port) > last):
 			return bad("port-outside", HostSide, fmt.Sprintf("%s is outside of %d-%d/udp", text, first, last))
 		case t.protocol == "tcp" && int(t.port) != k.SFU.TCP:

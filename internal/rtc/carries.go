@@ -82,7 +82,14 @@ func (k *looker) lookAtMedia(ctx context.Context, r *rooms, needs []string, repo
 		report.Flows = append(report.Flows, all[n.network].Flows...)
 	}
 	if k.Participants > 2 {
-		k.all(ctx, look{id: "load", name: fmt.Sprintf("a call of %d participants", k.Participants), part: Media, needs: append(needs, "media."+k.networks()[0].network), do: func(ctx context.Context) result { return k.load(ctx, r, report) }})
+		k.all(ctx,
+			look{
+				id:    "load",
+				name:  fmt.Sprintf("a call of %d participants", k.Participants),
+				part:  Media,
+				needs: append(needs, "media."+k.networks()[0].network),
+				do:    func(ctx context.Context) result { return k.load(ctx, r, report) },
+			})
 	}
 }
 
@@ -174,7 +181,8 @@ func (k *looker) judge(ctx context.Context, n network, r *rooms, out Outcome, er
 func flowing(out Outcome) result {
 	var lines []string
 	for _, f := range out.Flows {
-		lines = append(lines, fmt.Sprintf("%s: %d packets arrived, %d were lost, jitter %.1f ms, round trip %.1f ms, %s", f.Kind, f.Packets, f.Lost, f.Jitter, f.RTT, f.Pair))
+		lines = append(lines, fmt.Sprintf("%s: %d packets arrived, %d were lost, jitter %.1f ms, round trip %.1f ms, %s",
+			f.Kind, f.Packets, f.Lost, f.Jitter, f.RTT, f.Pair))
 	}
 	switch worst := worstLoss(out.Flows); {
 	case worst > muchLoss:
@@ -189,7 +197,9 @@ func flowing(out Outcome) result {
 func (k *looker) logOf(ctx context.Context, room string) []string {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
-	res, err := k.Hosts[k.SFU.Host].Query(ctx, host.Sh(`timeout 8 docker logs --since 60s "$1" 2>&1 | grep -F -e "$2" | grep -v -e livekit.webhook -e 'stats worker' | tail -n 3 | cut -c1-300`, k.SFU.Container, room))
+	res, err := k.Hosts[k.SFU.Host].Query(ctx,
+		host.Sh(`timeout 8 docker logs --since 60s "$1" 2>&1 | grep -F -e "$2" | grep -v -e livekit.webhook -e 'stats worker' | tail -n 3 | cut -c1-300`,
+			k.SFU.Container, room))
 	if err != nil {
 		return nil
 	}
@@ -238,9 +248,13 @@ func (k *looker) load(ctx context.Context, r *rooms, report *Report) result {
 	}
 	l.WorstLoss = worstLoss(out.Flows)
 	report.Load = &l
-	evidence := []string{fmt.Sprintf("%d of %d joined, %d of %d flows arrived for %s, %d of %d packets, the worst flow lost %.1f %%", l.Joined, l.Participants, l.Arrived, l.Flows, out.Took.Round(100*time.Millisecond), l.Packets, l.Expected, 100*l.WorstLoss)}
+	evidence := []string{fmt.Sprintf("%d of %d joined, %d of %d flows arrived for %s, %d of %d packets, the worst flow lost %.1f %%",
+		l.Joined, l.Participants, l.Arrived, l.Flows,
+		out.Took.Round(100*time.Millisecond),
+		l.Packets, l.Expected, 100*l.WorstLoss)}
 	first, last := k.SFU.UDPRange()
-	evidence = append(evidence, fmt.Sprintf("the plan file says %d participants; a call of %d takes %d UDP ports, and the range has %d", k.SFU.Participants, k.Participants, 2*k.Participants, last-first+1))
+	evidence = append(evidence, fmt.Sprintf("the plan file says %d participants; a call of %d takes %d UDP ports, and the range has %d",
+		k.SFU.Participants, k.Participants, 2*k.Participants, last-first+1))
 	if err != nil {
 		return bad("load", HostSide, append(evidence, err.Error())...)
 	}

@@ -111,7 +111,11 @@ func validity(leaf *x509.Certificate) string {
 	if leaf == nil {
 		return ""
 	}
-	return fmt.Sprintf("for %s, from %s to %s, by %s", strings.Join(leaf.DNSNames, " "), leaf.NotBefore.Format(time.DateOnly), leaf.NotAfter.Format(time.DateOnly), leaf.Issuer.CommonName)
+	return fmt.Sprintf("for %s, from %s to %s, by %s",
+		strings.Join(leaf.DNSNames, " "),
+		leaf.NotBefore.Format(time.DateOnly),
+		leaf.NotAfter.Format(time.DateOnly),
+		leaf.Issuer.CommonName)
 }
 
 // closed tells why no connection comes about: nobody answers on the host, its own

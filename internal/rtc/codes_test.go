@@ -22,7 +22,7 @@ func TestCodesHaveWords(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range paths {
-		if strings.HasSuffix(path, "_test.go") || path == "codes.go" {
+		if strings.HasSuffix(path, "_test.go") || strings.HasPrefix(path, "codes") {
 			continue
 		}
 		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)

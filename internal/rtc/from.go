@@ -18,7 +18,13 @@ func (k *looker) lookFromHosts(ctx context.Context) {
 	var looking sync.WaitGroup
 	for _, name := range k.From {
 		if k.Hosts[name] == nil {
-			k.all(ctx, look{id: "from." + name + ".https", name: "HTTPS from " + name, part: Names, do: func(context.Context) result { return unseen("there is no connection to " + name) }})
+			k.all(ctx,
+				look{
+					id:   "from." + name + ".https",
+					name: "HTTPS from " + name,
+					part: Names,
+					do:   func(context.Context) result { return unseen("there is no connection to " + name) },
+				})
 			continue
 		}
 		v := k.onHost(name)
@@ -27,8 +33,20 @@ func (k *looker) lookFromHosts(ctx context.Context) {
 		looking.Go(func() {
 			k.all(ctx, look{id: https, name: "HTTPS from " + name, part: Names, do: func(ctx context.Context) result { return k.httpsFrom(ctx, v) }})
 			k.all(ctx,
-				look{id: signalling, name: "WebSockets from " + name, part: Signalling, needs: []string{https, "sfu.create"}, do: func(ctx context.Context) result { return k.webSocketFrom(ctx, v) }},
-				look{id: "from." + name + ".tcp", name: "LiveKit's TCP port from " + name, part: Media, needs: []string{"container.sfu"}, do: func(ctx context.Context) result { return k.tcpFrom(ctx, v) }},
+				look{
+					id:    signalling,
+					name:  "WebSockets from " + name,
+					part:  Signalling,
+					needs: []string{https, "sfu.create"},
+					do:    func(ctx context.Context) result { return k.webSocketFrom(ctx, v) },
+				},
+				look{
+					id:    "from." + name + ".tcp",
+					name:  "LiveKit's TCP port from " + name,
+					part:  Media,
+					needs: []string{"container.sfu"},
+					do:    func(ctx context.Context) result { return k.tcpFrom(ctx, v) },
+				},
 			)
 			if name != k.SFU.Host { // its own packets never leave it
 				k.all(ctx, look{id: "from." + name + ".udp", name: "UDP from " + name, part: Media, do: func(ctx context.Context) result { return k.udpFrom(ctx, v) }})

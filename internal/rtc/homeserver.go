@@ -26,7 +26,8 @@ func (k *looker) lookAtHomeserver(ctx context.Context) {
 	if k.Homeserver != nil && k.Homeserver.Configured() {
 		k.all(ctx, look{id: "synapse.config", name: "Synapse's effective configuration", part: Homeserver, do: k.synapseConfig})
 	}
-	k.all(ctx, look{id: "well-known", name: "the client well-known of " + k.Site.Domain(), part: Homeserver, needs: []string{"tls.server"}, via: "server", do: k.wellKnown})
+	k.all(ctx,
+		look{id: "well-known", name: "the client well-known of " + k.Site.Domain(), part: Homeserver, needs: []string{"tls.server"}, via: "server", do: k.wellKnown})
 	do := func(see func(context.Context) result) func(context.Context) result {
 		if k.base != "" {
 			return see
@@ -154,7 +155,11 @@ func (k *looker) versions(ctx context.Context) result {
 	}
 	right := func(status int, body []byte) bool { return status == http.StatusOK && flags(body) == "" }
 	// Caches may keep the answer for an hour; a query of our own is nobody's.
-	a := k.ask(ctx, k.baseName(), http.MethodGet, fmt.Sprintf("%s?ecdeploy=%x", url, newNonce()), map[string]string{"Cache-Control": "no-cache"}, "", "synapse-path")
+	a := k.ask(ctx,
+		k.baseName(), http.MethodGet,
+		fmt.Sprintf("%s?ecdeploy=%x", url, newNonce()),
+		map[string]string{"Cache-Control": "no-cache"},
+		"", "synapse-path")
 	switch {
 	case a.lost != nil && a.lost.side != HostSide:
 		return *a.lost
@@ -204,7 +209,9 @@ func (k *looker) wellKnown(ctx context.Context) result {
 	}
 	r := k.announces(url, a.Response, a.body)
 	if v, ok := k.frontVantage(server); ok && r.status == Failed && server.route.name == laptop {
-		if resp, body, err := matrix.Get(ctx, k.client(v, k.Roots), url, map[string]string{"Origin": origin}); err == nil && k.announces(url, resp, body).status == OK {
+		if resp, body, err := matrix.Get(ctx,
+			k.client(v, k.Roots), url,
+			map[string]string{"Origin": origin}); err == nil && k.announces(url, resp, body).status == OK {
 			return bad("well-known-cached", WaySide, append(r.evidence, "from "+v.name+" it is right")...)
 		}
 	}

@@ -212,10 +212,14 @@ func (k *looker) authContainer(ctx context.Context) result {
 	lacks, more := without(c.FullAccess, servers), without(servers, c.FullAccess)
 	switch url, _ := seen.env("LIVEKIT_URL"); {
 	case !ok || len(lacks) > 0:
-		r = bad("jwt-full-access", HostSide, append([]string{fmt.Sprintf("LIVEKIT_FULL_ACCESS_HOMESERVERS is %q, without %s", full, strings.Join(lacks, " "))}, r.evidence...)...)
+		r = bad("jwt-full-access",
+			HostSide,
+			append([]string{fmt.Sprintf("LIVEKIT_FULL_ACCESS_HOMESERVERS is %q, without %s", full, strings.Join(lacks, " "))}, r.evidence...)...)
 	case r.status == Failed:
 	case len(more) > 0:
-		r = bad("not-restricted", HostSide, fmt.Sprintf("LIVEKIT_FULL_ACCESS_HOMESERVERS is %q, which the plan file does not name: %s", full, strings.Join(more, " ")))
+		r = bad("not-restricted",
+			HostSide,
+			fmt.Sprintf("LIVEKIT_FULL_ACCESS_HOMESERVERS is %q, which the plan file does not name: %s", full, strings.Join(more, " ")))
 	case url != k.SFU.WebSocket:
 		r = bad("livekit-url", HostSide, fmt.Sprintf("LIVEKIT_URL is %q, and LiveKit is at %q", url, k.SFU.WebSocket))
 	}

@@ -48,7 +48,10 @@ type track struct {
 func (p *participant) publish(ctx context.Context) ([]*track, error) {
 	audio := webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus, ClockRate: 48000, Channels: 2}
 	video := webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeVP8, ClockRate: 90000}
-	tracks := []*track{{nonce: newNonce(), head: opusHead, size: audioBytes, every: audioFrame}, {nonce: newNonce(), head: vp8Head, size: videoBytes, every: videoFrame}}
+	tracks := []*track{
+		{nonce: newNonce(), head: opusHead, size: audioBytes, every: audioFrame},
+		{nonce: newNonce(), head: vp8Head, size: videoBytes, every: videoFrame},
+	}
 	for i, a := range []*livekit.AddTrackRequest{
 		{Cid: "audio", Name: "audio", Type: livekit.TrackType_AUDIO, Source: livekit.TrackSource_MICROPHONE},
 		{Cid: "video", Name: "video", Type: livekit.TrackType_VIDEO, Source: livekit.TrackSource_CAMERA, Width: 320, Height: 180},

@@ -37,7 +37,12 @@ func (k *looker) lookAt(ctx context.Context, names ...*name) {
 	var dns, certs []look
 	for _, n := range names {
 		dns = append(dns, look{id: "dns." + n.id, name: "the addresses of " + n.host, part: Names, do: func(ctx context.Context) result { return k.dns(ctx, n) }})
-		certs = append(certs, look{id: "tls." + n.id, name: "HTTPS and the certificate of " + n.host, part: Names, do: func(ctx context.Context) result { return k.tls(ctx, n) }})
+		certs = append(certs, look{
+			id:   "tls." + n.id,
+			name: "HTTPS and the certificate of " + n.host,
+			part: Names,
+			do:   func(ctx context.Context) result { return k.tls(ctx, n) },
+		})
 	}
 	k.all(ctx, dns...)
 	k.all(ctx, certs...)

@@ -34,17 +34,45 @@ func (k *looker) lookAtSFU(ctx context.Context, r *Report) {
 	up := []string{"container.sfu", "tls.sfu"}
 	k.all(ctx, look{id: "sfu.root", name: "LiveKit at " + k.SFU.URL, part: Signalling, needs: up, via: "sfu", do: k.root})
 	k.all(ctx,
-		look{id: "sfu.create", name: "rooms are made with the JWT service's credentials", part: Signalling, needs: append(up, "sfu.root"), via: "sfu", do: func(ctx context.Context) result { return k.create(ctx, room) }},
-		look{id: "sfu.create-inside", name: "the way from the JWT service to LiveKit", part: Signalling, needs: append(up, "sfu.root", "container.auth"), do: func(ctx context.Context) result { return k.createInside(ctx, room) }})
+		look{
+			id:    "sfu.create",
+			name:  "rooms are made with the JWT service's credentials",
+			part:  Signalling,
+			needs: append(up, "sfu.root"),
+			via:   "sfu",
+			do:    func(ctx context.Context) result { return k.create(ctx, room) },
+		},
+		look{
+			id:    "sfu.create-inside",
+			name:  "the way from the JWT service to LiveKit",
+			part:  Signalling,
+			needs: append(up, "sfu.root", "container.auth"),
+			do:    func(ctx context.Context) result { return k.createInside(ctx, room) },
+		})
 	need := append(up, "sfu.root", "sfu.create")
 	k.all(ctx,
 		look{id: "sfu.auto-create", name: "LiveKit makes no room for whoever asks", part: Signalling, needs: need, via: "sfu", do: k.autoCreate},
-		look{id: "sfu.validate", name: "LiveKit takes a token for a room", part: Signalling, needs: need, via: "sfu", do: func(ctx context.Context) result { return k.validate(ctx, room) }})
+		look{
+			id:    "sfu.validate",
+			name:  "LiveKit takes a token for a room",
+			part:  Signalling,
+			needs: need,
+			via:   "sfu",
+			do:    func(ctx context.Context) result { return k.validate(ctx, room) },
+		})
 	// A silent WebSocket and media take seconds: both at once.
 	opened := make(chan struct{})
 	var holding sync.WaitGroup
 	holding.Go(func() {
-		k.all(ctx, look{id: "sfu.websocket", name: "WebSockets through the proxy", part: Signalling, needs: need, via: "sfu", do: func(ctx context.Context) result { return k.hold(ctx, room, opened) }})
+		k.all(ctx,
+			look{
+				id:    "sfu.websocket",
+				name:  "WebSockets through the proxy",
+				part:  Signalling,
+				needs: need,
+				via:   "sfu",
+				do:    func(ctx context.Context) result { return k.hold(ctx, room, opened) },
+			})
 		select {
 		case <-opened:
 		default:

@@ -33,7 +33,11 @@ func (e *joinError) Unwrap() error { return e.err }
 // openSignalling opens LiveKit's WebSocket for participants below url,
 // wss://name[/prefix].
 func openSignalling(ctx context.Context, client *http.Client, to, jwt string) (*websocket.Conn, error) {
-	return openSocket(ctx, client, strings.TrimSuffix(to, "/")+"/rtc", url.Values{"protocol": {"9"}, "sdk": {"go"}, "version": {"1.0.0"}, "auto_subscribe": {"1"}}, jwt)
+	return openSocket(ctx,
+		client,
+		strings.TrimSuffix(to, "/")+"/rtc",
+		url.Values{"protocol": {"9"}, "sdk": {"go"}, "version": {"1.0.0"}, "auto_subscribe": {"1"}},
+		jwt)
 }
 
 // openSocket opens a WebSocket of LiveKit's; an error is a *joinError.

@@ -96,7 +96,18 @@ func (u *userLook) look(ctx context.Context, id, name, needs string, do func(con
 		}
 		r.evidence[i] = line
 	}
-	u.links = append(u.links, Link{ID: id, Name: name, Part: AsUser, From: laptop, Status: r.status, Code: r.code, Side: r.side, After: r.after, Took: time.Since(began), Evidence: cleaned(u.t.redact(r.evidence))})
+	u.links = append(u.links, Link{
+		ID:       id,
+		Name:     name,
+		Part:     AsUser,
+		From:     laptop,
+		Status:   r.status,
+		Code:     r.code,
+		Side:     r.side,
+		After:    r.after,
+		Took:     time.Since(began),
+		Evidence: cleaned(u.t.redact(r.evidence)),
+	})
 }
 
 // answer is one answer of the homeserver or the JWT service.

@@ -38,7 +38,10 @@ func (u *userLook) delayedEvent(ctx context.Context) (r result) {
 			}
 		}
 	}()
-	a, err = u.matrix(ctx, http.MethodPut, fmt.Sprintf("v3/rooms/%s/send/org.ecdeploy.verify/%s?org.matrix.msc4140.delay=%d", url.PathEscape(room.ID), random(8), delayedTime), struct{}{})
+	a, err = u.matrix(ctx,
+		http.MethodPut,
+		fmt.Sprintf("v3/rooms/%s/send/org.ecdeploy.verify/%s?org.matrix.msc4140.delay=%d", url.PathEscape(room.ID), random(8), delayedTime),
+		struct{}{})
 	if err != nil {
 		return bad("delayed-event", HostSide, err.Error())
 	}

@@ -9,7 +9,14 @@ import (
 // lookAsUser goes the way of a Matrix user, by the ways that were found to work.
 func (k *looker) lookAsUser(ctx context.Context) {
 	if k.base == "" {
-		k.all(ctx, look{id: "user.whoami", name: "logging in as the user", part: AsUser, needs: []string{"well-known"}, do: func(context.Context) result { return unseen("nobody says where the homeserver is") }})
+		k.all(ctx,
+			look{
+				id:    "user.whoami",
+				name:  "logging in as the user",
+				part:  AsUser,
+				needs: []string{"well-known"},
+				do:    func(context.Context) result { return unseen("nobody says where the homeserver is") },
+			})
 		return
 	}
 	t := k.Target

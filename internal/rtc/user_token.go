@@ -185,7 +185,8 @@ func (u *userLook) fullAccess(ctx context.Context) result {
 	if h == nil {
 		return unseen("there is no connection to the JWT service's host, so its configuration was not seen")
 	}
-	res, err := h.Query(ctx, host.Cmd{Argv: []string{"docker", "inspect", "--type", "container", "--format", "{{json .Config.Env}}", u.t.Auth.Container}, Timeout: requestTime})
+	res, err := h.Query(ctx,
+		host.Cmd{Argv: []string{"docker", "inspect", "--type", "container", "--format", "{{json .Config.Env}}", u.t.Auth.Container}, Timeout: requestTime})
 	if err != nil {
 		return unseen("its configuration was not seen: " + host.Said(err.Error(), 2))
 	}

@@ -164,7 +164,18 @@ func (k *looker) one(ctx context.Context, l look) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.links[l.id] = Link{ID: l.id, Name: l.name, Part: l.part, From: r.from, Status: r.status, Code: r.code, Side: r.side, After: r.after, Took: time.Since(began), Evidence: cleaned(k.redact(r.evidence))}
+	k.links[l.id] = Link{
+		ID:       l.id,
+		Name:     l.name,
+		Part:     l.part,
+		From:     r.from,
+		Status:   r.status,
+		Code:     r.code,
+		Side:     r.side,
+		After:    r.after,
+		Took:     time.Since(began),
+		Evidence: cleaned(k.redact(r.evidence)),
+	}
 }
 
 // blocked is why a link cannot be looked at; zero where it can.

@@ -60,7 +60,10 @@ func (t *textForm) rolledBack(e engine.RolledBack) {
 	}
 	switch {
 	case e.Err != "":
-		t.print("  %s %s\n%s      finish it on the host with: %s\n", t.host(e.Host), t.paint(red, "rollback is not complete"), indented(clean(e.Err), "      "), line(e.Command))
+		t.print("  %s %s\n%s      finish it on the host with: %s\n",
+			t.host(e.Host),
+			t.paint(red, "rollback is not complete"),
+			indented(clean(e.Err), "      "), line(e.Command))
 	case e.Conflicts:
 		t.print("  %s %s\n", t.host(e.Host), t.paint(yellow, "rolled back, but for what somebody else edited meanwhile (see above)"))
 	default:

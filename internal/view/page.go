@@ -164,7 +164,15 @@ func standing(c tally) (class, words string) {
 }
 
 func linkPageOf(l rtc.Link, r rtc.Report, cards []card) linkPage {
-	p := linkPage{Name: sentence(line(l.Name)), ID: line(l.ID), From: elsewhere(r, l), Took: human(l.Took), Side: sentence(side(l)), Code: line(string(l.Code)), Open: l.Status != rtc.OK}
+	p := linkPage{
+		Name: sentence(line(l.Name)),
+		ID:   line(l.ID),
+		From: elsewhere(r, l),
+		Took: human(l.Took),
+		Side: sentence(side(l)),
+		Code: line(string(l.Code)),
+		Open: l.Status != rtc.OK,
+	}
 	p.Status, _ = statusWord(l.Status)
 	p.Class = classOf(l.Status)
 	for _, c := range cards {

@@ -12,7 +12,15 @@ import (
 func cardsOf(site string, r rtc.Report) []card {
 	var failures, warnings []card
 	for i, e := range r.Explained {
-		c := card{ID: fmt.Sprintf("%s-cause-%d", site, i+1), Code: line(string(e.Code)), Class: "warn", Sees: sentence(line(e.Sees)), Why: sentence(line(e.Why)), Do: sentence(line(e.Do)), Command: line(e.Command)}
+		c := card{
+			ID:      fmt.Sprintf("%s-cause-%d", site, i+1),
+			Code:    line(string(e.Code)),
+			Class:   "warn",
+			Sees:    sentence(line(e.Sees)),
+			Why:     sentence(line(e.Why)),
+			Do:      sentence(line(e.Do)),
+			Command: line(e.Command),
+		}
 		for _, shown := range e.Element {
 			c.Element = append(c.Element, line(shown))
 		}

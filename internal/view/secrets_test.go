@@ -116,7 +116,7 @@ func TestRotationShowsNoSecrets(t *testing.T) {
 				t.Errorf("it does not show %q:\n%s", c.want, &text)
 			}
 			for form, shown := range map[string]string{"text": text.String(), "JSON": lines.String(), "the whole plan": string(whole)} {
-				for _, secret := range []string{strings.Repeat("a", 40), strings.Repeat("b", 40), strings.Repeat("c", 40), p.Keys.Key.Reveal(), p.Keys.Secret.Reveal()} {
+				for _, secret := range []string{strings.Repeat("a", 40), strings.Repeat("b", 40), strings.Repeat("c", 40), plans.KeysOf(p.Secrets).Key.Reveal(), plans.KeysOf(p.Secrets).Secret.Reveal()} {
 					if strings.Contains(shown, secret) {
 						t.Errorf("credentials in %s:\n%s", form, shown)
 					}

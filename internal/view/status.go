@@ -70,7 +70,7 @@ func (t *textForm) drift(st Status, p plans.SitePlan) {
 		t.print("drift: the hosts differ from the plan file\n")
 	default:
 		t.print("no drift: the hosts are as the plan file says\n")
-		if !p.Found.Old.IsZero() {
+		if !plans.KeysOf(p.Found).Old.IsZero() {
 			t.print("LiveKit accepts the old LIVEKIT_KEY of a rotation, too; ecdeploy secrets rotate --finish ends that\n")
 		}
 	}

@@ -13,15 +13,15 @@ import (
 	"github.com/emdecloud/ecdeploy/steps/wellknown"
 )
 
-// AllVariants lists all that is supported. A block's variants stand together, in the
+// Variants lists all that is supported. A block's variants stand together, in the
 // order in which the site's parts are told; the first one is the example of its block.
 func Variants() []steps.Variant {
-	firewalls := []steps.Variant{firewall.UFWVariant(), firewall.NoneVariant()}
+	firewalls := []steps.Variant{firewall.UFWVariant(), firewall.NFTablesVariant(), firewall.NoneVariant()}
 	return append([]steps.Variant{
 		machine.Variant(),
 		sfu.Variant(),
 		auth.Variant(),
-		synapse.PackageVariant(), synapse.ExternalVariant(),
+		synapse.PackageVariant(), synapse.VenvVariant(), synapse.ExternalVariant(),
 		nginx.Variant(), caddy.Variant(), proxy.ExternalVariant(),
 		wellknown.FileVariant(), wellknown.ExternalVariant(),
 		firewall.FoundVariant(firewalls...),

@@ -45,18 +45,3 @@ func FuzzHostileHost(f *testing.F) {
 		}
 	})
 }
-
-// Every step against every seed: what the fuzzer begins with.
-func TestHostileAnswers(t *testing.T) {
-	for name, step := range everyStep() {
-		t.Run(name, func(t *testing.T) {
-			for _, s := range suite.HostileSeeds() {
-				for n := range 5 {
-					o := suite.NewHostile([]byte(s))
-					o.N = n
-					suite.DecideHostile(t, step, o)
-				}
-			}
-		})
-	}
-}

@@ -18,14 +18,14 @@ import (
 	"github.com/emdecloud/ecdeploy/steps/credentials"
 )
 
-// DefaultAuthImage is of the same shipment as DefaultSFUImage. 0.8.0 is the first
+// DefaultImage is of the same shipment as DefaultSFUImage. 0.8.0 is the first
 // without GHSA-rq24-fh66-rq7x.
 const DefaultImage = "ghcr.io/element-hq/lk-jwt-service:0.8.0"
 
 // fixedIn is the first version of the JWT service without GHSA-rq24-fh66-rq7x.
 const fixedIn = "v0.8.0"
 
-// Auth is the MatrixRTC authorization service (the JWT service) of a site.
+// Config is the MatrixRTC authorization service (the JWT service) of a site.
 type Config struct {
 	Host       string          `hcl:"host"`
 	URL        string          `hcl:"url"`            // https://name[/prefix], no trailing slash
@@ -39,7 +39,7 @@ type Config struct {
 	UID        int             `hcl:"uid,optional"`         // default 10033
 }
 
-// AuthVariant is the JWT service in a container of its own.
+// Variant is the JWT service in a container of its own.
 func Variant() steps.Variant {
 	return steps.Variant{
 		Block: "auth", Required: true,
@@ -88,8 +88,10 @@ func tokenChecks(r steps.Route) []steps.Check {
 	return []steps.Check{
 		{Name: "the JWT service is up at " + r.URL, Timeout: steps.RouteTimeout, HTTP: &steps.HTTPCheck{URL: r.URL + "/healthz", Status: 200},
 			Hint: "404: the proxy does not strip the prefix; 502: it does not reach " + r.Upstream},
-		{Name: "clients reach /sfu/get at " + r.URL, Timeout: steps.RouteTimeout, HTTP: &steps.HTTPCheck{URL: r.URL + "/sfu/get", Status: 405, OneHeader: "Access-Control-Allow-Origin"},
-			Hint: "the proxy must pass the path on and add no CORS header of its own"},
+		{Name: "clients reach /sfu/get at " + r.URL,
+			Timeout: steps.RouteTimeout,
+			HTTP:    &steps.HTTPCheck{URL: r.URL + "/sfu/get", Status: 405, OneHeader: "Access-Control-Allow-Origin"},
+			Hint:    "the proxy must pass the path on and add no CORS header of its own"},
 	}
 }
 
@@ -112,7 +114,9 @@ func (c *Config) checkImage(b steps.Block) {
 	r, _ := steps.ParseImageRef(c.Image)
 	version := "v" + strings.TrimPrefix(r.Tag, "v")
 	if b.Given("image") && b.Known("image") && strings.HasSuffix(r.Name, "lk-jwt-service") && semver.IsValid(version) && semver.Compare(version, fixedIn) < 0 {
-		b.Wrong("image", fmt.Sprintf("the JWT service %s has a hole: it does not check whose token it is given (GHSA-rq24-fh66-rq7x)", r.Tag), "write "+DefaultImage+"; 0.8.0 is the first without it")
+		b.Wrong("image",
+			fmt.Sprintf("the JWT service %s has a hole: it does not check whose token it is given (GHSA-rq24-fh66-rq7x)", r.Tag),
+			"write "+DefaultImage+"; 0.8.0 is the first without it")
 		return
 	}
 	steps.CheckImage(b, c.Image, string(c.Archive), DefaultImage)
@@ -134,7 +138,7 @@ func (c *Config) checkFullAccess(b steps.Block) {
 	}
 }
 
-// authGrace is how long the service may take to end.
+// grace is how long the service may take to end.
 const grace = 5 * time.Second
 
 type facts struct {
@@ -202,9 +206,11 @@ func (c *Config) decide(d steps.Decl, site *steps.Site, f facts, s steps.Shared)
 	switch ca := f.files[c.CAFile]; {
 	case c.CAFile == "":
 	case !ca.Exists:
-		out.Findings = append(out.Findings, steps.Error.Finding("ca_file "+c.CAFile+" is not on the host", "auth.ca_file is a path on the host, such as /etc/ssl/certs/ca-certificates.crt"))
+		out.Findings = append(out.Findings, steps.Error.Finding("ca_file "+c.CAFile+" is not on the host",
+			"auth.ca_file is a path on the host, such as /etc/ssl/certs/ca-certificates.crt"))
 	case ca.Mode.Perm()&0o004 == 0 && !(ca.GID == c.UID && ca.Mode.Perm()&0o040 != 0):
-		out.Findings = append(out.Findings, steps.Error.Finding(fmt.Sprintf("ca_file %s cannot be read by the JWT service, which runs as user %d", c.CAFile, c.UID), "chmod 0644 "+c.CAFile))
+		out.Findings = append(out.Findings, steps.Error.Finding(fmt.Sprintf("ca_file %s cannot be read by the JWT service, which runs as user %d", c.CAFile, c.UID),
+			"chmod 0644 "+c.CAFile))
 	}
 	images, more := steps.PlanImage(c.Image, d.Parts[0].Run.File, f.arch, f.image)
 	out.Changes, out.Findings = images, append(out.Findings, more...)
@@ -218,7 +224,10 @@ func (c *Config) decide(d steps.Decl, site *steps.Site, f facts, s steps.Shared)
 		}
 	}
 	held := credentials.PairOf(f.files[key], f.files[secret])
-	change.PlanReplace(f.container, f.image, images, credentials.Why(livekit.Keys{Key: held.Key, Secret: held.Secret}, livekit.KeysByRef(s.Secrets.Values)), s.Secrets)
+	change.PlanReplace(f.container,
+		f.image, images,
+		credentials.Why(livekit.Keys{Key: held.Key, Secret: held.Secret}, livekit.KeysByRef(s.Secrets.Values)),
+		s.Secrets)
 	if f.container.Running {
 		change.Interrupt = "the JWT service restarts: joins fail for about a second"
 	}
@@ -266,8 +275,26 @@ func (c *Config) checks() []steps.Check {
 	base := "http://" + net.JoinHostPort(netaddr.Dialable(c.Bind), strconv.Itoa(c.Port))
 	logs := "docker:" + c.Container
 	return []steps.Check{
-		{Name: "the JWT service is up", HTTP: &steps.HTTPCheck{URL: base + "/healthz", Status: 200}, Timeout: 30 * time.Second, Logs: logs, Hint: "docker logs " + c.Container},
-		{Name: "the JWT service serves /sfu/get", HTTP: &steps.HTTPCheck{URL: base + "/sfu/get", Status: 405}, Timeout: 10 * time.Second, Logs: logs, Hint: "docker logs " + c.Container},
-		{Name: "the JWT service keeps running", Container: &steps.ContainerCheck{Name: c.Container, Steady: 2 * time.Second}, Timeout: 20 * time.Second, Logs: logs, Hint: "docker logs " + c.Container},
+		{
+			Name:    "the JWT service is up",
+			HTTP:    &steps.HTTPCheck{URL: base + "/healthz", Status: 200},
+			Timeout: 30 * time.Second,
+			Logs:    logs,
+			Hint:    "docker logs " + c.Container,
+		},
+		{
+			Name:    "the JWT service serves /sfu/get",
+			HTTP:    &steps.HTTPCheck{URL: base + "/sfu/get", Status: 405},
+			Timeout: 10 * time.Second,
+			Logs:    logs,
+			Hint:    "docker logs " + c.Container,
+		},
+		{
+			Name:      "the JWT service keeps running",
+			Container: &steps.ContainerCheck{Name: c.Container, Steady: 2 * time.Second},
+			Timeout:   20 * time.Second,
+			Logs:      logs,
+			Hint:      "docker logs " + c.Container,
+		},
 	}
 }

@@ -11,20 +11,20 @@ import (
 
 // What the steps of LiveKit and of the JWT service share besides candidates.
 var (
-	// keysIssued is the pair that the JWT service makes tokens with.
+	// Issued is the pair that the JWT service makes tokens with.
 	Issued = steps.Key[livekit.Pair]{Name: "the pair in the JWT service's files"}
-	// keysUnread is the path of LiveKit's key file, where LiveKit may accept pairs
+	// Unread is the path of LiveKit's key file, where LiveKit may accept pairs
 	// in it that are not known.
 	Unread = steps.Key[string]{Name: "LiveKit's key file that is not understood"}
 )
 
-// sfuOffers are the candidates in LiveKit's key file: the pair in use, and an old
+// OffersInUse are the candidates in LiveKit's key file: the pair in use, and an old
 // one that is accepted, too.
 func OffersInUse(on string, keys host.File) []steps.Secret {
 	return keyOffers(livekit.ParseKeyFile(keys.Data), on, steps.SourceInUse)
 }
 
-// authOffers are the candidates in the JWT service's files.
+// OffersElsewhere are the candidates in the JWT service's files.
 func OffersElsewhere(on string, key, secret host.File) []steps.Secret {
 	p := PairOf(key, secret)
 	return keyOffers(livekit.Keys{Key: p.Key, Secret: p.Secret}, on, steps.SourceElsewhere)
@@ -40,14 +40,14 @@ func keyOffers(keys livekit.Keys, on string, from steps.Source) []steps.Secret {
 	return out
 }
 
-// KeysFound are the credentials for LiveKit that the hosts of a site hold.
+// Found are the credentials for LiveKit that the hosts of a site hold.
 type Found struct {
 	Keys   livekit.Keys // in use, by LiveKit's key file, else by the JWT service's files; zero for none
 	Issues livekit.Pair // those that the JWT service makes tokens with; zero for none
 	Unread string       // LiveKit's key file, where LiveKit may accept pairs in it that are not known
 }
 
-// FindKeys judges what the steps of a site shared.
+// Find judges what the steps of a site shared.
 func Find(s steps.Shared) Found {
 	return Found{Keys: chooseKeys(s.Offers), Issues: onlyValue(steps.All(s, Issued)), Unread: onlyValue(steps.All(s, Unread))}
 }
@@ -82,7 +82,7 @@ func (f Found) Keep(given livekit.Keys) livekit.Keys {
 	return keys
 }
 
-// KeySecrets are a site's credentials as its changes refer to them. The secret in
+// Secrets are a site's credentials as its changes refer to them. The secret in
 // use seals digests.
 func Secrets(keys livekit.Keys) steps.Secrets {
 	return steps.Secrets{Values: keys.ByRef(), Seal: livekit.RefSecret}

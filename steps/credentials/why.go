@@ -8,7 +8,7 @@ import (
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
-// keyFile is LiveKit's key file: "KEY: SECRET", and in a second line the old
+// File is LiveKit's key file: "KEY: SECRET", and in a second line the old
 // pair, where there is one.
 func File(keys livekit.Keys) steps.Text {
 	t := steps.Text{{Ref: livekit.RefKey}, {Lit: ": "}, {Ref: livekit.RefSecret}, {Lit: "\n"}}
@@ -18,12 +18,12 @@ func File(keys livekit.Keys) steps.Text {
 	return t
 }
 
-// authPair is the pair in the JWT service's two files.
+// PairOf is the pair in the JWT service's two files.
 func PairOf(key, secret host.File) livekit.Pair {
 	return livekit.PlainPair(strings.TrimSpace(string(key.Data)), strings.TrimSpace(string(secret.Data)))
 }
 
-// whyKeys says what becomes of the credentials that a component holds; nothing
+// Why says what becomes of the credentials that a component holds; nothing
 // where they stay.
 func Why(held, keys livekit.Keys) []string {
 	switch {
@@ -39,7 +39,7 @@ func Why(held, keys livekit.Keys) []string {
 	return nil
 }
 
-// keyFindings says what the credentials mean for people on calls. Tokens of the
+// Findings says what the credentials mean for people on calls. Tokens of the
 // JWT service are good for an hour; but LiveKit renews those of people on calls
 // every five minutes, with any one of its keys (livekit v1.13.5,
 // pkg/service/roommanager.go, getFirstKeyPair), so that some have one of the old
@@ -52,10 +52,12 @@ func Findings(held, keys livekit.Keys) []steps.Finding {
 	case held.IsZero():
 		return nil
 	case held.Pair() != keys.Pair():
-		return []steps.Finding{steps.Warning.Finding("LIVEKIT_KEY and LIVEKIT_SECRET change at once: all tokens made before are refused, and people on calls have to join again",
+		return []steps.Finding{steps.Warning.Finding("LIVEKIT_KEY and LIVEKIT_SECRET change at once: all tokens made before "+
+			"are refused, and people on calls have to join again",
 			"with overlap: ecdeploy secrets rotate")}
 	case !held.Old.IsZero():
-		return []steps.Finding{steps.Warning.Finding("tokens made with the old LIVEKIT_KEY are refused, and people on calls may have to join again: LiveKit has renewed their tokens with any one of its keys",
+		return []steps.Finding{steps.Warning.Finding("tokens made with the old LIVEKIT_KEY are refused, "+
+			"and people on calls may have to join again: LiveKit has renewed their tokens with any one of its keys",
 			"do this while nobody is on a call")}
 	}
 	return nil

@@ -3,8 +3,11 @@ package firewall
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/steps"
@@ -90,10 +93,10 @@ func needsOpen(s *steps.Site, on string) bool {
 	return false
 }
 
-// FirewallNone leaves firewalls alone.
+// None leaves firewalls alone.
 type None struct{}
 
-// FirewallNoneVariant is any other firewall.
+// NoneVariant is any other firewall.
 func NoneVariant() steps.Variant {
 	return steps.Variant{
 		Block: "firewall", Scope: steps.InHost, Label: "none",
@@ -117,19 +120,23 @@ func (*None) Check(steps.Block, steps.Decl, *steps.Site) {}
 // Steps implements Config.
 func (*None) Steps(d steps.Decl, s *steps.Site) []steps.Placed {
 	return firewallSteps(d, s, steps.Define("firewall", steps.Nothing, nil, func(struct{}, steps.Shared) (steps.Decision, error) {
-		return steps.Decision{Findings: []steps.Finding{steps.Note.Finding("the firewall of "+d.Host+" is left alone, as the plan file says: "+openingList(Openings(s, d.Host, steps.Shared{}))+" must be open", "")}}, nil
+		return steps.Decision{
+			Findings: []steps.Finding{steps.Note.Finding("the firewall of "+d.Host+" is left alone, as the plan file says: "+
+				openingList(Openings(s, d.Host, steps.Shared{}))+" must be open",
+				"")},
+		}, nil
 	}))
 }
 
 // Removal implements Config.
 func (*None) Removal(steps.Decl, *steps.Site) []steps.Placed { return nil }
 
-// FirewallFound is whichever firewall a host has, for a host without such a block.
+// Found is whichever firewall a host has, for a host without such a block.
 type Found struct {
 	among []steps.Variant
 }
 
-// FirewallFoundVariant looks for one of these variants.
+// FoundVariant looks for one of these variants.
 func FoundVariant(among ...steps.Variant) steps.Variant {
 	return steps.Variant{
 		Block: "firewall", Scope: steps.InHost, Implied: true,
@@ -155,7 +162,11 @@ func (c *Found) Steps(d steps.Decl, s *steps.Site) []steps.Placed {
 
 // Removal implements Config.
 func (c *Found) Removal(d steps.Decl, s *steps.Site) []steps.Placed {
-	return []steps.Placed{{Stage: steps.StageHost, Host: d.Host, Step: foundStep{name: "remove-firewall", among: c.among, decl: d, site: s, steps: steps.Config.Removal, removes: true}}}
+	return []steps.Placed{{
+		Stage: steps.StageHost,
+		Host:  d.Host,
+		Step:  foundStep{name: "remove-firewall", among: c.among, decl: d, site: s, steps: steps.Config.Removal, removes: true},
+	}}
 }
 
 // foundStep is the step of the firewall that a host has, which only its probe tells.
@@ -175,16 +186,11 @@ var queryFirewalld = host.Sh("systemctl -q is-active firewalld")
 
 // Probe implements Step.
 func (f foundStep) Probe(ctx context.Context, o host.Observer) (steps.Facts, error) {
-	out := foundFacts{step: f}
-	res, err := o.Query(ctx, queryFirewalld)
+	configs, firewalld, err := f.found(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	out.firewalld = res[0].OK()
-	configs, err := f.found(ctx, o)
-	if err != nil {
-		return nil, err
-	}
+	out := foundFacts{step: f, firewalld: firewalld}
 	for _, c := range configs {
 		for _, p := range f.steps(c, f.decl, f.site) {
 			facts, err := p.Step.Probe(ctx, o)
@@ -197,25 +203,33 @@ func (f foundStep) Probe(ctx context.Context, o host.Observer) (steps.Facts, err
 	return out, nil
 }
 
-// found are the firewalls that are active, else those that are only there.
-func (f foundStep) found(ctx context.Context, o host.Observer) ([]steps.Config, error) {
+// found are the firewalls that are active, else those that are only there; what is
+// taken away may be in any of them. All are looked for at once.
+func (f foundStep) found(ctx context.Context, o host.Observer) (configs []steps.Config, firewalld bool, err error) {
+	g, ctx := errgroup.WithContext(ctx)
+	found := make([][]steps.Found, len(f.among))
+	for i, v := range f.among {
+		g.Go(func() (err error) { found[i], err = v.Detect(ctx, o); return err })
+	}
+	g.Go(func() error {
+		res, err := o.Query(ctx, queryFirewalld)
+		firewalld = err == nil && res[0].OK()
+		return err
+	})
+	if err := g.Wait(); err != nil {
+		return nil, false, err
+	}
 	var active, there []steps.Config
-	for _, v := range f.among {
-		found, err := v.Detect(ctx, o)
-		if err != nil {
-			return nil, err
-		}
-		for _, one := range found {
-			there = append(there, one.Config)
-			if one.Sure {
-				active = append(active, one.Config)
-			}
+	for _, one := range slices.Concat(found...) {
+		there = append(there, one.Config)
+		if one.Sure {
+			active = append(active, one.Config)
 		}
 	}
-	if len(active) > 0 {
-		return active, nil
+	if len(active) > 0 && !f.removes {
+		return active, firewalld, nil
 	}
-	return there, nil
+	return there, firewalld, nil
 }
 
 // foundFacts are the facts of the firewalls that were found.
@@ -238,9 +252,16 @@ func (f foundFacts) Diff(s steps.Shared) (steps.Decision, error) {
 	switch {
 	case f.step.removes:
 	case f.firewalld:
-		return steps.Decision{Findings: []steps.Finding{steps.Warning.Finding("firewalld runs on "+on+" and is not supported yet: "+open+" must be open", `open them yourself, then say firewall "none" {} in the host block`)}}, nil
+		return steps.Decision{
+			Findings: []steps.Finding{steps.Warning.Finding("firewalld runs on "+on+" and is not supported yet: "+open+" must be open",
+				`open them yourself, then say firewall "none" {} in the host block`)},
+		}, nil
 	case len(f.facts) == 0:
-		return steps.Decision{Findings: []steps.Finding{steps.Note.Finding("no firewall that ecdeploy knows is on "+on+", so nothing is opened there: "+open+" must be open in whatever else filters", "")}}, nil
+		return steps.Decision{
+			Findings: []steps.Finding{steps.Note.Finding("no firewall that ecdeploy knows is on "+on+", so nothing is opened there: "+
+				open+" must be open in whatever else filters",
+				"")},
+		}, nil
 	}
 	var out steps.Decision
 	for _, one := range f.facts {

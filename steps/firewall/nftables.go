@@ -16,24 +16,39 @@ type nftFacts struct {
 	problem   string // why its rules are unknown
 	rules     nftRuleset
 	boot      nftBoot
+	ufwOpens  bool // ufw's own step opens its chains in the same run
+}
+
+// nftQueries are what a probe asks, for all sites alike.
+func nftQueries() []host.Cmd {
+	return []host.Cmd{{Argv: []string{"nft", "-j", "list", "ruleset"}}, host.Sh("command -v nft"),
+		{Argv: []string{"systemctl", "show", "nftables.service", "--property=UnitFileState,ExecReload"}}}
 }
 
 // probeNFT asks nft, in two flights where sets are so large that it has to be asked
 // without their elements.
 func probeNFT(ctx context.Context, o host.Observer, site *steps.Site) (nftFacts, error) {
-	files, all, res, err := steps.Look(ctx, o, nftBootPaths(site), host.Cmd{Argv: []string{"nft", "-j", "list", "ruleset"}}, host.Sh("command -v nft"),
-		host.Cmd{Argv: []string{"systemctl", "show", "nftables.service", "--property=UnitFileState,ExecReload"}})
+	files, all, res, err := steps.Look(ctx, o, nftBootPaths(site), nftQueries()...)
 	if err != nil {
 		return nftFacts{}, err
 	}
-	f := nftFacts{name: o.Name(), installed: res[0].Code != 127, boot: readNFTBoot(files, all, res[1], res[2])}
+	f, err := readNFT(ctx, o, res)
+	f.boot = readNFTBoot(files, all, res[1], res[2])
+	return f, err
+}
+
+// readNFT reads the answers to nftQueries.
+func readNFT(ctx context.Context, o host.Observer, res []host.Result) (nftFacts, error) {
+	f := nftFacts{name: o.Name(), installed: res[0].Code != 127}
 	list, terse := res[0], false
 	if list.Truncated {
-		if res, err = o.Query(ctx, host.Cmd{Argv: []string{"nft", "-j", "-t", "list", "ruleset"}}); err != nil {
+		again, err := o.Query(ctx, host.Cmd{Argv: []string{"nft", "-j", "-t", "list", "ruleset"}})
+		if err != nil {
 			return nftFacts{}, err
 		}
-		list, terse = res[0], true
+		list, terse = again[0], true
 	}
+	var err error
 	switch {
 	case !f.installed:
 	case !list.OK():
@@ -101,7 +116,7 @@ func appendNew(to, more []steps.Finding) []steps.Finding {
 
 // filtering reports whether any rule or policy may drop what comes in.
 func (f nftFacts) filtering() bool {
-	return slices.ContainsFunc(f.rules.filters(), func(c *nftChain) bool { return c.Policy != "accept" || len(c.Rules) > 0 })
+	return slices.ContainsFunc(f.rules.filters(), (*nftChain).mayDrop)
 }
 
 // own are the site's own rules, wherever they are: those that nothing needs any
@@ -196,6 +211,8 @@ func (f nftFacts) stands(c *nftChain, o Opening, p nftPackets, e nftEffect) (fin
 	case e.lost:
 		return []steps.Finding{steps.Error.Finding("cannot determine whether "+where+" lets in "+what+": the ways through its rules are too many",
 			`open it yourself, then say firewall "none" {} in the host block`)}, true
+	case manager == "ufw" && f.ufwOpens:
+		return nil, true
 	case manager != "" && (!e.open() || e.limited != nil):
 		return []steps.Finding{steps.Warning.Finding(where+" belongs to "+manager+" and may drop "+what,
 			"open it with "+manager+"; ecdeploy does not edit rules that a program writes")}, true

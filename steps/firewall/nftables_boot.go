@@ -77,7 +77,7 @@ func (b nftBoot) decide(on string, site *steps.Site, rules []nftOwn) ([]steps.Ch
 	var findings []steps.Finding
 	if len(rules) > 0 && !b.enabled {
 		rules = nil
-		findings = []steps.Finding{steps.Warning.Finding("nftables.service is not enabled on " + on + ": what ecdeploy opens there is closed again after a reboot, " +
+		findings = []steps.Finding{steps.Warning.Finding("nftables.service is not enabled on "+on+": what ecdeploy opens there is closed again after a reboot, "+
 			"unless something else saves the rules",
 			"systemctl enable nftables (it loads /etc/nftables.conf), then run ecdeploy again")}
 	}

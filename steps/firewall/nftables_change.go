@@ -20,10 +20,13 @@ type nftOwn struct {
 	Version string // "ipv4" or "ipv6" where it is for one alone; "" for both
 }
 
+// nftMark begins the comment of every rule of ours.
+const nftMark = "ecdeploy "
+
 // nftComment marks our rules for a site. nft takes 128 bytes with the zero at its end
 // (NFTNL_UDATA_COMMENT_MAXLEN), a server name may have 255.
 func nftComment(site *steps.Site) string {
-	c := "ecdeploy " + strings.Map(func(r rune) rune {
+	c := nftMark + strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' || r == '"' || r == '\\' {
 			return '_'
 		}

@@ -171,6 +171,16 @@ func (r nftRuleset) filters() []*nftChain {
 	return out
 }
 
+// mayDrop reports whether any of the chain's rules, or its policy, may drop packets.
+func (c *nftChain) mayDrop() bool {
+	return c.Policy != "accept" || slices.ContainsFunc(c.Rules, func(r *nftRule) bool {
+		return slices.ContainsFunc(r.Expr, func(s any) bool {
+			kind, _ := nftOnly(s)
+			return slices.Contains([]string{"drop", "reject", "jump", "goto", "vmap", "queue", "xt"}, kind)
+		})
+	})
+}
+
 // nftPlain are the names that may stand in a command and in a file's name. nft
 // allows more (quotes, slashes), and a host may say anything.
 var nftPlain = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,63}$`)

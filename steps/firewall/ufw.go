@@ -15,7 +15,7 @@ import (
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
-// FirewallUFW is ufw.
+// UFW is ufw.
 type UFW struct{}
 
 // UFWVariant is ufw.
@@ -101,15 +101,30 @@ func openUFW(site *steps.Site) steps.Step {
 		open := Openings(site, f.name, s)
 		switch {
 		case !f.installed:
-			return steps.Decision{Findings: []steps.Finding{steps.Error.Finding("ufw is not installed on "+f.name, `say firewall "none" {} in the host block, or install ufw`)}}, nil
+			return steps.Decision{
+				Findings: []steps.Finding{steps.Error.Finding("ufw is not installed on "+f.name, `say firewall "none" {} in the host block, or install ufw`)},
+			}, nil
 		case f.problem != "":
 			return steps.Decision{Findings: []steps.Finding{f.silent()}}, nil
 		case !f.active:
-			return steps.Decision{Findings: []steps.Finding{steps.Note.Finding("ufw is not active on "+f.name+", so nothing is opened there: "+openingList(open)+" must be open in whatever else filters", "")}}, nil
+			return steps.Decision{
+				Findings: []steps.Finding{steps.Note.Finding("ufw is not active on "+f.name+", so nothing is opened there: "+
+					openingList(open)+" must be open in whatever else filters",
+					"")},
+			}, nil
 		}
 		return f.decide(site, open), nil
 	}
-	return steps.Define("firewall", probeUFW, nil, diff)
+	return steps.Define("firewall", probeUFW, shareUFW, diff)
+}
+
+// ufwOpens tells other firewalls of a host that ufw opens its own chains itself.
+var ufwOpens = steps.Key[bool]{Name: "ufw opens what the site needs"}
+
+func shareUFW(f ufwFacts, s *steps.Shared) {
+	if f.active {
+		steps.Put(s, ufwOpens, f.name, true)
+	}
 }
 
 // closeUFW takes the site's own rules away again.
@@ -120,7 +135,9 @@ func closeUFW(site *steps.Site) steps.Step {
 		case f.problem != "":
 			return steps.Decision{Findings: []steps.Finding{f.silent()}}, nil
 		case f.installed && !f.active && needsOpen(site, f.name):
-			d.Findings = []steps.Finding{steps.Note.Finding("ufw is not active on "+f.name+", so its rules cannot be told; those for the site have the comment "+ufwComment(site), "ufw show added")}
+			d.Findings = []steps.Finding{steps.Note.Finding("ufw is not active on "+f.name+
+				", so its rules cannot be told; those for the site have the comment "+ufwComment(site),
+				"ufw show added")}
 		}
 		for _, o := range f.stale(site, nil) {
 			d.Changes = append(d.Changes, ufwDelete(site, o))
@@ -132,7 +149,8 @@ func closeUFW(site *steps.Site) steps.Step {
 
 // silent is the finding for a ufw that could not be asked.
 func (f ufwFacts) silent() steps.Finding {
-	return steps.Error.Finding("ufw on "+f.name+" does not tell its state: "+f.problem, `see what "ufw status" says there; firewall "none" {} in the host block leaves it alone`)
+	return steps.Error.Finding("ufw on "+f.name+" does not tell its state: "+f.problem,
+		`see what "ufw status" says there; firewall "none" {} in the host block leaves it alone`)
 }
 
 func probeUFW(ctx context.Context, o host.Observer) (ufwFacts, error) {
@@ -167,7 +185,8 @@ func (f ufwFacts) decide(site *steps.Site, open []Opening) steps.Decision {
 				"delete that rule (ufw status numbered, ufw delete N); ecdeploy does not undo an admin's decision"))
 		case "limited":
 			// A rule of ours would take its place: ufw keeps one action for the same ports.
-			d.Findings = append(d.Findings, steps.Warning.Finding(fmt.Sprintf("a rule of ufw on %s limits %s: %s; people behind one address may be refused", f.name, o, rule),
+			d.Findings = append(d.Findings, steps.Warning.Finding(fmt.Sprintf("a rule of ufw on %s limits %s: %s; people behind one address may be refused",
+				f.name, o, rule),
 				"delete that rule (ufw status numbered, ufw delete N), then run ecdeploy again"))
 		default:
 			d.Changes = append(d.Changes, ufwAllow(site, o))
@@ -252,7 +271,8 @@ func (f ufwFacts) partly(o Opening) []steps.Finding {
 	var out []steps.Finding
 	for _, r := range f.rules {
 		if r.Part != "" && r.concerns(o) {
-			out = append(out, steps.Warning.Finding(fmt.Sprintf("a rule of ufw on %s closes %s: %s", f.name, o, r), "if clients come in there, delete that rule (ufw status numbered, ufw delete N)"))
+			out = append(out, steps.Warning.Finding(fmt.Sprintf("a rule of ufw on %s closes %s: %s", f.name, o, r),
+				"if clients come in there, delete that rule (ufw status numbered, ufw delete N)"))
 		}
 	}
 	return out

@@ -40,25 +40,43 @@ func (f preflightFacts) system(site *steps.Site) []steps.Finding {
 		add(steps.Error, f.name+" lacks "+strings.Join(f.tools, ", "), "apt install coreutils diffutils grep iproute2 libc-bin mawk sed util-linux")
 	}
 	if !f.os.debian() {
-		add(steps.Warning, fmt.Sprintf("%s runs %s; ecdeploy was seen working on Debian, and its steps for packages expect Debian's paths", f.name, cmp.Or(f.os.Name, "an unknown system")), "")
+		add(steps.Warning,
+			fmt.Sprintf("%s runs %s; ecdeploy was seen working on Debian, and its steps for packages expect Debian's paths",
+				f.name,
+				cmp.Or(f.os.Name, "an unknown system")),
+			"")
 	}
 	if f.arch != "amd64" && f.arch != "arm64" && f.pulls(site) {
-		add(steps.Error, fmt.Sprintf("%s is %s, and there are images for amd64 and arm64 only", f.name, cmp.Or(f.arch, "of an unknown architecture")), "give images of your own with archive = \"...\"")
+		add(steps.Error,
+			fmt.Sprintf("%s is %s, and there are images for amd64 and arm64 only", f.name, cmp.Or(f.arch, "of an unknown architecture")),
+			"give images of your own with archive = \"...\"")
 	}
 	switch {
 	case f.noSystemd && f.bootHook == "":
-		add(steps.Warning, f.name+" has no systemd, no cron and no OpenRC: should the laptop vanish in the middle of a run, a process there takes it back; should the host be started anew in the middle of one, nothing does", "after such a start: sh /var/lib/ecdeploy/runs/RUN/rollback.sh")
+		add(steps.Warning,
+			f.name+" has no systemd, no cron and no OpenRC: should the laptop vanish in the middle of a run, "+
+				"a process there takes it back; should the host be started anew in the middle of one, nothing does",
+			"after such a start: sh /var/lib/ecdeploy/runs/RUN/rollback.sh")
 	case f.noSystemd:
-		add(steps.Note, fmt.Sprintf("%s has no systemd: a process there takes a run back when the laptop vanishes, and %s does after a start of the machine", f.name, f.bootHook), "")
+		add(steps.Note,
+			fmt.Sprintf("%s has no systemd: a process there takes a run back when the laptop vanishes, and %s does after a start of the machine", f.name, f.bootHook),
+			"")
 	}
 	if f.room < minRoomMiB {
-		add(steps.Error, fmt.Sprintf("%s has %d MiB free on /var/lib; %d are needed for the journal", f.name, f.room, minRoomMiB), "apt clean, journalctl --vacuum-size=200M, or a larger disk")
+		add(steps.Error,
+			fmt.Sprintf("%s has %d MiB free on /var/lib; %d are needed for the journal", f.name, f.room, minRoomMiB),
+			"apt clean, journalctl --vacuum-size=200M, or a larger disk")
 	}
 	if need := f.toFetch * minImagesMiB / 2; f.carries(site) && f.images < need {
-		add(steps.Error, fmt.Sprintf("%s has %d MiB free on %s for images; %d are needed", f.name, f.images, f.imagesDir, need), "docker image prune, or a larger disk")
+		add(steps.Error,
+			fmt.Sprintf("%s has %d MiB free on %s for images; %d are needed", f.name, f.images, f.imagesDir, need),
+			"docker image prune, or a larger disk")
 	}
 	if d := f.clock.Sub(f.asked); d.Abs() > maxSkew {
-		add(steps.Warning, fmt.Sprintf("the clocks of %s and of this machine differ by %s: tokens made on one host may not be valid on another, and certificates seem expired", f.name, d.Abs().Round(time.Second)), "timedatectl set-ntp true")
+		add(steps.Warning,
+			fmt.Sprintf("the clocks of %s and of this machine differ by %s: tokens made on one host may not be valid on another, and certificates seem expired",
+				f.name, d.Abs().Round(time.Second)),
+			"timedatectl set-ntp true")
 	}
 	return out
 }
@@ -103,7 +121,8 @@ func (f preflightFacts) docker(site *steps.Site) []steps.Finding {
 	case strings.Contains(e.security, "name=rootless"):
 		return fail("Docker on "+f.name+" is rootless: its containers have no part in the host's network", f.os.install())
 	case strings.Contains(e.security, "name=userns"):
-		return fail("Docker on "+f.name+" maps users (userns-remap), which forbids the host's network to containers", "remove userns-remap from /etc/docker/daemon.json")
+		return fail("Docker on "+f.name+" maps users (userns-remap), which forbids the host's network to containers",
+			"remove userns-remap from /etc/docker/daemon.json")
 	}
 	return nil
 }
@@ -132,7 +151,8 @@ func (f preflightFacts) taken(site *steps.Site, want steps.Listen) []steps.Findi
 	for _, l := range f.listeners {
 		if l.Proto == "tcp" && l.Port == want.First && overlap(want.Bind, l.Addr) && !f.replaced(site, l) {
 			// Once: it often holds IPv4 and IPv6 apart.
-			return []steps.Finding{steps.Error.Finding(fmt.Sprintf("port %d/tcp on %s is taken by %s", want.First, f.name, f.who(l)), "stop it, or choose another port in the plan file")}
+			return []steps.Finding{steps.Error.Finding(fmt.Sprintf("port %d/tcp on %s is taken by %s", want.First, f.name, f.who(l)),
+				"stop it, or choose another port in the plan file")}
 		}
 	}
 	return nil
@@ -155,17 +175,20 @@ func (f preflightFacts) media(site *steps.Site, want steps.Listen) []steps.Findi
 	}
 	ports := fmt.Sprintf("%d-%d", want.First, want.Last)
 	if another {
-		out = append(out, steps.Warning.Finding("another LiveKit runs on "+f.name+", whose UDP ports cannot be seen while no call is on", "compare its port_range_start and port_range_end with "+ports))
+		out = append(out, steps.Warning.Finding("another LiveKit runs on "+f.name+", whose UDP ports cannot be seen while no call is on",
+			"compare its port_range_start and port_range_end with "+ports))
 	}
 	for _, who := range slices.Sorted(maps.Keys(count)) {
 		severity := steps.Warning
 		if count[who] > (want.Last-want.First+1)/2 {
 			severity = steps.Error
 		}
-		out = append(out, severity.Finding(fmt.Sprintf("%s uses %d of the UDP ports %s on %s", who, count[who], ports, f.name), "choose another range in sfu { ports {} }"))
+		out = append(out, severity.Finding(fmt.Sprintf("%s uses %d of the UDP ports %s on %s", who, count[who], ports, f.name),
+			"choose another range in sfu { ports {} }"))
 	}
 	if c := f.coturn; c.Last > 0 && c.Last >= want.First && c.First <= want.Last {
-		out = append(out, steps.Warning.Finding(fmt.Sprintf("coturn on %s relays on %d-%d/udp, which overlaps with %s", f.name, c.First, c.Last, ports), "set min-port and max-port in "+f.coturnFile+", or another range in sfu { ports {} }"))
+		out = append(out, steps.Warning.Finding(fmt.Sprintf("coturn on %s relays on %d-%d/udp, which overlaps with %s", f.name, c.First, c.Last, ports),
+			"set min-port and max-port in "+f.coturnFile+", or another range in sfu { ports {} }"))
 	}
 	return out
 }
@@ -215,7 +238,8 @@ func (f preflightFacts) others(site *steps.Site) []steps.Finding {
 	var out []steps.Finding
 	for _, p := range site.ContainersOn(f.name) {
 		if g := f.groups[p.Run.UID]; g != "" {
-			out = append(out, steps.Warning.Finding(fmt.Sprintf("group %s on %s has the number %d: its members could read the credentials", g, f.name, p.Run.UID), "choose another uid in sfu {} or auth {}"))
+			out = append(out, steps.Warning.Finding(fmt.Sprintf("group %s on %s has the number %d: its members could read the credentials", g, f.name, p.Run.UID),
+				"choose another uid in sfu {} or auth {}"))
 		}
 	}
 	return append(out, f.dns(site)...)
@@ -238,7 +262,10 @@ func (f preflightFacts) dns(site *steps.Site) []steps.Finding {
 			continue
 		}
 		if served && len(f.addrs) > 0 && !slices.ContainsFunc(at, f.has) {
-			out = append(out, steps.Note.Finding(fmt.Sprintf("%s resolves to %s, which is no address of %s: right behind NAT, a load balancer or Cloudflare, else a wrong DNS record", n, strings.Join(at, ", "), f.name), ""))
+			out = append(out, steps.Note.Finding(fmt.Sprintf("%s resolves to %s, which is no address of %s: "+
+				"right behind NAT, a load balancer or Cloudflare, else a wrong DNS record",
+				n, strings.Join(at, ", "), f.name),
+				""))
 		}
 	}
 	return out

@@ -7,10 +7,10 @@ import (
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
-// Machine is what every host of a site is asked and told, whatever is on it.
+// Config is what every host of a site is asked and told, whatever is on it.
 type Config struct{}
 
-// MachineVariant is part of every site.
+// Variant is part of every site.
 func Variant() steps.Variant {
 	return steps.Variant{
 		Block: "machine", Implied: true,
@@ -79,7 +79,9 @@ func sourceAddress(p steps.Part) steps.Step {
 	share := func(f found, s *steps.Shared) { s.Sources[f.host] = f.source }
 	diff := func(f found, _ steps.Shared) (steps.Decision, error) {
 		if f.source == "" {
-			return steps.Decision{Findings: []steps.Finding{steps.Error.Finding(f.host+" has no route to "+bind+", where "+p.Title+" is to listen for it", "correct bind in "+p.Name+" {}")}}, nil
+			return steps.Decision{
+				Findings: []steps.Finding{steps.Error.Finding(f.host+" has no route to "+bind+", where "+p.Title+" is to listen for it", "correct bind in "+p.Name+" {}")},
+			}, nil
 		}
 		return steps.Decision{}, nil
 	}

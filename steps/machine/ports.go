@@ -48,7 +48,11 @@ func reservedPorts(site *steps.Site) steps.Step {
 }
 
 func probePorts(ctx context.Context, o host.Observer) (portsFacts, error) {
-	files, all, res, err := steps.Look(ctx, o, append([]string{sysctlFile, "/etc/ecdeploy"}, sysctlFiles...), host.Cmd{Argv: []string{"cat", procEphemeral, procReserved}}, host.Cmd{Argv: []string{"test", "-w", procReserved}})
+	files, all, res, err := steps.Look(ctx,
+		o,
+		append([]string{sysctlFile, "/etc/ecdeploy"}, sysctlFiles...),
+		host.Cmd{Argv: []string{"cat", procEphemeral, procReserved}},
+		host.Cmd{Argv: []string{"test", "-w", procReserved}})
 	if err != nil {
 		return portsFacts{}, err
 	}
@@ -115,11 +119,18 @@ func (f portsFacts) decide(site *steps.Site) steps.Decision {
 		return d // reserved by ours or by somebody else
 	}
 	if !f.writable {
-		d.Findings = append(d.Findings, steps.Warning.Finding(fmt.Sprintf("the kernel may give ports of %s to outgoing connections, and this host does not let root reserve them", steps.FormatRanges(steps.MergeRanges(ports))),
+		d.Findings = append(d.Findings, steps.Warning.Finding(fmt.Sprintf("the kernel may give ports of %s to outgoing "+
+			"connections, and this host does not let root reserve them",
+			steps.FormatRanges(steps.MergeRanges(ports))),
 			"reserve them on the machine that runs this container: sysctl net.ipv4.ip_local_reserved_ports="+steps.FormatRanges(want)))
 		return d
 	}
-	d.Changes = []steps.Change{&steps.Files{Title: "reserved ports " + steps.FormatRanges(want), Edits: []steps.FileEdit{edit}, Activate: setReserved(want), Reactivate: unsetReserved(want, f.reserved)}}
+	d.Changes = []steps.Change{&steps.Files{
+		Title:      "reserved ports " + steps.FormatRanges(want),
+		Edits:      []steps.FileEdit{edit},
+		Activate:   setReserved(want),
+		Reactivate: unsetReserved(want, f.reserved),
+	}}
 	return d
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"al.essio.dev/pkg/shellescape"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/steps"
@@ -62,13 +63,16 @@ type listener struct {
 	PIDs  []int
 }
 
-// The programs that probes, do and undo scripts need on a host.
-var neededTools = []string{"awk", "base64", "chmod", "chown", "cmp", "cp", "cut", "df", "flock", "getent", "grep", "head", "ip", "ln", "mktemp", "mv", "readlink", "sed", "sha256sum", "sort", "stat", "sync", "tail", "timeout", "touch", "tr"}
+// neededTools are the programs that probes, do and undo scripts need on a host.
+const neededTools = "awk base64 chmod chown cmp cp cut df flock getent grep head ip ln mktemp mv readlink sed sha256sum sort stat sync " +
+	"tail timeout touch tr"
 
-const preflightText = `set -f
+// machineText asks what is the same for every site on a host.
+const machineText = `set -f
+d=
 [ ! -r /etc/os-release ] || while IFS= read -r l; do printf 'os %s\n' "$l"; done </etc/os-release
-printf 'arch %s\nclock %s\n' "$(uname -m)" "$(date +%s)"
-for t in $TOOLS; do command -v "$t" >/dev/null || printf 'tool %s\n' "$t"; done
+printf 'arch %s\n' "$(uname -m)"
+for t in ` + neededTools + `; do command -v "$t" >/dev/null || printf 'tool %s\n' "$t"; done
 df -Pm /var/lib | awk 'NR==2 {print "room " $4}'
 if [ ! -d /run/systemd/system ]; then
 	command -v setsid >/dev/null || echo tool setsid
@@ -82,12 +86,7 @@ if command -v docker >/dev/null; then
 		i=$(docker info --format 'security {{json .SecurityOptions}}{{println}}root {{.DockerRootDir}}' 2>/dev/null)
 		printf '%s\n' "$i"
 		d=$(printf '%s\n' "$i" | sed -n 's/^root //p')
-		for i in $IMAGES; do docker image inspect -- "$i" >/dev/null 2>&1 || echo fetch; done
 		docker ps --format 'published {{.Names}}	{{.Ports}}' 2>/dev/null
-		for c in $CONTAINERS; do
-			docker container inspect --format 'ours {{.State.Pid}}' -- "$c" 2>/dev/null
-			docker container top "$c" -eo pid 2>/dev/null | awk '$1 ~ /^[0-9]+$/ {print "ours " $1}'
-		done
 		set -- $(docker ps -q --filter label=` + steps.LabelSite + ` 2>/dev/null)
 		[ $# = 0 ] || docker container inspect --format 'sibling {{.State.Pid}}' "$@" 2>/dev/null
 	else
@@ -98,24 +97,51 @@ fi
 df -Pm "$d" | awk -v d="$d" 'NR==2 {print "images " $4 " " d}'
 if systemctl -q is-active coturn 2>/dev/null || pgrep -x turnserver >/dev/null 2>&1; then
 	for f in /etc/turnserver.conf /etc/coturn/turnserver.conf /usr/local/etc/turnserver.conf; do
-		[ ! -r "$f" ] || awk -F= '/^[ \t]*min-port/ {a=$2+0} /^[ \t]*max-port/ {b=$2+0} END {print "coturn " (a?a:49152) " " (b?b:65535) " " FILENAME}' "$f"
+		[ ! -r "$f" ] || awk -F= '/^[ \t]*min-port/ {a=$2+0} /^[ \t]*max-port/ {b=$2+0}
+			END {print "coturn " (a?a:49152) " " (b?b:65535) " " FILENAME}' "$f"
+	done
+fi
+if command -v ss >/dev/null; then
+	ss -H -lntup | awk '{p = $7; for (i = 8; i <= NF; i++) p = p "_" $i; print "listen " $1 " " $5 " " p}'
+else
+	echo noss
+fi
+true`
+
+// siteText asks what is a site's own: its images, containers, names and groups. The
+// clock is among them because its answer counts from when it was asked.
+const siteText = `set -f
+printf 'clock %s\n' "$(date +%s)"
+if command -v docker >/dev/null; then
+	for i in $IMAGES; do docker image inspect -- "$i" >/dev/null 2>&1 || echo fetch; done
+	for c in $CONTAINERS; do
+		docker container inspect --format 'ours {{.State.Pid}}' -- "$c" 2>/dev/null
+		docker container top "$c" -eo pid 2>/dev/null | awk '$1 ~ /^[0-9]+$/ {print "ours " $1}'
 	done
 fi
 for n in $NAMES; do timeout 5 getent ahosts "$n" | awk -v n="$n" '$2 == "STREAM" {print "dns " n " " $1}'; done
 for g in $GIDS; do getent group "$g" | awk -F: '{print "group " $3 " " $1}'; done
-if command -v ss >/dev/null; then ss -H -lntup | awk '{p = $7; for (i = 8; i <= NF; i++) p = p "_" $i; print "listen " $1 " " $5 " " p}'; else echo noss; fi
 true`
 
-// preflight looks at all that a host must have before anything changes.
+// preflight checks all that a host must have before anything changes.
 func preflight(site *steps.Site) steps.Step {
 	probe := func(ctx context.Context, o host.Observer) (preflightFacts, error) {
-		asked := time.Now()
-		res, err := o.Query(ctx, host.Sh(preflightEnv(site, o.Name())+preflightText), steps.QueryAddrs)
-		if err != nil {
+		var machine, own, addrs []host.Result
+		var asked time.Time
+		g, ctx := errgroup.WithContext(ctx)
+		g.Go(func() (err error) { machine, err = o.Query(ctx, host.Sh(machineText)); return err })
+		g.Go(func() (err error) { addrs, err = o.Query(ctx, steps.QueryAddrs); return err })
+		g.Go(func() (err error) {
+			began := time.Now()
+			own, err = o.Query(ctx, host.Sh(siteWords(site, o.Name())+siteText))
+			asked = began.Add(time.Since(began) / 2)
+			return err
+		})
+		if err := g.Wait(); err != nil {
 			return preflightFacts{}, err
 		}
-		f := parsePreflight(string(res[0].Stdout))
-		f.name, f.asked, f.addrs = o.Name(), asked.Add(time.Since(asked)/2), steps.ParseAddrs(res[1])
+		f := parsePreflight(string(machine[0].Stdout) + "\n" + string(own[0].Stdout))
+		f.name, f.asked, f.addrs = o.Name(), asked, steps.ParseAddrs(addrs[0])
 		return f, nil
 	}
 	diff := func(f preflightFacts, _ steps.Shared) (steps.Decision, error) {
@@ -124,8 +150,8 @@ func preflight(site *steps.Site) steps.Step {
 	return steps.Define("preflight", probe, nil, diff)
 }
 
-// preflightEnv sets the words that the text works on.
-func preflightEnv(site *steps.Site, on string) string {
+// siteWords sets the words that siteText works on.
+func siteWords(site *steps.Site, on string) string {
 	var images, containers, groups []string
 	for _, p := range site.ContainersOn(on) {
 		images, containers = append(images, p.Run.Image), append(containers, p.Run.Container)
@@ -136,11 +162,11 @@ func preflightEnv(site *steps.Site, on string) string {
 		name  string
 		words []string
 	}{
-		{"TOOLS", neededTools}, {"NAMES", publicNames(site, on)}, {"IMAGES", images}, {"CONTAINERS", containers}, {"GIDS", groups},
+		{"NAMES", publicNames(site, on)}, {"IMAGES", images}, {"CONTAINERS", containers}, {"GIDS", groups},
 	} {
 		fmt.Fprintf(&b, "%s=%s\n", v.name, shellescape.Quote(strings.Join(v.words, " ")))
 	}
-	return b.String() + "d=\n"
+	return b.String()
 }
 
 // publicNames are the names that a host serves, and those that its parts look up.

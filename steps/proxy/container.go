@@ -12,7 +12,7 @@ var (
 	webPort    = regexp.MustCompile(`:(80|443)->`)
 )
 
-// proxyContainer is a container that takes what comes to the host's web ports.
+// InContainer is a container that takes what comes to the host's web ports.
 func InContainer(n steps.Neighbours) (string, bool) {
 	return n.Find(func(c steps.RunningContainer) bool {
 		return proxyImage.MatchString(c.Image) && (c.Ports == "" || webPort.MatchString(c.Ports)) || webPort.MatchString(c.Ports)

@@ -9,7 +9,7 @@ import (
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
-// ProxyExternal is a reverse proxy that somebody else configures. It serves all
+// External is a reverse proxy that somebody else configures. It serves all
 // that no other proxy block serves: what is on its host over loopback, an
 // SFU on another host over the network. Without Host it may be anywhere, and
 // then no port is opened to it.
@@ -17,7 +17,7 @@ type External struct {
 	Host string `hcl:"host,optional"` // the host that it is on; default: anywhere, reaching auth's host
 }
 
-// ProxyExternalVariant is any other proxy.
+// ExternalVariant is any other proxy.
 func ExternalVariant() steps.Variant {
 	return steps.Variant{
 		Block: "proxy", Label: "external", Required: true, Several: true,
@@ -53,10 +53,14 @@ func (c *External) Steps(d steps.Decl, s *steps.Site) []steps.Placed {
 
 // Removal implements Config.
 func (c *External) Removal(d steps.Decl, _ *steps.Site) []steps.Placed {
-	return []steps.Placed{{Stage: steps.StageProxy, Host: d.Host, Step: steps.LeftToOthers("the proxy", "take the routes to the SFU and the JWT service out of it")}}
+	return []steps.Placed{{
+		Stage: steps.StageProxy,
+		Host:  d.Host,
+		Step:  steps.LeftToOthers("the proxy", "take the routes to the SFU and the JWT service out of it"),
+	}}
 }
 
-// byName are routes with the routes of the same public name together.
+// ByName are routes with the routes of the same public name together.
 func ByName(routes []steps.Route) [][]steps.Route {
 	var out [][]steps.Route
 	for _, r := range routes {
@@ -74,7 +78,10 @@ func nginxBlocks(routes []steps.Route) string {
 	var b strings.Builder
 	for _, group := range ByName(routes) {
 		name := group[0].Name()
-		fmt.Fprintf(&b, "server {\n    listen 443 ssl;\n    server_name %s;\n    ssl_certificate /etc/letsencrypt/live/%s/fullchain.pem;\n    ssl_certificate_key /etc/letsencrypt/live/%s/privkey.pem;\n", name, name, name)
+		fmt.Fprintf(&b,
+			"server {\n    listen 443 ssl;\n    server_name %s;\n    ssl_certificate /etc/letsencrypt/live/%s/fullchain.pem;\n"+
+				"    ssl_certificate_key /etc/letsencrypt/live/%s/privkey.pem;\n",
+			name, name, name)
 		for _, r := range group {
 			b.WriteString(host.Indent(NginxLocations(r), "    ") + "\n")
 		}

@@ -7,7 +7,7 @@ import (
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
-// locations are nginx's locations for a route. The prefix is stripped by the
+// NginxLocations are nginx's locations for a route. The prefix is stripped by the
 // slash at the end of proxy_pass. LiveKit's token stands in the query, so its
 // requests go into no access log, and into the error log only when nginx
 // itself is in trouble.
@@ -31,7 +31,7 @@ func NginxLocations(r steps.Route) string {
 	return b.String()
 }
 
-// nginxQuote writes a parameter so that nginx reads it back byte for byte.
+// NginxQuote writes a parameter so that nginx reads it back byte for byte.
 // A dollar sign cannot be escaped in nginx; plans refuse it in paths.
 func NginxQuote(s string) string {
 	if !strings.ContainsAny(s, " \t\r\n\"'\\;{}#$") {

@@ -17,7 +17,7 @@ import (
 	"github.com/emdecloud/ecdeploy/steps/credentials"
 )
 
-// sfuGrace is how long LiveKit may drain calls before it is killed.
+// grace is how long LiveKit may drain calls before it is killed.
 const grace = 20 * time.Second
 
 type facts struct {
@@ -89,7 +89,8 @@ func (c *Config) decide(archive *steps.Archive, site *steps.Site, f facts, s ste
 	nodeIP, dev, findings := c.media(f)
 	d.Findings = slices.Concat(findings, f.container.Foreign(site, c.Container), credentials.Findings(held, wanted))
 	if livekit.Unread(f.files[keys].Data) {
-		d.Findings = append(d.Findings, steps.Warning.Finding("what "+keys+" holds is not understood: LiveKit may accept other pairs, which this run takes away", "look into it first; ecdeploy reads lines `KEY: SECRET`, two at most, without quotes"))
+		d.Findings = append(d.Findings, steps.Warning.Finding("what "+keys+" holds is not understood: LiveKit may accept other pairs, which this run takes away",
+			"look into it first; ecdeploy reads lines `KEY: SECRET`, two at most, without quotes"))
 	}
 	changes, more := steps.PlanImage(c.Image, archive, f.arch, f.image)
 	d.Changes, d.Findings = changes, append(d.Findings, more...)
@@ -109,7 +110,10 @@ func (c *Config) decide(archive *steps.Archive, site *steps.Site, f facts, s ste
 			change.Edits = append(change.Edits, e)
 		}
 	}
-	change.Check = steps.DockerLint(spec, c.UID, lint, strings.ReplaceAll(c.Ports.UDP, " ", "")+" - ICE/UDP range", "--config", "/config/livekit-config.yaml", "ports")
+	change.Check = steps.DockerLint(spec,
+		c.UID, lint,
+		strings.ReplaceAll(c.Ports.UDP, " ", "")+" - ICE/UDP range",
+		"--config", "/config/livekit-config.yaml", "ports")
 	change.PlanReplace(f.container, f.image, changes, credentials.Why(held, wanted), s.Secrets)
 	if f.container.Running {
 		change.Interrupt = fmt.Sprintf("LiveKit restarts, within %s: calls on it are cut", grace)
@@ -134,7 +138,9 @@ func (c *Config) media(f facts) (nodeIP string, devices []string, findings []ste
 		case nodeIP == "":
 			return "", devices, []steps.Finding{steps.Error.Finding("the host's own address cannot be told: it has no default route", `set node_ip in sfu {}`)}
 		case netaddr.Private(own):
-			return nodeIP, devices, []steps.Finding{steps.Error.Finding("the host's own address "+nodeIP+" is private: clients on the internet could not send media to it", `set node_ip to the public address, or external_ip = true, in sfu {}`)}
+			return nodeIP, devices, []steps.Finding{steps.Error.Finding("the host's own address "+nodeIP+
+				" is private: clients on the internet could not send media to it",
+				`set node_ip to the public address, or external_ip = true, in sfu {}`)}
 		}
 	}
 	if len(devices) == 0 {

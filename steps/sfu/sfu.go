@@ -13,7 +13,7 @@ import (
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
-// DefaultSFUImage and DefaultAuthImage are what a site gets where the plan file names
+// DefaultImage and DefaultAuthImage are what a site gets where the plan file names
 // none: the pair that Element Server Suite 26.10.0 (element-hq/ess-helm CHANGELOG.md, 2026-10-09) shipped
 // together.
 const DefaultImage = "livekit/livekit-server:v1.13.9"
@@ -25,7 +25,7 @@ type Ports struct {
 	UDP        string `hcl:"udp,optional"`        // media, "first-last", open to the world; default 50100-50200
 }
 
-// SFU is the LiveKit server of a site.
+// Config is the LiveKit server of a site.
 type Config struct {
 	Host         string          `hcl:"host,optional"`         // name of a host block
 	Hosts        []string        `hcl:"hosts,optional"`        // host for several, of which there can be one so far
@@ -42,7 +42,7 @@ type Config struct {
 	Ports        *Ports          `hcl:"ports,block"`
 }
 
-// SFUVariant is LiveKit in a container of its own.
+// Variant is LiveKit in a container of its own.
 func Variant() steps.Variant {
 	return steps.Variant{
 		Block: "sfu", Required: true,
@@ -212,14 +212,18 @@ func (c *Config) checkNodeIP(b steps.Block) {
 	}
 	ips, ok := nodeIPs(c.NodeIP)
 	if !ok {
-		b.Wrong("node_ip", "node_ip is no IP address", "write an address like 203.0.113.10, not a name, or one of IPv4 and one of IPv6, like 203.0.113.10,2001:db8::10")
+		b.Wrong("node_ip",
+			"node_ip is no IP address",
+			"write an address like 203.0.113.10, not a name, or one of IPv4 and one of IPv6, like 203.0.113.10,2001:db8::10")
 	}
 	for _, ip := range ips {
 		switch {
 		case ip.IsUnspecified() || ip.IsLoopback() || ip.IsMulticast():
 			b.Wrong("node_ip", fmt.Sprintf("clients cannot reach node_ip %s", ip), "write the host's public address, or remove the line for the one the host has")
 		case netaddr.Private(ip):
-			b.Doubtful("node_ip", fmt.Sprintf("node_ip %s is private: only clients of that network can take part", ip), "write the host's public address, or external_ip = true instead to ask STUN servers for it")
+			b.Doubtful("node_ip",
+				fmt.Sprintf("node_ip %s is private: only clients of that network can take part", ip),
+				"write the host's public address, or external_ip = true instead to ask STUN servers for it")
 		}
 	}
 }

@@ -7,12 +7,12 @@ import (
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
-// WellKnownExternal is a .well-known that somebody else serves.
+// External is a .well-known that somebody else serves.
 type External struct {
 	Host string `hcl:"host,optional"` // a host that can reach it; default: the auth host
 }
 
-// WellKnownExternalVariant is any other way to serve it.
+// ExternalVariant is any other way to serve it.
 func ExternalVariant() steps.Variant {
 	return steps.Variant{
 		Block: "well_known", Label: "external", Required: true,
@@ -38,11 +38,20 @@ func (c *External) Check(steps.Block, steps.Decl, *steps.Site) {}
 // Steps implements Config.
 func (c *External) Steps(d steps.Decl, s *steps.Site) []steps.Placed {
 	key := fmt.Sprintf("\"org.matrix.msc4143.rtc_foci\": [{\"type\": \"livekit\", \"livekit_service_url\": %q}]", s.ServiceURL())
-	text := wellKnownURL(s.Name) + " is somebody else's; it needs the key\n" + key + "\nand is to be sent as application/json with one header Access-Control-Allow-Origin: *"
-	return []steps.Placed{{Stage: steps.StageWellKnown, Host: d.Host, Step: steps.LeftToOwner("well-known", text, wellKnownChecks(s, net.JoinHostPort(s.Domain(), "443"), "whoever serves it"))}}
+	text := wellKnownURL(s.Name) + " is somebody else's; it needs the key\n" + key +
+		"\nand is to be sent as application/json with one header Access-Control-Allow-Origin: *"
+	return []steps.Placed{{
+		Stage: steps.StageWellKnown,
+		Host:  d.Host,
+		Step:  steps.LeftToOwner("well-known", text, wellKnownChecks(s, net.JoinHostPort(s.Domain(), "443"), "whoever serves it")),
+	}}
 }
 
 // Removal implements Config.
 func (c *External) Removal(d steps.Decl, _ *steps.Site) []steps.Placed {
-	return []steps.Placed{{Stage: steps.StageWellKnown, Host: d.Host, Step: steps.LeftToOthers("the client well-known", "take org.matrix.msc4143.rtc_foci out of it first")}}
+	return []steps.Placed{{
+		Stage: steps.StageWellKnown,
+		Host:  d.Host,
+		Step:  steps.LeftToOthers("the client well-known", "take org.matrix.msc4143.rtc_foci out of it first"),
+	}}
 }

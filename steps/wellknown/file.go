@@ -12,17 +12,17 @@ import (
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
-// titleWellKnown is the title of the change to files of others. The hosts remember it: by it a
+// title is the title of the change to files of others. The hosts remember it: by it a
 // site's edits are found again when it is taken away.
 const title = "well-known"
 
-// WellKnownFile is a static /.well-known/matrix/client on a host's disk.
+// File is a static /.well-known/matrix/client on a host's disk.
 type File struct {
 	Host string `hcl:"host"`
 	Path string `hcl:"path"`
 }
 
-// WellKnownFileVariant is a static file that a web server of the host serves.
+// FileVariant is a static file that a web server of the host serves.
 func FileVariant() steps.Variant {
 	return steps.Variant{
 		Block: "well_known", Label: "file", Required: true,
@@ -82,12 +82,14 @@ func (c *File) merge(site *steps.Site) steps.Step {
 	diff := func(f host.File, s steps.Shared) (steps.Decision, error) {
 		d := steps.Decision{Checks: wellKnownChecks(site, cmp.Or(s.HTTPS[c.Host], "127.0.0.1:443"), "the file "+c.Path)}
 		if strings.HasPrefix(c.Path, "/matrix/") || strings.HasPrefix(f.Real, "/matrix/") {
-			d.Findings = []steps.Finding{steps.Error.Finding(c.Path+" belongs to matrix-docker-ansible-deploy, which would overwrite edits and is not supported yet", `use well_known "external" {}: ecdeploy then says what it needs and checks it`)}
+			d.Findings = []steps.Finding{steps.Error.Finding(c.Path+" belongs to matrix-docker-ansible-deploy, which would overwrite edits and is not supported yet",
+				`use well_known "external" {}: ecdeploy then says what it needs and checks it`)}
 			return d, nil
 		}
 		switch {
 		case !f.Exists:
-			d.Findings = []steps.Finding{steps.Error.Finding(c.Path+" is not there", fmt.Sprintf("make it with at least {\"m.homeserver\": {\"base_url\": \"https://matrix.%s\"}}, or correct well_known.path", site.Domain()))}
+			d.Findings = []steps.Finding{steps.Error.Finding(c.Path+" is not there",
+				fmt.Sprintf("make it with at least {\"m.homeserver\": {\"base_url\": \"https://matrix.%s\"}}, or correct well_known.path", site.Domain()))}
 		case f.Err != "" || !f.Mode.IsRegular():
 			d.Findings = []steps.Finding{steps.Error.Finding(c.Path+" cannot be read: "+cmp.Or(f.Err, "it is no regular file"), "correct well_known.path")}
 		default:

@@ -38,7 +38,8 @@ func (f removeWellKnownFacts) decide(site *steps.Site) (steps.Decision, error) {
 		text = f.now.Data
 	}
 	if announces(text, site) {
-		d.Findings = append(d.Findings, steps.Error.Finding(f.now.Path+" would still announce "+site.ServiceURL()+" to clients", "take that element of "+rtcFociName+" out by hand, then run ecdeploy again"))
+		d.Findings = append(d.Findings, steps.Error.Finding(f.now.Path+" would still announce "+site.ServiceURL()+" to clients",
+			"take that element of "+rtcFociName+" out by hand, then run ecdeploy again"))
 	}
 	if len(edits) > 0 {
 		d.Changes = []steps.Change{&steps.Files{Title: title, Edits: edits}}

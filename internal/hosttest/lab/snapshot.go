@@ -57,12 +57,17 @@ func (s Snapshot) busy() bool {
 func Look(name string) (Snapshot, error) {
 	cmd := exec.Command("docker", "exec", "-i", "ecdeploy-lab-"+name, "sh", "-s")
 	cmd.Stdin = strings.NewReader(snapshotScript)
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("look at %s: %w", name, err)
+		return nil, fmt.Errorf("look at %s: %w\n%s", name, err, &errs)
 	}
 	s := parseSnapshot(string(out))
-	for _, want := range []string{"mode /etc/passwd", "bytes /etc/passwd", "sysctl net.ipv4.ip_local_reserved_ports", "iptables filter INPUT", "unit ssh.service"} {
+	for _, want := range []string{
+		"mode /etc/passwd", "bytes /etc/passwd", "sysctl net.ipv4.ip_local_reserved_ports",
+		"iptables filter INPUT", "unit ssh.service",
+	} {
 		if _, ok := s[want]; !ok {
 			return nil, fmt.Errorf("the snapshot of %s has no %q, so it would miss changes", name, want)
 		}

@@ -20,7 +20,9 @@ func RunQuoted(t *testing.T, scripts map[string]string) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			// Whatever is called writes down what it was given.
-			stubs := "D=$PWD\nfor f in ec_save ec_mkdir ec_place ec_unchanged ec_remove ec_sync ec_undo_files ec_save_container ec_undo_container_ours ec_undo_container_old ec_undo_dirs ec_keep_ufw ec_undo_ufw ufw docker setpriv cp chown chmod rm id; do\n" +
+			stubs := "D=$PWD\nfor f in ec_save ec_mkdir ec_place ec_unchanged ec_remove ec_sync ec_undo_files " +
+				"ec_save_container ec_undo_container_ours ec_undo_container_old ec_undo_dirs ec_keep_ufw ec_undo_ufw ec_save_nft " +
+				"ec_nft ec_nft_insert ec_undo_nft ufw nft docker setpriv cp chown chmod rm id; do\n" +
 				"eval \"$f() { printf '%s|' \\\"\\$@\\\" >>\\\"\\$D/words\\\"; }\"\ndone\n"
 			cmd := exec.Command("sh", "-c", stubs+"J=/j\n"+script)
 			cmd.Dir = dir

@@ -40,9 +40,25 @@ func Rotations() []Rotation {
 		{"finish", Keyed("b", "a"), Keyed("b", ""), true, false, "the old LIVEKIT_KEY goes", "warning: tokens made with the old LIVEKIT_KEY are refused"},
 		{"apply after it", Keyed("b", ""), Keyed("b", ""), false, false, "", ""},
 		{"others at once", Keyed("a", ""), Keyed("b", ""), true, true, "LIVEKIT_SECRET change", "warning: LIVEKIT_KEY and LIVEKIT_SECRET change at once"},
-		{"others at once, in between", Keyed("b", "a"), Keyed("c", ""), true, true, "LIVEKIT_SECRET change", "warning: LIVEKIT_KEY and LIVEKIT_SECRET change at once"},
+		{
+			Name: "others at once, in between",
+			Held: Keyed("b", "a"),
+			Keys: Keyed("c", ""),
+			SFU:  true,
+			Auth: true,
+			Why:  "LIVEKIT_SECRET change",
+			Says: "warning: LIVEKIT_KEY and LIVEKIT_SECRET change at once",
+		},
 		{"back to the old ones, in between", Keyed("b", "a"), Keyed("a", "b"), true, true, "LIVEKIT_SECRET change", "note: LiveKit accepts the old LIVEKIT_KEY, too"},
-		{"back to the old ones at once", Keyed("b", "a"), Keyed("a", ""), true, true, "LIVEKIT_SECRET change", "warning: LIVEKIT_KEY and LIVEKIT_SECRET change at once"},
+		{
+			Name: "back to the old ones at once",
+			Held: Keyed("b", "a"),
+			Keys: Keyed("a", ""),
+			SFU:  true,
+			Auth: true,
+			Why:  "LIVEKIT_SECRET change",
+			Says: "warning: LIVEKIT_KEY and LIVEKIT_SECRET change at once",
+		},
 	}
 }
 

@@ -57,8 +57,9 @@ server {
 // least, and with all that calls need.
 const (
 	SynapsePath    = "/etc/matrix-synapse/homeserver.yaml"
-	SynapseListens = "listeners:\n  - port: 8008\n    tls: false\n    type: http\n    x_forwarded: true\n    bind_addresses: ['::1', '127.0.0.1']\n    resources:\n      - names: [client, federation]\n        compress: false\n"
-	SynapseDone    = SynapseListens + `experimental_features:
+	SynapseListens = "listeners:\n  - port: 8008\n    tls: false\n    type: http\n    x_forwarded: true\n" +
+		"    bind_addresses: ['::1', '127.0.0.1']\n    resources:\n      - names: [client, federation]\n        compress: false\n"
+	SynapseDone = SynapseListens + `experimental_features:
   msc4143_enabled: true
   msc4222_enabled: true
 max_event_delay_duration: 24h
@@ -79,19 +80,54 @@ matrix_rtc:
 func HostileSeeds() []string {
 	return []string{
 		"", "\n", "\x00", "x", PreflightGood, NginxConf, MatrixSite, SynapseListens, SynapseDone, SynapseListens + "\n====\n" + SynapseDone,
-		"Status: active\nDefault: deny (incoming), allow (outgoing)\n22/tcp ALLOW IN Anywhere # ssh\n50100:50200/udp ALLOW IN 10.0.0.0/8\n80,443/tcp (Nginx Full) LIMIT IN Anywhere (log, v6)\nAnywhere on eth0 DENY IN 1.2.3.4/udp\n",
+		"Status: active\nDefault: deny (incoming), allow (outgoing)\n22/tcp ALLOW IN Anywhere # ssh\n" +
+			"50100:50200/udp ALLOW IN 10.0.0.0/8\n80,443/tcp (Nginx Full) LIMIT IN Anywhere (log, v6)\nAnywhere on eth0 DENY IN 1.2.3.4/udp\n",
+		nftSeed("drop", ""),
+		nftSeed("accept", `{"accept":null}`),
+		nftSeed("drop", `{"match":{"op":"==","left":{"payload":{"protocol":"tcp","field":"dport"}},"right":7881}},{"drop":null}`),
+		nftSeed("drop", `{"vmap":{"key":{"payload":{"protocol":"udp","field":"dport"}},"data":{"set":[[50100,{"jump":{"target":"input"}}],[1]]}}}`) +
+			"\n====\n/usr/sbin/nft\n====\nUnitFileState=enabled\nExecReload={ path=/usr/sbin/nft ; }\n",
 		"Status: active\n99999999999999999999/tcp ALLOW IN Anywhere\n-1:5 ALLOW Anywhere\n5:-1 ALLOW Anywhere\n, ALLOW ,\n",
-		"LoadState=loaded\nActiveState=active\nUser=matrix-synapse\nExecStart={ path=/p ; argv[]=/usr/bin/python3 -m synapse.app.homeserver --config-path=/etc/matrix-synapse/homeserver.yaml -c /x -c ; }\n====\n1.160.0-1\n",
-		"LoadState=loaded\nActiveState=active\nExecStart={ argv[]=-m -m synapse. -c\n", "LoadState=loaded\nActiveState=active\nExecStart={ argv[]=p -m synapse.x --config-path=../../x -c relative.yaml ;\n",
+		"LoadState=loaded\nActiveState=active\nUser=matrix-synapse\n" +
+			"ExecStart={ path=/p ; argv[]=/usr/bin/python3 -m synapse.app.homeserver --config-path=/etc/matrix-synapse/homeserver.yaml -c /x -c ; }\n====\n1.160.0-1\n",
+		"LoadState=loaded\nActiveState=active\nExecStart={ argv[]=-m -m synapse. -c\n",
+		"LoadState=loaded\nActiveState=active\nExecStart={ argv[]=p -m synapse.x --config-path=../../x -c relative.yaml ;\n",
 		`[{"Id":"sha256:i","Architecture":"amd64","RootFS":{"Layers":["a"]},"Image":"i","State":{"Running":true},"HostConfig":{"RestartPolicy":{"Name":"always"}},"Config":{"Labels":{"ecdeploy.site":"other","ecdeploy.spec":"x"}}}]`,
 		`[{}]`, `[]`, `[null]`, `null`, `{}`, `[{"Id":1}]`, `[{},{}]`, strings.Repeat("[", 5000),
-		"1: lo inet 127.0.0.1/8 scope host lo\n2: eth0@if5 inet 198.51.100.7/24 brd x\n3: a inet6 fe80::1/64\n4: b inet x/y\n", "192.0.2.1 via 198.51.100.1 dev eth0 src 198.51.100.7 uid 0\n", "x dev src dev src any\n", "src 0.0.0.0 dev \x1b[2J", "dev", "src",
-		"web\t0.0.0.0:8081->80/tcp, [::]:8081->80/tcp, 9000/tcp\nx\t->:/\n\t:-1->\n", "container\ta\tnginx\t:443->\nmanager\tx\n", "LISTEN 0 511 0.0.0.0:443 0.0.0.0:* users:((\"apache2\",pid=1,fd=4))\n",
-		"32768 60999\n50100-50200,1-2\n", "0 65535\n-5--1,9-1,x\n", "net.ipv4.ip_local_reserved_ports = 1-70000,-3\n", "listen tcp [::1 users:((\"\nlisten tcp a:b c\nlisten udp %:1\ncoturn 9 1 /x\ncoturn -1 99999999999 y\nours -1\nclock -9223372036854775808\n",
-		"{\"org.matrix.msc4143.rtc_foci\":[{\"type\":\"livekit\"}]}", "KEY: SECRET\n", "k: s: t\n", ": \n", "# For x of example.org, included by y. Written by ecdeploy.\n", "# The MatrixRTC backend of example.org. Written by ecdeploy: change the plan file, not this file.\nserver { server_name matrix-rtc-sfu.example.org; ssl_certificate /x; }\n",
+		"1: lo inet 127.0.0.1/8 scope host lo\n2: eth0@if5 inet 198.51.100.7/24 brd x\n3: a inet6 fe80::1/64\n4: b inet x/y\n",
+		"192.0.2.1 via 198.51.100.1 dev eth0 src 198.51.100.7 uid 0\n",
+		"x dev src dev src any\n",
+		"src 0.0.0.0 dev \x1b[2J",
+		"dev",
+		"src",
+		"web\t0.0.0.0:8081->80/tcp, [::]:8081->80/tcp, 9000/tcp\nx\t->:/\n\t:-1->\n",
+		"container\ta\tnginx\t:443->\nmanager\tx\n",
+		"LISTEN 0 511 0.0.0.0:443 0.0.0.0:* users:((\"apache2\",pid=1,fd=4))\n",
+		"32768 60999\n50100-50200,1-2\n",
+		"0 65535\n-5--1,9-1,x\n",
+		"net.ipv4.ip_local_reserved_ports = 1-70000,-3\n",
+		"listen tcp [::1 users:((\"\nlisten tcp a:b c\nlisten udp %:1\ncoturn 9 1 /x\ncoturn -1 99999999999 y\nours -1\nclock -9223372036854775808\n",
+		"{\"org.matrix.msc4143.rtc_foci\":[{\"type\":\"livekit\"}]}",
+		"KEY: SECRET\n",
+		"k: s: t\n",
+		": \n",
+		"# For x of example.org, included by y. Written by ecdeploy.\n",
+		"# The MatrixRTC backend of example.org. Written by ecdeploy: change the plan file, not this file.\n" +
+			"server { server_name matrix-rtc-sfu.example.org; ssl_certificate /x; }\n",
 		"ExecStart={ argv[]=/usr/bin/caddy run --config /etc/caddy/Caddyfile ; }\nId=caddy.service\nLoadState=loaded\nActiveState=active\n",
-		"ExecStart={ argv[]=/usr/bin/caddy run --config /etc/caddy/Caddyfile ; }\nId=caddy.service\nLoadState=loaded\nActiveState=active\n====\nimport *\nimport /etc/caddy/*\n*.example.org {\n\tredir {$X}\n}\n:443 {\n}\n",
-		"# The MatrixRTC backend of example.org. Written by ecdeploy: change the plan file, not this file.\n\nmatrix-rtc-sfu.example.org {\n\timport /etc/caddy/ecdeploy/*\n}\n",
-		"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n", "events {}\nhttp { include *; include nginx.conf; server { listen [; listen :::443 ssl; listen unix:x ssl; listen; server_name ~( *.x. ; include /etc/nginx/*; } }\n",
+		"ExecStart={ argv[]=/usr/bin/caddy run --config /etc/caddy/Caddyfile ; }\nId=caddy.service\nLoadState=loaded\n" +
+			"ActiveState=active\n====\nimport *\nimport /etc/caddy/*\n*.example.org {\n\tredir {$X}\n}\n:443 {\n}\n",
+		"# The MatrixRTC backend of example.org. Written by ecdeploy: change the plan file, not this file.\n\n" +
+			"matrix-rtc-sfu.example.org {\n\timport /etc/caddy/ecdeploy/*\n}\n",
+		"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+		"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n",
+		"events {}\nhttp { include *; include nginx.conf; server { listen [; listen :::443 ssl; listen unix:x ssl; listen; " +
+			"server_name ~( *.x. ; include /etc/nginx/*; } }\n",
 	}
+}
+
+// nftSeed is what nft says of one base chain with one rule of ecdeploy's mark.
+func nftSeed(policy, rule string) string {
+	return `{"nftables":[{"table":{"family":"inet","name":"filter"}},{"chain":{"family":"inet","table":"filter","name":"input","type":"filter","hook":"input","prio":0,"policy":"` + policy + `"}},` +
+		`{"rule":{"family":"inet","table":"filter","chain":"input","handle":7,"comment":"ecdeploy example.org","expr":[` + rule + `]}}]}`
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
-// summaries are a list of findings as "severity: summary", for tests to search.
+// Summaries are a list of findings as "severity: summary", for tests to search.
 func Summaries(fs []steps.Finding) string {
 	var b strings.Builder
 	for _, f := range fs {
@@ -80,7 +80,7 @@ func Words(d steps.Decision) string {
 	return strings.Join(out, "\n")
 }
 
-// layersOf is a host on which runs have made of a file each second text out of the
+// LayersOf is a host on which runs have made of a file each second text out of the
 // one before, and on which it is now as in now.
 func LayersOf(title, path, now string, texts ...string) Fake {
 	o := Fake{Files: map[string]string{path: now}}
@@ -107,12 +107,12 @@ func Only(t *testing.T, changes []steps.Change) steps.Change {
 	return changes[0]
 }
 
-// stepOf is the one step of a config that stands on h.
+// StepOf is the one step of a config that stands on h.
 func StepOf(c steps.Config, s *steps.Site) steps.Step {
 	return c.Steps(steps.Decl{Site: s.Name, Host: "h"}, s)[0].Step
 }
 
-// said is the one finding of an external step, without its first line.
+// Said is the one finding of an external step, without its first line.
 func Said(t *testing.T, s steps.Step) (string, steps.Decision) {
 	t.Helper()
 	facts, err := s.Probe(t.Context(), Fake{})

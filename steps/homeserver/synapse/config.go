@@ -21,37 +21,34 @@ import (
 
 // setting is one value that the effective configuration is to have.
 type setting struct {
-	path  []any
-	value any
-	add   bool // append value to the list at path instead of replacing it
-	need  steps.Requirement
+	path   []any
+	value  any
+	add    bool // append value to the list at path instead of replacing it
+	need   steps.Requirement
+	before string // as in translation
 }
 
 type settings []setting
 
 // translation is what a need means in Synapse's settings: those that are missing.
 type translation struct {
-	need steps.Requirement
-	want func(f facts, url, maxDelay string) settings
+	need   steps.Requirement
+	before string // only Synapses older than this version need it; "" for all
+	want   func(f facts, url, maxDelay string) settings
 }
 
 // translations are in the order in which new keys are written
 // (element-hq/synapse docs/usage/configuration, element-call
 // docs/self_hosting.md). Limits are raised, never lowered.
 var translations = []translation{
-	{steps.Transport, func(f facts, _, _ string) settings { return f.flag("msc4143_enabled") }},
-	{steps.StateAfter, func(f facts, _, _ string) settings { return f.flag("msc4222_enabled") }},
-	{steps.RoomSummary, func(f facts, _, _ string) settings {
-		if !f.older("1.153.0") { // on by itself since
-			return nil
-		}
-		return f.flag("msc3266_enabled")
-	}},
-	{steps.DelayedEvents, func(f facts, _, maxDelay string) settings { return f.delay(maxDelay) }},
-	{steps.CallRates, func(f facts, _, _ string) settings { return f.limit("rc_message", 0.2, 10, 0.5, 30) }},
-	{steps.CallRates, func(f facts, _, _ string) settings { return f.limit("rc_delayed_event_mgmt", 1, 5, 1, 20) }},
-	{steps.Transport, func(f facts, url, _ string) settings { return f.transports(url) }},
-	{steps.OpenID, func(f facts, _, _ string) settings { return f.openID() }},
+	{need: steps.Transport, want: func(f facts, _, _ string) settings { return f.flag("msc4143_enabled") }},
+	{need: steps.StateAfter, want: func(f facts, _, _ string) settings { return f.flag("msc4222_enabled") }},
+	{need: steps.RoomSummary, before: "1.153.0", want: func(f facts, _, _ string) settings { return f.flag("msc3266_enabled") }},
+	{need: steps.DelayedEvents, want: func(f facts, _, maxDelay string) settings { return f.delay(maxDelay) }},
+	{need: steps.CallRates, want: func(f facts, _, _ string) settings { return f.limit("rc_message", 0.2, 10, 0.5, 30) }},
+	{need: steps.CallRates, want: func(f facts, _, _ string) settings { return f.limit("rc_delayed_event_mgmt", 1, 5, 1, 20) }},
+	{need: steps.Transport, want: func(f facts, url, _ string) settings { return f.transports(url) }},
+	{need: steps.OpenID, want: func(f facts, _, _ string) settings { return f.openID() }},
 }
 
 // wants are what is missing from the effective configuration for these needs.
@@ -59,11 +56,11 @@ func (f facts) wants(needs []steps.Need, maxDelay string) settings {
 	var out settings
 	for _, t := range translations {
 		i := slices.IndexFunc(needs, func(n steps.Need) bool { return n.What == t.need })
-		if i < 0 {
+		if i < 0 || t.before != "" && !f.older(t.before) {
 			continue
 		}
 		for _, s := range t.want(f, needs[i].URL, maxDelay) {
-			s.need = t.need
+			s.need, s.before = t.need, t.before
 			out = append(out, s)
 		}
 	}
@@ -87,6 +84,9 @@ func (f facts) delay(least string) settings {
 // limit raises a rate limit to at least perSecond and burst; what an absent
 // part defaults to comes before them.
 func (f facts) limit(key string, defPer, defBurst, perSecond, burst float64) settings {
+	if f.unseen {
+		defPer, defBurst = 0, 0
+	}
 	var out settings
 	if v, ok := f.effective(key, "per_second"); number(v, ok, defPer) < perSecond {
 		out = append(out, setting{path: []any{key, "per_second"}, value: perSecond})

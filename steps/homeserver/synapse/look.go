@@ -15,30 +15,39 @@ import (
 
 // notes explain settings that do not do what guides say, or not what somebody
 // may think who reads one file only.
-func (f facts) notes() []steps.Finding {
+func (f facts) notes(from Origin) []steps.Finding {
 	var out []steps.Finding
 	for _, file := range slices.Backward(f.files) {
 		if v, ok := get(file.Data, "experimental_features", "msc4140_enabled"); ok {
-			out = append(out, steps.Note.Finding(fmt.Sprintf("experimental_features.msc4140_enabled (%v) in %s has no effect: no Synapse has such a key; delayed events are switched on by max_event_delay_duration", v, file.Path), ""))
+			out = append(out, steps.Note.Finding(fmt.Sprintf("experimental_features.msc4140_enabled (%v) in %s has no effect: "+
+				"no Synapse has such a key; delayed events are switched on by max_event_delay_duration",
+				v, file.Path),
+				""))
 			break
 		}
 	}
 	if v, ok := f.effective("experimental_features", "msc4140_max_delayed_events_per_user"); ok && v == 0 {
-		out = append(out, steps.Warning.Finding("experimental_features.msc4140_max_delayed_events_per_user is 0, which switches delayed events off: calls would not end for people whose connection breaks", "remove that key, or set it to 100"))
+		out = append(out, steps.Warning.Finding("experimental_features.msc4140_max_delayed_events_per_user is 0, "+
+			"which switches delayed events off: calls would not end for people whose connection breaks",
+			"remove that key, or set it to 100"))
 	}
 	for _, key := range []string{"experimental_features", "listeners", "matrix_rtc", "max_event_delay_duration", "rc_message", "rc_delayed_event_mgmt"} {
 		home := f.home(key)
 		for i := range f.files[:max(home, 0)] {
 			if _, ok := get(f.files[i].Data, key); ok {
-				out = append(out, steps.Note.Finding(fmt.Sprintf("%s in %s has no effect: %s has that key too, is read later and wins as a whole", key, f.files[i].Path, f.files[home].Path), ""))
+				out = append(out, steps.Note.Finding(fmt.Sprintf("%s in %s has no effect: %s has that key too, is read later and wins as a whole",
+					key, f.files[i].Path, f.files[home].Path),
+					""))
 			}
 		}
 	}
 	if f.version == "" {
-		out = append(out, steps.Warning.Finding("Synapse's version on "+f.name+" cannot be told: it is of no Debian package; 1.140 is needed", ""))
+		out = append(out, steps.Warning.Finding("Synapse's version on "+f.name+" "+from.traits().unknown+"; 1.140 is needed", ""))
 	}
 	if f.localURL() == "" {
-		out = append(out, steps.Warning.Finding("no listener of Synapse on "+f.name+" serves clients over plain HTTP on a port: whether its settings took effect is not checked", ""))
+		out = append(out, steps.Warning.Finding("no listener of Synapse on "+f.name+
+			" serves clients over plain HTTP on a port: whether its settings took effect is not checked",
+			""))
 	}
 	return append(out, f.transportNotes()...)
 }
@@ -49,7 +58,10 @@ func (f facts) transportNotes() []steps.Finding {
 	list, _ := v.([]any)
 	for _, t := range list {
 		if m, ok := t.(splice.Map); ok && m.Get("type") == "livekit" && m.Get("url") != nil {
-			return []steps.Finding{steps.Warning.Finding(fmt.Sprintf("matrix_rtc.transports has a url (%v) beside livekit_service_url: newer clients then go through Synapse to an application service, which ecdeploy does not set up yet", m.Get("url")), "remove that url unless an application service serves it")}
+			return []steps.Finding{steps.Warning.Finding(fmt.Sprintf("matrix_rtc.transports has a url (%v) beside "+
+				"livekit_service_url: newer clients then go through Synapse to an application service, which ecdeploy does not set up yet",
+				m.Get("url")),
+				"remove that url unless an application service serves it")}
 		}
 	}
 	return nil
@@ -81,7 +93,7 @@ func (f facts) otherName(site *steps.Site) string {
 	return ""
 }
 
-func synapseChecks(site *steps.Site, c *Package, f facts) []steps.Check {
+func synapseChecks(site *steps.Site, c *Service, f facts) []steps.Check {
 	logs := "unit:" + c.Unit
 	hint := "journalctl -u " + c.Unit
 	var out []steps.Check
@@ -91,11 +103,29 @@ func synapseChecks(site *steps.Site, c *Package, f facts) []steps.Check {
 			flags = append(flags, "org.matrix.msc4143")
 		}
 		out = append(out,
-			steps.Check{Name: "Synapse has delayed events on", HTTP: &steps.HTTPCheck{URL: base + "/_matrix/client/versions", Status: 200, JSONTrue: flags}, Timeout: c.StartTimeout, Logs: logs, Hint: hint},
-			steps.Check{Name: "Synapse serves the transports", HTTP: &steps.HTTPCheck{URL: base + "/_matrix/client/unstable/org.matrix.msc4143/rtc/transports", Status: 401, Body: "M_MISSING_TOKEN"}, Timeout: 20 * time.Second, Logs: logs, Hint: hint})
+			steps.Check{
+				Name:    "Synapse has delayed events on",
+				HTTP:    &steps.HTTPCheck{URL: base + "/_matrix/client/versions", Status: 200, JSONTrue: flags},
+				Timeout: c.StartTimeout,
+				Logs:    logs,
+				Hint:    hint,
+			},
+			steps.Check{
+				Name:    "Synapse serves the transports",
+				HTTP:    &steps.HTTPCheck{URL: base + "/_matrix/client/unstable/org.matrix.msc4143/rtc/transports", Status: 401, Body: "M_MISSING_TOKEN"},
+				Timeout: 20 * time.Second,
+				Logs:    logs,
+				Hint:    hint,
+			})
 	}
 	if base := f.openIDURL(); base != "" {
-		out = append(out, steps.Check{Name: "Synapse answers OpenID look-ups", HTTP: &steps.HTTPCheck{URL: base + "/_matrix/federation/v1/openid/userinfo?access_token=x", Status: 401, Body: "M_UNKNOWN_TOKEN"}, Timeout: c.StartTimeout, Logs: logs, Hint: hint})
+		out = append(out, steps.Check{
+			Name:    "Synapse answers OpenID look-ups",
+			HTTP:    &steps.HTTPCheck{URL: base + "/_matrix/federation/v1/openid/userinfo?access_token=x", Status: 401, Body: "M_UNKNOWN_TOKEN"},
+			Timeout: c.StartTimeout,
+			Logs:    logs,
+			Hint:    hint,
+		})
 	}
 	return out
 }

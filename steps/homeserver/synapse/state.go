@@ -11,22 +11,30 @@ import (
 )
 
 // BaseURL implements Homeserver.
-func (c *Package) BaseURL() string { return "" }
+func (c *Service) BaseURL() string { return "" }
 
 // Configured implements Homeserver.
-func (c *Package) Configured() bool { return true }
+func (c *Service) Configured() bool { return true }
 
 // wantedSettings is how many settings the translations look at: two flags, the delay,
 // two parts of two limits, the transports and the listeners.
 const wantedSettings = 9
 
 // State implements Homeserver.
-func (c *Package) State(ctx context.Context, o host.Observer, site *steps.Site) (steps.HomeserverState, error) {
+func (c *Service) State(ctx context.Context, o host.Observer, site *steps.Site) (steps.HomeserverState, error) {
 	f, err := c.probe(ctx, o)
 	if err != nil {
 		return steps.HomeserverState{}, err
 	}
-	s := steps.HomeserverState{Unit: c.Unit, Active: f.unit.Active, Problem: f.problem, Version: f.version, Local: f.localURL(), Advert: f.version != "" && !f.older("1.156.0"), Settings: wantedSettings}
+	s := steps.HomeserverState{
+		Unit:     c.Unit,
+		Active:   f.unit.Active,
+		Problem:  f.problem,
+		Version:  f.version,
+		Local:    f.localURL(),
+		Advert:   f.version != "" && !f.older("1.156.0"),
+		Settings: wantedSettings,
+	}
 	switch {
 	case !f.unit.Found:
 		s.Problem = "there is no unit " + c.Unit

@@ -41,7 +41,8 @@ func (s nginxServer) isTLS(listen []string) bool {
 	if !s.tls || slices.Contains(listen, "quic") {
 		return false
 	}
-	return slices.Contains(listen, "ssl") || !slices.ContainsFunc(s.listens, func(l []string) bool { return slices.Contains(l, "ssl") || slices.Contains(l, "quic") })
+	return slices.Contains(listen, "ssl") || !slices.ContainsFunc(s.listens,
+		func(l []string) bool { return slices.Contains(l, "ssl") || slices.Contains(l, "quic") })
 }
 
 // on gives the block's listen directive for the address with that key; nil

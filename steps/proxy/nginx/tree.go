@@ -112,7 +112,9 @@ func (t *nginxTree) walk() []string {
 		}
 	}
 	if t.huge = len(patterns) == maxPatterns || !t.fits(); t.huge {
-		fail(configDir+"/nginx.conf", fmt.Sprintf("with its includes it has more than ecdeploy looks at (%d directives, %d servers, %d addresses for TLS, %d includes), or they go in a circle", maxDirectives, maxServers, maxAddresses, maxPatterns))
+		fail(configDir+"/nginx.conf",
+			fmt.Sprintf("with its includes it has more than ecdeploy looks at (%d directives, %d servers, %d addresses for TLS, %d includes), or they go in a circle",
+				maxDirectives, maxServers, maxAddresses, maxPatterns))
 	}
 	return missing
 }

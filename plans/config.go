@@ -1,13 +1,15 @@
-package steps
+package plans
+
+import "github.com/emdecloud/ecdeploy/internal/host"
 
 // This file holds what a plan file says of a site beside its components.
 
 // LiveKitKeys is where LIVEKIT_KEY and LIVEKIT_SECRET come from when ecdeploy
 // is not to make them: both of key and secret, or command.
 type LiveKitKeys struct {
-	Key     string   `hcl:"key,optional"`
-	Secret  string   `hcl:"secret,optional"`
-	Command []string `hcl:"command,optional"` // run on the laptop; prints "KEY: SECRET"
+	Key     host.Secret `hcl:"key,optional"`
+	Secret  host.Secret `hcl:"secret,optional"`
+	Command []string    `hcl:"command,optional"` // run on the laptop; prints "KEY: SECRET"
 }
 
 // Verify says how a deployment is checked.

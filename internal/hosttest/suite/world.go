@@ -1,0 +1,145 @@
+package suite
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"strings"
+	"testing"
+
+	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/splice"
+	"github.com/emdecloud/ecdeploy/steps"
+	"github.com/emdecloud/ecdeploy/steps/credentials"
+)
+
+// World is a host on which changes of files and containers take effect, so that a
+// variant can be asked again after what it planned was done. Commands answer as
+// Answer says, but for what is asked of images and containers.
+type World struct {
+	Fake
+	modes      map[string]mode
+	containers map[string]host.ContainerSpec
+}
+
+type mode struct {
+	perm fs.FileMode
+	gid  int
+}
+
+// NewWorld is a host with these files, whose commands answer as answer says; nil for
+// commands that all fail.
+func NewWorld(files map[string]string, answer func(argv string) host.Result) *World {
+	w := &World{modes: map[string]mode{}, containers: map[string]host.ContainerSpec{}}
+	w.Files, w.Links = map[string]string{}, map[string]string{}
+	for p, text := range files {
+		w.Files[p] = text
+	}
+	if answer == nil {
+		answer = func(string) host.Result { return host.Result{Code: 127} }
+	}
+	w.Answer = func(argv string) host.Result {
+		if name, ok := strings.CutPrefix(argv, "docker container inspect -- "); ok {
+			return w.inspect(name)
+		}
+		if strings.HasPrefix(argv, "docker image inspect -- ") {
+			return host.Result{Stdout: []byte(`[{"Id":"sha256:image","Architecture":"amd64"}]`)}
+		}
+		return answer(argv)
+	}
+	return w
+}
+
+func (w *World) inspect(name string) host.Result {
+	spec, ok := w.containers[name]
+	if !ok {
+		return host.Result{Code: 1}
+	}
+	b, _ := json.Marshal([]any{map[string]any{ // never fails: plain values
+		"Id": "id-" + name, "Image": "sha256:image", "State": map[string]any{"Running": true},
+		"HostConfig": map[string]any{"RestartPolicy": map[string]any{"Name": spec.Restart}},
+		"Config":     map[string]any{"Labels": spec.Labels},
+	}})
+	return host.Result{Stdout: b}
+}
+
+// Read implements host.Observer.
+func (w *World) Read(ctx context.Context, paths ...string) ([]host.File, error) {
+	files, err := w.Fake.Read(ctx, paths...)
+	for i, f := range files {
+		if f.Real == "" { // as readlink has it for what is not there yet
+			files[i].Real = f.Path
+		}
+		if m, ok := w.modes[f.Path]; ok {
+			files[i].Exists, files[i].Mode, files[i].GID = true, f.Mode.Type()|m.perm, m.gid
+		}
+	}
+	return files, err
+}
+
+// Do makes a change, as the engine and the host would.
+func (w *World) Do(t *testing.T, c steps.Change) {
+	t.Helper()
+	r, err := c.Resolve(t.Context(), steps.Env{Host: w, Run: "R", Secrets: credentials.Secrets(Keys())})
+	if err != nil {
+		t.Fatalf("%s: %v", c.Summary().Title, err)
+	}
+	switch c := c.(type) {
+	case *steps.Files:
+		w.place(t, c.Dirs, c.Edits)
+	case *steps.Container:
+		w.place(t, c.Dirs, c.Edits)
+		delete(w.containers, c.Spec.Name)
+		if r.Act != nil {
+			if err := r.Act(t.Context(), engineOf{world: w}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func (w *World) place(t *testing.T, dirs []steps.Dir, edits []steps.FileEdit) {
+	t.Helper()
+	for _, d := range dirs {
+		w.modes[d.Path] = mode{fs.ModeDir | d.Mode, d.GID}
+	}
+	for _, e := range edits {
+		switch {
+		case e.Remove:
+			delete(w.Files, e.Path)
+			delete(w.modes, e.Path)
+		case e.Edits != nil:
+			after, err := splice.Apply([]byte(w.Files[e.Path]), e.Edits)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.Files[e.Path] = string(after)
+		default:
+			text, err := e.Text.Fill(credentials.Secrets(Keys()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.Files[e.Path], w.modes[e.Path] = string(text), mode{e.Mode, e.GID}
+		}
+	}
+}
+
+// engineOf is a Docker engine that only makes containers; other calls are a mistake of
+// the test and panic.
+type engineOf struct {
+	host.Docker
+	world *World
+}
+
+// Create implements host.Docker.
+func (e engineOf) Create(_ context.Context, spec host.ContainerSpec) (string, error) {
+	if _, taken := e.world.containers[spec.Name]; taken {
+		return "", fmt.Errorf("container %s is there already", spec.Name)
+	}
+	e.world.containers[spec.Name] = spec
+	return "id-" + spec.Name, nil
+}
+
+// Start implements host.Docker.
+func (e engineOf) Start(context.Context, string) error { return nil }

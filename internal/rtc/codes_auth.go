@@ -1,0 +1,87 @@
+package rtc
+
+// authCodes explain the way to a token: the JWT service, its proxy, and how it asks the homeserver.
+var authCodes = []Explanation{
+	{
+		Code:    "trailing-slash",
+		Element: noToken,
+		Sees:    "joining a call fails in the browser",
+		Why:     "the announced URL ends in a slash: clients then ask for //sfu/get, and a redirect ends their preflight",
+		Do:      "announce it without the slash",
+		Command: apply,
+	},
+	{
+		Code:    "cors-missing",
+		Element: []string{noTransport, openIDError},
+		Sees:    "web clients cannot call, apps can",
+		Why:     "the answer has no Access-Control-Allow-Origin: *, and browsers keep it from the page",
+		Do:      "add the header: add_header Access-Control-Allow-Origin *",
+	},
+	{
+		Code:    "cors-twice",
+		Element: []string{noTransport, openIDError},
+		Sees:    "web clients cannot call, apps can",
+		Why:     "the answer has Access-Control-Allow-Origin twice, which browsers refuse",
+		Do:      "let one of both send it: for the JWT service, the service alone",
+	},
+	{
+		Code:    "preflight",
+		Element: noToken,
+		Sees:    "web clients cannot join, apps can",
+		Why:     "the request that a browser sends first (OPTIONS) is not answered as the JWT service answers it",
+		Do:      "pass OPTIONS on to the JWT service",
+	},
+	{
+		Code:    "prefix-not-stripped",
+		Element: []string{openIDError, sfuError},
+		Sees:    "joining a call fails",
+		Why:     "the proxy passes the URL's path on to the service, which does not know it",
+		Do:      "in nginx: a slash at the end of location and of proxy_pass",
+		Command: apply,
+	},
+	{
+		Code:    "path-not-routed",
+		Element: []string{openIDError, noAuth},
+		Sees:    "joining a call fails",
+		Why:     "the proxy does not lead this path to the JWT service",
+		Do:      "pass all paths on",
+		Command: apply,
+	},
+	{
+		Code:    "proxy-wrong-port",
+		Element: []string{openIDError, sfuError},
+		Sees:    "joining a call fails",
+		Why:     "the proxy does not reach the service, which runs: a wrong port or address",
+		Do:      "correct proxy_pass",
+		Command: apply,
+	},
+	{
+		Code:    "no-openid-listener",
+		Element: noToken,
+		Sees:    "joining a call fails",
+		Why:     "no listener of Synapse serves the resource openid or federation where server discovery leads: the JWT service cannot ask who a user is",
+		Do:      "add openid to the names of a listener's resources",
+		Command: apply,
+	},
+	{
+		Code:    "openid-unreachable",
+		Element: noToken,
+		Sees:    "joining a call fails",
+		Why:     "from the JWT service's host the homeserver is not where server discovery leads",
+		Do:      "serve /.well-known/matrix/server as {\"m.server\": \"matrix.example.org:443\"}, or open 8448",
+	},
+	{
+		Code:    "openid-certificate",
+		Element: noToken,
+		Sees:    "joining a call fails",
+		Why:     "the JWT service does not trust the certificate where server discovery leads",
+		Do:      "serve a whole chain for that name; for a private CA set ca_file in auth {}",
+	},
+	{
+		Code:    "hairpin",
+		Element: []string{openIDError, sfuError},
+		Sees:    "joining a call fails, though all looks right from outside",
+		Why:     "the host does not reach its own public name: its router or firewall does not send its own address back (hairpin NAT)",
+		Do:      "put the names into the host's /etc/hosts, or let the firewall pass it",
+	},
+}

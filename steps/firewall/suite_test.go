@@ -1,0 +1,13 @@
+package firewall
+
+import (
+	"testing"
+
+	"github.com/emdecloud/ecdeploy/internal/hosttest/suite"
+)
+
+func TestSuite(t *testing.T) {
+	t.Run("ufw", func(t *testing.T) { suite.Run(t, suite.Case{Variant: UFWVariant()}) })
+	t.Run("none", func(t *testing.T) { suite.Run(t, suite.Case{Variant: NoneVariant()}) })
+	t.Run("found", func(t *testing.T) { suite.Run(t, suite.Case{Variant: FoundVariant(UFWVariant(), NoneVariant())}) })
+}

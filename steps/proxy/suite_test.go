@@ -1,0 +1,9 @@
+package proxy
+
+import (
+	"testing"
+
+	"github.com/emdecloud/ecdeploy/internal/hosttest/suite"
+)
+
+func TestSuite(t *testing.T) { suite.Run(t, suite.Case{Variant: ExternalVariant()}) }
