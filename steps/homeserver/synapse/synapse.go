@@ -174,7 +174,8 @@ func (f facts) decide(site *steps.Site, c *Service) steps.Decision {
 	want := f.wants(site.Needs(), c.MaxDelay)
 	d.Findings = append(f.others.Warn(f.name, "Synapse's files", wayOut), f.notes(c.From)...)
 	if inContainer, isContainer := synapseContainer(f.others); isContainer {
-		d.Findings = append(d.Findings, steps.Warning.Finding("beside "+c.Unit+", a Synapse runs in "+inContainer+" on "+f.name+"; the unit's is edited", "if the site's is the other one, "+wayOut))
+		d.Findings = append(d.Findings, steps.Warning.Finding("beside "+c.Unit+", a Synapse runs in "+inContainer+" on "+f.name+"; the unit's is edited",
+			"if the site's is the other one, "+wayOut))
 	}
 	edits, err := want.edit(f.files)
 	if err != nil {
