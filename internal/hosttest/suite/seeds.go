@@ -82,6 +82,8 @@ func HostileSeeds() []string {
 		"Status: active\nDefault: deny (incoming), allow (outgoing)\n22/tcp ALLOW IN Anywhere # ssh\n50100:50200/udp ALLOW IN 10.0.0.0/8\n80,443/tcp (Nginx Full) LIMIT IN Anywhere (log, v6)\nAnywhere on eth0 DENY IN 1.2.3.4/udp\n",
 		"Status: active\n99999999999999999999/tcp ALLOW IN Anywhere\n-1:5 ALLOW Anywhere\n5:-1 ALLOW Anywhere\n, ALLOW ,\n",
 		"LoadState=loaded\nActiveState=active\nUser=matrix-synapse\nExecStart={ path=/p ; argv[]=/usr/bin/python3 -m synapse.app.homeserver --config-path=/etc/matrix-synapse/homeserver.yaml -c /x -c ; }\n====\n1.160.0-1\n",
+		"LoadState=loaded\nActiveState=active\nWorkingDirectory=!~\nEnvironment=A=/a \"=\nEnvironmentFiles=/e (\nPython=\nVirtualenv=x\n" +
+			"ExecStart={ argv[]=/v/bin/synapse_homeserver $A $ ${} -c ${A}/$B $A\n",
 		"LoadState=loaded\nActiveState=active\nExecStart={ argv[]=-m -m synapse. -c\n", "LoadState=loaded\nActiveState=active\nExecStart={ argv[]=p -m synapse.x --config-path=../../x -c relative.yaml ;\n",
 		`[{"Id":"sha256:i","Architecture":"amd64","RootFS":{"Layers":["a"]},"Image":"i","State":{"Running":true},"HostConfig":{"RestartPolicy":{"Name":"always"}},"Config":{"Labels":{"ecdeploy.site":"other","ecdeploy.spec":"x"}}}]`,
 		`[{}]`, `[]`, `[null]`, `null`, `{}`, `[{"Id":1}]`, `[{},{}]`, strings.Repeat("[", 5000),
