@@ -65,20 +65,20 @@ func (l *loader) checkHost(n *node, h Host) {
 	if n.label != "" && (!hostName.MatchString(n.label) || len(n.label) > steps.MaxName) {
 		l.fail(n.name, fmt.Sprintf("%q is no name for a host", n.label), "use letters, digits, dots, - and _; the machine's own name goes to address")
 	}
-	if n.has("address") && n.known("address") {
+	if n.hasAttr("address") && n.known("address") {
 		l.checkAddress(n, h.Address)
 	}
 	if n.known("user") && (strings.ContainsAny(h.User, "@:/") || strings.ContainsFunc(h.User, blank)) || strings.HasPrefix(h.User, "-") {
 		l.fail(n.at("user"), "this is no name of a user", `write user = "root", say`)
 	}
 	steps.CheckPort(nodeBlock{l, n}, "port", h.Port, 1)
-	if n.has("become") && n.known("become") && h.Become != host.BecomeNone && h.Become != host.BecomeSudo {
+	if n.hasAttr("become") && n.known("become") && h.Become != host.BecomeNone && h.Become != host.BecomeSudo {
 		l.fail(n.at("become"), fmt.Sprintf("there is no way %q to become root", h.Become), `write become = "sudo", or "none" for a login as root`)
 	}
-	if n.has("become") && h.Become == host.BecomeNone && h.User != "" && h.User != "root" {
+	if n.hasAttr("become") && h.Become == host.BecomeNone && h.User != "" && h.User != "root" {
 		l.warn(n.at("become"), "a login that is not root stays without root's rights", `write become = "sudo"`)
 	}
-	if n.has("jump") && n.known("jump") {
+	if n.hasAttr("jump") && n.known("jump") {
 		if err := host.CheckJump(h.Jump); err != nil {
 			l.fail(n.at("jump"), err.Error(), `write jump = "user@host:port", several with commas, or "none"`)
 		}
@@ -87,10 +87,10 @@ func (l *loader) checkHost(n *node, h Host) {
 	if p == nil {
 		return
 	}
-	if n.has("become") && h.Become == host.BecomeNone {
+	if n.hasAttr("become") && h.Become == host.BecomeNone {
 		l.fail(p.def, "sudo_password {} is there, but sudo is not used", `write become = "sudo", or remove the block`)
 	}
-	if len(p.given) != 1 || p.has("ask") && p.known("ask") && !h.SudoPassword.Ask || p.has("command") && p.known("command") && len(h.SudoPassword.Command) == 0 {
+	if len(p.given) != 1 || p.hasAttr("ask") && p.known("ask") && !h.SudoPassword.Ask || p.hasAttr("command") && p.known("command") && len(h.SudoPassword.Command) == 0 {
 		l.fail(p.def, "sudo_password {} wants one source", `write one of ask = true, file = "...", env = "NAME", command = ["...", "..."]`)
 	}
 }
@@ -116,7 +116,7 @@ func (l *loader) checkAddress(n *node, address string) {
 
 // duration reads a time like 90s; false where it is not given or wrong.
 func (l *loader) duration(n *node, attr, text string) (time.Duration, bool) {
-	if !n.has(attr) || !n.known(attr) {
+	if !n.hasAttr(attr) || !n.known(attr) {
 		return 0, false
 	}
 	d, wrong, fix := readDuration(attr, text)

@@ -40,7 +40,7 @@ func (l *loader) site(n *node) Site {
 	if b.Verify != nil {
 		s.Verify = *b.Verify
 	}
-	if !n.child("verify").has("level") {
+	if !n.child("verify").hasAttr("level") {
 		s.Verify.Level = "media"
 	}
 	if c := n.child("livekit_keys"); c != nil {
@@ -198,7 +198,7 @@ func (b nodeBlock) within(path []string) *node {
 }
 
 // Given implements steps.Block.
-func (b nodeBlock) Given(attr string) bool { return b.n.has(attr) }
+func (b nodeBlock) Given(attr string) bool { return b.n.hasAttr(attr) }
 
 // Known implements steps.Block.
 func (b nodeBlock) Known(attrs ...string) bool { return b.n.known(attrs...) }

@@ -22,13 +22,13 @@ func (l *loader) checkServerName(n *node) {
 }
 
 func (l *loader) checkVerify(n *node, v Verify) {
-	if n.has("level") && n.known("level") && !slices.Contains([]string{"media", "http", "none"}, v.Level) {
+	if n.hasAttr("level") && n.known("level") && !slices.Contains([]string{"media", "http", "none"}, v.Level) {
 		l.fail(n.at("level"), fmt.Sprintf("there is no level %q", v.Level), `write level = "media", "http" or "none"`)
 	}
-	if n.has("strict") && n.known("strict", "level") && v.Strict && v.Level != "media" {
+	if n.hasAttr("strict") && n.known("strict", "level") && v.Strict && v.Level != "media" {
 		l.fail(n.at("strict"), fmt.Sprintf("strict is about media, and level is %q", v.Level), `write level = "media", or remove the line`)
 	}
-	if n.has("from") && n.known("from") {
+	if n.hasAttr("from") && n.known("from") {
 		for _, name := range v.From {
 			if !l.knownHost(name, n.at("from")) {
 				break
@@ -36,7 +36,7 @@ func (l *loader) checkVerify(n *node, v Verify) {
 		}
 	}
 	t := n.child("access_token")
-	if t != nil && (len(t.given) != 1 || t.has("command") && t.known("command") && len(v.AccessToken.Command) == 0) {
+	if t != nil && (len(t.given) != 1 || t.hasAttr("command") && t.known("command") && len(v.AccessToken.Command) == 0) {
 		l.fail(t.def, "access_token {} wants one source", `write one of env = "NAME", file = "...", command = ["...", "..."]`)
 	}
 }

@@ -15,7 +15,7 @@ type claim struct {
 	what  string // "the container name livekit-sfu"
 	owner string // `the SFU of site "example.org"`
 	at    hcl.Range
-	mend  string
+	fix   string
 }
 
 // socket is a TCP port on an address; the zero address means all.
@@ -218,7 +218,7 @@ func (l *loader) claimPart(n *node, s Site, p steps.Part, c *claims) {
 		if listen.First == 0 || !in.known(listen.Claim.Attr) {
 			continue
 		}
-		mine := claim{owner: owner(s, p), at: in.at(listen.Claim.Attr), mend: listen.Claim.Fix}
+		mine := claim{owner: owner(s, p), at: in.at(listen.Claim.Attr), fix: listen.Claim.Fix}
 		if listen.Proto == "udp" {
 			l.claimRange(c, udp{mine, listen.First, listen.Last})
 			continue
@@ -234,7 +234,7 @@ func (l *loader) claimPart(n *node, s Site, p steps.Part, c *claims) {
 
 func (l *loader) claimName(named map[string]claim, key string, mine claim) {
 	if other, ok := named[key]; ok {
-		l.fail(mine.at, fmt.Sprintf("%s belongs to %s already (line %d)", mine.what, other.owner, other.at.Start.Line), mine.mend)
+		l.fail(mine.at, fmt.Sprintf("%s belongs to %s already (line %d)", mine.what, other.owner, other.at.Start.Line), mine.fix)
 		return
 	}
 	named[key] = mine
@@ -248,7 +248,7 @@ func (l *loader) claimRange(c *claims, mine udp) {
 		if mine.first <= r.last && r.first <= mine.last {
 			l.fail(mine.at,
 				fmt.Sprintf("the UDP range %d-%d overlaps with %d-%d, which %s has (line %d)", mine.first, mine.last, r.first, r.last, r.owner, r.at.Start.Line),
-				fmt.Sprintf("%s, say from %d on", mine.mend, r.last+1))
+				fmt.Sprintf("%s, say from %d on", mine.fix, r.last+1))
 		}
 	}
 	c.ranges = append(c.ranges, mine)
@@ -265,7 +265,7 @@ func (l *loader) claimSocket(c *claims, listen steps.Listen, bound bool, mine cl
 			continue // said where the ports of one part are checked
 		}
 		if o.port == s.port && (!o.addr.IsValid() || !s.addr.IsValid() || o.addr == s.addr) {
-			l.fail(mine.at, fmt.Sprintf("port %d belongs to %s already (line %d)", s.port, o.owner, o.at.Start.Line), mine.mend)
+			l.fail(mine.at, fmt.Sprintf("port %d belongs to %s already (line %d)", s.port, o.owner, o.at.Start.Line), mine.fix)
 			break
 		}
 	}

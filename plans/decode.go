@@ -46,8 +46,8 @@ func (n *node) title() string {
 	return n.kind + " {}"
 }
 
-// has reports whether the plan file sets the attribute.
-func (n *node) has(attr string) bool {
+// hasAttr reports whether the plan file sets the attribute.
+func (n *node) hasAttr(attr string) bool {
 	if n == nil {
 		return false
 	}
@@ -58,7 +58,7 @@ func (n *node) has(attr string) bool {
 // known reports whether the attribute's value, or its default, can be checked.
 func (n *node) known(attrs ...string) bool {
 	for _, a := range attrs {
-		if n.has(a) && !n.given[a].known {
+		if n.hasAttr(a) && !n.given[a].known {
 			return false
 		}
 	}
@@ -134,8 +134,8 @@ func (l *loader) node(b *hclsyntax.Block) *node {
 		l.fail(n.def, b.Type+" {} needs a label", "write "+usage+" {")
 	case wants:
 		n.label, n.name = b.Labels[0], b.LabelRanges[0]
-		if wrong, mend := wrongText(n.label); wrong != "" {
-			l.fail(n.name, "the label "+wrong, mend)
+		if wrong, fix := wrongText(n.label); wrong != "" {
+			l.fail(n.name, "the label "+wrong, fix)
 			n.label = ""
 		}
 		if len(b.Labels) > 1 {
@@ -276,8 +276,8 @@ func (l *loader) assign(n *node, f field, e hclsyntax.Expression, dst reflect.Va
 		l.fail(e.Range(), f.name+" must be "+described(want), "write "+written(f.name, want))
 		return false
 	}
-	if wrong, mend := wrongTexts(val); wrong != "" {
-		l.fail(e.Range(), f.name+" "+wrong, mend)
+	if wrong, fix := wrongTexts(val); wrong != "" {
+		l.fail(e.Range(), f.name+" "+wrong, fix)
 		return false
 	}
 	if path, ok := dst.Addr().Interface().(*steps.LocalPath); ok {
@@ -317,21 +317,21 @@ const maxText = 4096
 
 // wrongTexts says why a text, or one of a list of them, could not arrive where it
 // goes as it is written, and how to mend it; "" for nothing.
-func wrongTexts(val cty.Value) (wrong, mend string) {
+func wrongTexts(val cty.Value) (wrong, fix string) {
 	if val.Type() == cty.String {
 		return wrongText(val.AsString())
 	}
 	if val.Type().IsListType() {
 		for _, v := range val.AsValueSlice() {
-			if wrong, mend = wrongTexts(v); wrong != "" {
+			if wrong, fix = wrongTexts(v); wrong != "" {
 				break
 			}
 		}
 	}
-	return wrong, mend
+	return wrong, fix
 }
 
-func wrongText(s string) (wrong, mend string) {
+func wrongText(s string) (wrong, fix string) {
 	switch {
 	case strings.Contains(s, "\x00"):
 		return "holds a NUL, which no argument, path or setting can", "write it without"

@@ -224,9 +224,9 @@ func (l *loader) variable(n *node, def cty.Value) cty.Value {
 		return cty.DynamicVal
 	case ok:
 		return l.fromOutside(n, text, def)
-	case n.has("default") && def != cty.NilVal:
+	case n.hasAttr("default") && def != cty.NilVal:
 		return def
-	case n.has("default"), l.opts.Validate:
+	case n.hasAttr("default"), l.opts.Validate:
 		return cty.DynamicVal
 	}
 	l.fail(n.name,

@@ -126,10 +126,10 @@ func (s Site) GivenKeys(ctx context.Context) (livekit.Keys, error) {
 	k, v = strings.TrimSpace(k), strings.TrimSpace(v)
 	for _, c := range []struct {
 		value string
-		check func(string) (wrong, mend string)
+		check func(string) (wrong, fix string)
 	}{{k, wrongKey}, {v, wrongSecret}} {
-		if wrong, mend := c.check(c.value); wrong != "" {
-			return livekit.Keys{}, fmt.Errorf("livekit_keys.command printed `KEY: SECRET`, and its %s: %s", wrong, mend)
+		if wrong, fix := c.check(c.value); wrong != "" {
+			return livekit.Keys{}, fmt.Errorf("livekit_keys.command printed `KEY: SECRET`, and its %s: %s", wrong, fix)
 		}
 	}
 	return livekit.Keys{Key: host.NewSecret(k), Secret: host.NewSecret(v)}, nil

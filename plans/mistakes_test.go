@@ -48,10 +48,10 @@ func spoiled(t *testing.T, text string, lines ...string) string {
 func TestMistakes(t *testing.T) {
 	sfuURL, authURL := `url  = "https://sfu.x.test"`, `url  = "https://jwt.x.test"`
 	tests := []struct {
-		name                string
-		old, new            string
-		severity            Severity
-		mark, what, mending string
+		name            string
+		old, new        string
+		severity        Severity
+		mark, what, fix string
 	}{
 		{"unknown attribute", sfuURL, sfuURL + "\n    contaner = \"a\"", "error", "contaner", `sfu {} has no attribute "contaner"`, "did you mean container?"},
 		{"unknown block", sfuURL, sfuURL + "\n    prts {}", "error", "prts", `sfu {} has no block "prts"`, "did you mean ports?"},
@@ -163,7 +163,7 @@ func TestMistakes(t *testing.T) {
 				t.Fatalf("%d mistakes: %+v", len(mistakes), mistakes)
 			}
 			m := mistakes[0]
-			if m.Severity != tt.severity || !strings.Contains(m.Summary, tt.what) || !strings.Contains(m.Detail, tt.mending) {
+			if m.Severity != tt.severity || !strings.Contains(m.Summary, tt.what) || !strings.Contains(m.Detail, tt.fix) {
 				t.Errorf("%+v", m)
 			}
 			if got := marked(text, m); tt.mark != "\n" && got != tt.mark {

@@ -182,10 +182,10 @@ func ParseImage(r host.Result) (ImageFacts, error) {
 	return ImageFacts{true, raw[0].ID, raw[0].RootFS.Layers, raw[0].Architecture}, nil
 }
 
-// has reports whether the image that is there is the archive's. The id is the
+// hasPurpose reports whether the image that is there is the archive's. The id is the
 // configuration's digest with the engine's classic store and the manifest's
 // with the containerd store; the layers are the same in both.
-func (f ImageFacts) has(a *Archive) bool {
+func (f ImageFacts) hasArchive(a *Archive) bool {
 	return f.Found && (f.ID == a.Config || slices.Equal(f.Layers, a.Layers))
 }
 
@@ -199,7 +199,7 @@ func PlanImage(ref string, a *Archive, arch string, f ImageFacts) (changes []Cha
 	switch {
 	case f.Found && a == nil && arch != "" && f.Arch != "" && f.Arch != arch:
 		why = "the host has it for " + f.Arch + ", and is " + arch
-	case a == nil && f.Found, a != nil && f.has(a):
+	case a == nil && f.Found, a != nil && f.hasArchive(a):
 		return nil, nil
 	case f.Found:
 		why = "the host has another image of this name"

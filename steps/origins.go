@@ -92,10 +92,10 @@ func ReadForeign(ctx context.Context, o host.Observer, listed host.Result, title
 	return f, nil
 }
 
-// TakeBack makes the edits that undo all layers, the newest first. What
+// Undo makes the edits that undo all layers, the newest first. What
 // somebody else changed since stays, and a finding says so. The files as they will
 // be are texts, by path.
-func (f ForeignFacts) TakeBack() (edits []FileEdit, texts map[string][]byte, findings []Finding, err error) {
+func (f ForeignFacts) Undo() (edits []FileEdit, texts map[string][]byte, findings []Finding, err error) {
 	texts = map[string][]byte{}
 	var paths []string
 	for _, l := range f.layers {
@@ -119,7 +119,7 @@ func (f ForeignFacts) TakeBack() (edits []FileEdit, texts map[string][]byte, fin
 			if l.Path != p {
 				continue
 			}
-			back, k := splice.TakeBack(l.Before, l.After, text)
+			back, k := splice.Undo(l.Before, l.After, text)
 			kept = append(kept, k...)
 			if text, err = splice.Apply(text, back); err != nil {
 				return nil, nil, nil, fmt.Errorf("take back what was done to %s: %w", p, err)

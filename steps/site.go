@@ -36,10 +36,10 @@ func (s *Site) ContainersOn(host string) []Part {
 
 // With are the parts that have a route for a purpose.
 func (s *Site) With(purpose Purpose) []Part {
-	return slices.DeleteFunc(slices.Clone(s.Parts), func(p Part) bool { return !p.has(purpose) })
+	return slices.DeleteFunc(slices.Clone(s.Parts), func(p Part) bool { return !p.hasPurpose(purpose) })
 }
 
-func (p Part) has(purpose Purpose) bool {
+func (p Part) hasPurpose(purpose Purpose) bool {
 	return slices.ContainsFunc(p.Routes, func(r Route) bool { return r.Purpose == purpose })
 }
 

@@ -89,14 +89,14 @@ var (
 
 // session is a set of connected hosts.
 type session struct {
-	file   *plans.File
-	dialer *host.Dialer
-	hosts  map[string]host.Host
-	seers  map[string]host.Host // hosts that are none of the sites' and only look at calls
-	heads  heads
-	screen *view.Screen
-	noteMu sync.Mutex
-	cut    []string // hosts whose audit log was cut; guarded by noteMu
+	file      *plans.File
+	dialer    *host.Dialer
+	hosts     map[string]host.Host
+	observers map[string]host.Host // hosts that are none of the sites' and only look at calls
+	heads     heads
+	screen    *view.Screen
+	noteMu    sync.Mutex
+	cut       []string // hosts whose audit log was cut; guarded by noteMu
 }
 
 // names are the hosts' names, sorted.
@@ -131,7 +131,7 @@ func (s *session) Close() {
 	for _, h := range s.hosts {
 		_ = h.Close() // nothing depends on how a connection ends
 	}
-	for _, h := range s.seers {
+	for _, h := range s.observers {
 		_ = h.Close() // likewise
 	}
 	s.dialer.Close()

@@ -26,7 +26,7 @@ func (a *app) applyCmd() *cobra.Command {
 			if f, o.saved, err = a.loadToApply(args[0]); err != nil {
 				return err
 			}
-			return o.run(c.Context(), f, lookers(f), func(ctx context.Context, s *session, p plans.Plan) error {
+			return o.run(c.Context(), f, observersOf(f), func(ctx context.Context, s *session, p plans.Plan) error {
 				if err := o.checkDrift(s.file, p); err != nil {
 					return err
 				}

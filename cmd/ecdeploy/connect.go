@@ -16,8 +16,8 @@ import (
 	"github.com/emdecloud/ecdeploy/plans"
 )
 
-// lookers are the hosts that look at calls of the chosen sites.
-func lookers(f *plans.File) []string {
+// observersOf are the hosts that look at calls of the chosen sites.
+func observersOf(f *plans.File) []string {
 	var out []string
 	for _, site := range f.Sites {
 		out = append(out, site.Verify.From...)
@@ -26,9 +26,9 @@ func lookers(f *plans.File) []string {
 }
 
 // connect dials all hosts of the chosen sites at once and reports every
-// failure, not only the first. It also dials lookers, and goes on without those
+// failure, not only the first. It also dials observers, and goes on without those
 // that cannot be reached.
-func (a *app) connect(ctx context.Context, f *plans.File, lookers ...string) (*session, error) {
+func (a *app) connect(ctx context.Context, f *plans.File, observers ...string) (*session, error) {
 	opts := host.Options{SSHConfig: a.sshConfig, KnownHosts: a.knownHosts, AcceptNew: a.acceptNew}
 	if a.screen.Interactive() {
 		opts.Ask = a.screen.Secret
@@ -40,7 +40,7 @@ func (a *app) connect(ctx context.Context, f *plans.File, lookers ...string) (*s
 	if err != nil {
 		return nil, err
 	}
-	s := &session{file: f, dialer: d, hosts: map[string]host.Host{}, seers: map[string]host.Host{}, heads: newHeads(f), screen: a.screen}
+	s := &session{file: f, dialer: d, hosts: map[string]host.Host{}, observers: map[string]host.Host{}, heads: newHeads(f), screen: a.screen}
 	wanted := map[string]bool{}
 	for _, site := range f.Sites {
 		for _, name := range site.HostNames() {
@@ -52,7 +52,7 @@ func (a *app) connect(ctx context.Context, f *plans.File, lookers ...string) (*s
 	var g errgroup.Group
 	ask := a.askOnce()
 	for _, h := range f.Hosts {
-		if !wanted[h.Name] && !slices.Contains(lookers, h.Name) {
+		if !wanted[h.Name] && !slices.Contains(observers, h.Name) {
 			continue
 		}
 		g.Go(func() error {
@@ -67,7 +67,7 @@ func (a *app) connect(ctx context.Context, f *plans.File, lookers ...string) (*s
 			case wanted[h.Name]:
 				s.hosts[h.Name] = wrapHost(c)
 			default:
-				s.seers[h.Name] = wrapHost(c)
+				s.observers[h.Name] = wrapHost(c)
 			}
 			return nil
 		})

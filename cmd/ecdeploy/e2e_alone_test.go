@@ -34,11 +34,11 @@ func TestE2EAlone(t *testing.T) {
 	phase(t, "the laptop is gone", func(t *testing.T) {
 		c.cutOff(t, "container element-call-jwt", "apply", "--yes", plan)
 		began := time.Now()
-		led(t, h, 1)
+		awaitRollback(t, h, 1)
 		if took := time.Since(began); took > revertAfter+30*time.Second {
 			t.Errorf("it took %s", took)
 		}
-		same(t, "after the revert", before, h.Snapshot(t))
+		compareSnapshots(t, "after the revert", before, h.Snapshot(t))
 		out := c.run(t, exitOK, "audit", plan)
 		if !strings.Contains(out, "by the host itself, or somebody at it") {
 			t.Errorf("the log does not say who took it back:\n%s", out)
@@ -50,7 +50,7 @@ func TestE2EAlone(t *testing.T) {
 			t.Fatalf("nothing was cut half-way:\n%s", got)
 		}
 		h.Exec(t, `sh "$(dirname /var/lib/ecdeploy/runs/*/armed)/rollback.sh"`)
-		same(t, "after rollback.sh", before, h.Snapshot(t))
+		compareSnapshots(t, "after rollback.sh", before, h.Snapshot(t))
 	})
 	phase(t, "locked out", func(t *testing.T) { lockedOut(t, h, c.known, before) })
 	phase(t, "and then it succeeds", func(t *testing.T) {
@@ -59,8 +59,8 @@ func TestE2EAlone(t *testing.T) {
 	})
 }
 
-// led waits until the host has taken back what was cut, the nth run here.
-func led(t *testing.T, h *lab.Host, nth int) {
+// awaitRollback waits until the host has taken back what was cut, the nth run here.
+func awaitRollback(t *testing.T, h *lab.Host, nth int) {
 	t.Helper()
 	h.Exec(t, fmt.Sprintf(`for i in $(seq 600); do [ "$(find /var/lib/ecdeploy/runs -name reverted | wc -l)" -lt %d ] || exit 0; sleep 0.1; done; ls /var/lib/ecdeploy/runs/*; exit 1`, nth))
 }
@@ -93,9 +93,9 @@ func lockedOut(t *testing.T, h *lab.Host, known string, before lab.Snapshot) {
 		}.Apply(ctx, plan)
 	}()
 	h.Exec(t, `for i in $(seq 300); do iptables -C INPUT -p tcp --dport 22 -j DROP 2>/dev/null && exit 0; sleep 0.1; done; exit 1`)
-	led(t, h, 3)
+	awaitRollback(t, h, 3)
 	if err := <-ended; err == nil {
 		t.Error("the run says that all went well")
 	}
-	same(t, "after the revert", before, h.Snapshot(t))
+	compareSnapshots(t, "after the revert", before, h.Snapshot(t))
 }

@@ -31,17 +31,17 @@ func TestE2ECaddy(t *testing.T) {
 			if out := c.run(t, exitError, "apply", "--yes", plan); !strings.Contains(out, f.says) {
 				t.Errorf("the output does not say %q:\n%s", f.says, out)
 			}
-			same(t, "nothing changed", broken, h.Snapshot(t))
+			compareSnapshots(t, "nothing changed", broken, h.Snapshot(t))
 			h.Exec(t, "mv /root/Caddyfile /etc/caddy/Caddyfile")
 		})
 	}
 	phase(t, "Caddy does not reload", func(t *testing.T) {
-		breaks, mends := failingUnit("caddy.service", "ExecReload=\\nExecReload=", "/etc/caddy/ecdeploy/*")
+		breaks, fixes := failingUnit("caddy.service", "ExecReload=\\nExecReload=", "/etc/caddy/ecdeploy/*")
 		h.Exec(t, breaks)
 		broken := h.Snapshot(t)
 		c.run(t, exitRolledBack, "apply", "--yes", plan)
-		same(t, "after the rollback", broken, h.Snapshot(t))
-		h.Exec(t, mends)
+		compareSnapshots(t, "after the rollback", broken, h.Snapshot(t))
+		h.Exec(t, fixes)
 	})
 	phase(t, "names of our own, and a call", func(t *testing.T) {
 		call := planFile(t, lab.PlanText(t, "front"))
@@ -72,7 +72,7 @@ func TestE2ECaddy(t *testing.T) {
 			t.Errorf("a second apply has something to do:\n%s", out)
 		}
 		c.run(t, exitOK, "rollback", "--yes", inside)
-		same(t, "after the rollback", own, h.Snapshot(t))
+		compareSnapshots(t, "after the rollback", own, h.Snapshot(t))
 		c.run(t, exitOK, "apply", "--yes", inside)
 	})
 	phase(t, "taken away", func(t *testing.T) {

@@ -28,7 +28,7 @@ func TestE2EDestroy(t *testing.T) {
 		h.Exec(t, `mkdir -p /etc/systemd/system/nginx.service.d && printf '[Service]\nExecReload=\nExecReload=/bin/sh -c "grep -qs matrix-rtc /etc/nginx/*/*ecdeploy*"\n' >/etc/systemd/system/nginx.service.d/fault.conf && systemctl daemon-reload`)
 		broken := h.Snapshot(t)
 		c.run(t, exitRolledBack, "destroy", "--yes", longer)
-		same(t, "after the rollback", broken, h.Snapshot(t))
+		compareSnapshots(t, "after the rollback", broken, h.Snapshot(t))
 		h.Exec(t, "rm -r /etc/systemd/system/nginx.service.d && systemctl daemon-reload")
 	})
 	phase(t, "nobody edited anything", func(t *testing.T) {
@@ -44,11 +44,11 @@ func TestE2EDestroy(t *testing.T) {
 	})
 	phase(t, "it can be taken back", func(t *testing.T) {
 		c.run(t, exitOK, "rollback", "--yes", longer)
-		same(t, "after the rollback", deployed, h.Snapshot(t))
+		compareSnapshots(t, "after the rollback", deployed, h.Snapshot(t))
 		c.run(t, exitOK, "status", longer)
 		c.run(t, exitOK, "destroy", "--yes", longer)
 		c.run(t, exitOK, "prune", "--yes", longer)
-		same(t, "destroy and prune", before, h.Snapshot(t))
+		compareSnapshots(t, "destroy and prune", before, h.Snapshot(t))
 	})
 	phase(t, "a human edited files since", func(t *testing.T) {
 		c.run(t, exitOK, "apply", "--yes", plan)
@@ -72,7 +72,7 @@ echo >>/var/www/away.test/.well-known/matrix/client
 		h.Exec(t, `set -e
 sed -i '/# a human/d' /etc/matrix-synapse/homeserver.yaml /etc/nginx/sites-available/away.test
 sed -i '$d' /var/www/away.test/.well-known/matrix/client`)
-		same(t, "without what the human wrote", before, h.Snapshot(t))
+		compareSnapshots(t, "without what the human wrote", before, h.Snapshot(t))
 	})
 	phase(t, "a human changed what was put there", func(t *testing.T) {
 		c.run(t, exitOK, "apply", "--yes", plan)

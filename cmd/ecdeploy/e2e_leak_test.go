@@ -109,7 +109,7 @@ func TestE2ELeaks(t *testing.T) {
 		t.Errorf("left behind:\n%s", got)
 	}
 	c.run(t, exitOK, "rollback", "--yes", plan)
-	same(t, "rollback", before, h.Snapshot(t))
+	compareSnapshots(t, "rollback", before, h.Snapshot(t))
 	recorded(t, h, secrets)
 	secrets.in(t, "what was printed", c.all.Bytes())
 }

@@ -25,11 +25,11 @@ func TestE2EMainJob(t *testing.T) {
 	before := h.Snapshot(t)
 	synapse := h.Exec(t, "cat /etc/matrix-synapse/homeserver.yaml")
 	shown := c.run(t, exitChanges, "plan", "-detailed-exitcode", plan)
-	same(t, "plan", before, h.Snapshot(t))
+	compareSnapshots(t, "plan", before, h.Snapshot(t))
 	if out := c.run(t, exitError, "apply", "--json", plan); !strings.Contains(out, "--yes") {
 		t.Errorf("without a terminal and without --yes:\n%s", out)
 	}
-	same(t, "an apply that nobody confirmed", before, h.Snapshot(t))
+	compareSnapshots(t, "an apply that nobody confirmed", before, h.Snapshot(t))
 	applyWatched(t, c, h, plan)
 
 	phase(t, "only the needed bytes", func(t *testing.T) {
@@ -44,7 +44,7 @@ func TestE2EMainJob(t *testing.T) {
 				t.Errorf("%v: %s", args, out)
 			}
 		}
-		same(t, "second apply", applied, h.Snapshot(t))
+		compareSnapshots(t, "second apply", applied, h.Snapshot(t))
 		if d := lab.LineDiff(t, moments, h.Exec(t, times)); len(d) > 0 {
 			t.Errorf("times moved:\n%s", strings.Join(d, "\n"))
 		}

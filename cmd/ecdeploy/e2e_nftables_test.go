@@ -24,15 +24,15 @@ func TestE2ENftables(t *testing.T) {
 	wantOpen(t, h, false)
 
 	phase(t, "a failure after the rules", func(t *testing.T) {
-		breaks, mends := failingUnit("nginx.service", "ExecReload=\\nExecReload=", "/etc/nginx/*/*ecdeploy*")
+		breaks, fixes := failingUnit("nginx.service", "ExecReload=\\nExecReload=", "/etc/nginx/*/*ecdeploy*")
 		h.Exec(t, breaks)
 		broken := h.Snapshot(t)
 		if out := c.run(t, exitRolledBack, "apply", "--yes", plan); !strings.Contains(out, "restored the rules of nftables") {
 			t.Errorf("the rules were not there to be restored:\n%s", out)
 		}
-		same(t, "a failure after the rules", broken, h.Snapshot(t))
+		compareSnapshots(t, "a failure after the rules", broken, h.Snapshot(t))
 		wantOpen(t, h, false)
-		h.Exec(t, mends)
+		h.Exec(t, fixes)
 	})
 	phase(t, "apply", func(t *testing.T) {
 		out := c.laptop(t, exitOK, "apply", "--yes", plan)
@@ -69,7 +69,7 @@ func TestE2ENftables(t *testing.T) {
 			delete(s, "iptables nat DOCKER_OUTPUT")
 			delete(s, "iptables nat DOCKER_POSTROUTING")
 		}
-		same(t, "destroy", before, after)
+		compareSnapshots(t, "destroy", before, after)
 		wantOpen(t, h, false)
 		h.Exec(t, "systemctl reload nftables")
 		wantOpen(t, h, false)

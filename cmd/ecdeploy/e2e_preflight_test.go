@@ -67,7 +67,7 @@ site "doctor.test" {
 	if t.Failed() {
 		t.Log(out)
 	}
-	same(t, "a plan that is blocked", before, h.Snapshot(t))
+	compareSnapshots(t, "a plan that is blocked", before, h.Snapshot(t))
 }
 
 // What probes find is the same where nothing can be written, temporary files
@@ -183,5 +183,5 @@ func TestE2ESecondInterrupt(t *testing.T) {
 	if out, err := back.CombinedOutput(); err != nil && !strings.Contains(string(out), "there is no run to take back") {
 		t.Errorf("rollback: %v\n%s", err, out)
 	}
-	same(t, "after the rollback", before, h.Snapshot(t))
+	compareSnapshots(t, "after the rollback", before, h.Snapshot(t))
 }

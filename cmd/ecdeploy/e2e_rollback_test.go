@@ -16,14 +16,14 @@ import (
 type fault struct {
 	name    string
 	breaks  string // sh on the host
-	mends   string
+	fixes   string
 	replace []string // in the plan file
 	exit    int
 	says    string // part of the output
 }
 
 // A unit that fails once its service's configuration holds what a run writes.
-func failingUnit(unit, command, files string) (breaks, mends string) {
+func failingUnit(unit, command, files string) (breaks, fixes string) {
 	dir := "/etc/systemd/system/" + unit + ".d"
 	return "mkdir -p " + dir + " && printf '[Service]\\n" + command + "/bin/sh -c \"! grep -qs ecdeploy-fault -- " + files + " && ! grep -qs matrix-rtc -- " + files + "\"\\n' >" + dir + "/fault.conf && systemctl daemon-reload",
 		"rm -r " + dir + " && systemctl daemon-reload && systemctl reset-failed"
@@ -58,7 +58,7 @@ func (c *cli) breakOff(t *testing.T, h *lab.Host, args []string, disturb func(*o
 	if got := cmd.ProcessState.ExitCode(); got != exitRolledBack {
 		t.Errorf("exit code %d, want %d\n%s", got, exitRolledBack, &out)
 	}
-	same(t, t.Name(), before, h.Snapshot(t))
+	compareSnapshots(t, t.Name(), before, h.Snapshot(t))
 }
 
 // Each stage of a first deploy fails in turn, and the host must be as before.
@@ -74,13 +74,13 @@ func TestE2ERollback(t *testing.T) {
 		{name: "image missing", replace: []string{"archive = \"" + lab.Env(t, "LIVEKIT_ARCHIVE") + "\"", "# no archive", "livekit-server:v1.13.5", "livekit-server:v0.0.1-none"}, exit: exitError, says: "v0.0.1-none"},
 		{name: "LiveKit refuses its configuration", replace: []string{"archive = \"" + lab.Env(t, "LIVEKIT_ARCHIVE") + "\"", "archive = \"" + lab.Env(t, "JWT_ARCHIVE") + "\"", "livekit/livekit-server:v1.13.5", "ecdeploy-lab/no-livekit:1"}, exit: exitError, says: "check container livekit-sfu"},
 		{name: "ufw fails", breaks: "dpkg-divert --quiet --local --rename --add /usr/sbin/ufw && printf '#!/bin/sh\\ncase \"$*\" in *50100*--*|allow*50100*) echo broken >&2; exit 1;; esac\\nexec /usr/sbin/ufw.distrib \"$@\"\\n' >/usr/sbin/ufw && chmod 755 /usr/sbin/ufw",
-			mends: "rm /usr/sbin/ufw && dpkg-divert --quiet --local --rename --remove /usr/sbin/ufw", exit: exitRolledBack, says: "broken"},
-		{name: "nginx -t fails", breaks: "echo 'nonsense on;' >/etc/nginx/conf.d/zz-fault.conf", mends: "rm /etc/nginx/conf.d/zz-fault.conf", exit: exitError, says: "nonsense"},
-		{name: "nginx does not reload", breaks: nginxBreaks, mends: nginxMends, exit: exitRolledBack, says: "nginx"},
-		{name: "Synapse does not start", breaks: synapseBreaks, mends: synapseMends, exit: exitRolledBack, says: "Synapse",
+			fixes: "rm /usr/sbin/ufw && dpkg-divert --quiet --local --rename --remove /usr/sbin/ufw", exit: exitRolledBack, says: "broken"},
+		{name: "nginx -t fails", breaks: "echo 'nonsense on;' >/etc/nginx/conf.d/zz-fault.conf", fixes: "rm /etc/nginx/conf.d/zz-fault.conf", exit: exitError, says: "nonsense"},
+		{name: "nginx does not reload", breaks: nginxBreaks, fixes: nginxMends, exit: exitRolledBack, says: "nginx"},
+		{name: "Synapse does not start", breaks: synapseBreaks, fixes: synapseMends, exit: exitRolledBack, says: "Synapse",
 			replace: []string{`synapse "debian" { host = host.fail }`, "synapse \"debian\" {\n    host = host.fail\n    start_timeout = \"20s\"\n  }"}},
 		{name: "a health check times out", breaks: "sed -i.fault '/Access-Control-Allow-Origin/d' /etc/nginx/sites-available/* && systemctl reload nginx",
-			mends: "for f in /etc/nginx/sites-available/*.fault; do mv $f ${f%.fault}; done; systemctl reload nginx", exit: exitRolledBack, says: "Access-Control-Allow-Origin"},
+			fixes: "for f in /etc/nginx/sites-available/*.fault; do mv $f ${f%.fault}; done; systemctl reload nginx", exit: exitRolledBack, says: "Access-Control-Allow-Origin"},
 	}
 	for _, f := range faults {
 		phase(t, f.name, func(t *testing.T) {
@@ -92,12 +92,12 @@ func TestE2ERollback(t *testing.T) {
 			if !strings.Contains(out, f.says) {
 				t.Errorf("the output does not say %q:\n%s", f.says, out)
 			}
-			same(t, f.name, before, h.Snapshot(t))
+			compareSnapshots(t, f.name, before, h.Snapshot(t))
 			if got := h.Exec(t, "systemctl is-active nginx matrix-synapse docker ufw"); strings.Contains(got, "failed") {
 				t.Errorf("a service does not run:\n%s", got)
 			}
-			if f.mends != "" {
-				h.Exec(t, f.mends)
+			if f.fixes != "" {
+				h.Exec(t, f.fixes)
 			}
 		})
 	}
@@ -114,6 +114,6 @@ func TestE2ERollback(t *testing.T) {
 		plan := planFile(t, text)
 		c.run(t, exitOK, "apply", "--yes", plan)
 		c.run(t, exitOK, "rollback", "--yes", plan)
-		same(t, "rollback of a finished run", before, h.Snapshot(t))
+		compareSnapshots(t, "rollback of a finished run", before, h.Snapshot(t))
 	})
 }

@@ -47,7 +47,7 @@ func TestE2ERotate(t *testing.T) {
 		if out := c.run(t, exitOK, "secrets", "rotate", "--finish", "--yes", plan); !strings.Contains(out, "there is nothing to finish") {
 			t.Error(out)
 		}
-		same(t, "nothing to finish", before, h.Snapshot(t))
+		compareSnapshots(t, "nothing to finish", before, h.Snapshot(t))
 	})
 
 	s.join(first, "room a", "alice")
@@ -98,7 +98,7 @@ func (c *cli) rotateInVain(t *testing.T, h *lab.Host, s sfu, plan string, first 
 	if !strings.Contains(out, "ok ~ container livekit-sfu") || !strings.Contains(out, "failed ~ container element-call-jwt") {
 		t.Errorf("it did not fail in the middle:\n%s", out)
 	}
-	same(t, "the rotation that failed", before, h.Snapshot(t))
+	compareSnapshots(t, "the rotation that failed", before, h.Snapshot(t))
 	h.Exec(t, "umount "+dir)
 	if c.secrets(t, plan) != first {
 		t.Error("other credentials are in use now")
@@ -144,7 +144,7 @@ func (c *cli) inBetween(t *testing.T, h *lab.Host, plan string) {
 	if out := c.run(t, exitError, "secrets", "rotate", "--yes", plan); !strings.Contains(out, "it is left out: LiveKit accepts its old LIVEKIT_KEY still") {
 		t.Errorf("a rotation in a rotation:\n%s", out)
 	}
-	same(t, "in between", before, h.Snapshot(t))
+	compareSnapshots(t, "in between", before, h.Snapshot(t))
 }
 
 // rotateGiven goes to credentials of the plan file, and back by a rollback.

@@ -82,7 +82,7 @@ func TestE2ESavedPlan(t *testing.T) {
 		t.Helper()
 		before := h.Snapshot(t)
 		out := c.run(t, exitError, append([]string{"apply", "--yes"}, args...)...)
-		same(t, "a refused plan", before, h.Snapshot(t))
+		compareSnapshots(t, "a refused plan", before, h.Snapshot(t))
 		return out
 	}
 	wants := func(t *testing.T, out string, texts ...string) {
@@ -96,7 +96,7 @@ func TestE2ESavedPlan(t *testing.T) {
 
 	before := h.Snapshot(t)
 	out := c.run(t, exitChanges, "plan", "-detailed-exitcode", "-out", saved, "-var", "secret="+secret, relative)
-	same(t, "plan -out", before, h.Snapshot(t))
+	compareSnapshots(t, "plan -out", before, h.Snapshot(t))
 	wants(t, out, "+ container livekit-sfu1", "Saved to "+saved)
 	noCanaries(t, saved, key, secret)
 
@@ -112,7 +112,7 @@ func TestE2ESavedPlan(t *testing.T) {
 	})
 	phase(t, "nobody confirms", func(t *testing.T) {
 		out := c.run(t, exitError, "apply", "-var", "secret="+secret, saved)
-		same(t, "an apply that nobody confirmed", before, h.Snapshot(t))
+		compareSnapshots(t, "an apply that nobody confirmed", before, h.Snapshot(t))
 		wants(t, out, "+ container livekit-sfu1", "--yes applies without asking")
 	})
 	phase(t, "what is blocked is not saved", func(t *testing.T) {

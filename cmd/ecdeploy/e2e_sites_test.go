@@ -17,7 +17,7 @@ func TestE2ETwoSites(t *testing.T) {
 	c := newCLI(t)
 	plan := planFile(t, httpText(t, "east", "west"))
 	beforeEast := east.Snapshot(t)
-	breaks, mends := failingUnit("matrix-synapse.service", "ExecStartPre=", "/etc/matrix-synapse/homeserver.yaml")
+	breaks, fixes := failingUnit("matrix-synapse.service", "ExecStartPre=", "/etc/matrix-synapse/homeserver.yaml")
 	west.Exec(t, breaks)
 	beforeWest := west.Snapshot(t)
 
@@ -27,18 +27,18 @@ func TestE2ETwoSites(t *testing.T) {
 			t.Errorf("the output has no %q:\n%s", want, out)
 		}
 	}
-	same(t, "the site that failed", beforeWest, west.Snapshot(t))
-	west.Exec(t, mends)
+	compareSnapshots(t, "the site that failed", beforeWest, west.Snapshot(t))
+	west.Exec(t, fixes)
 
 	applied := east.Snapshot(t)
 	out = c.run(t, exitOK, "apply", "--yes", plan)
 	if !strings.Contains(out, "east.test  nothing to do") || !strings.Contains(out, "west.test  applied") {
 		t.Errorf("the second run:\n%s", out)
 	}
-	same(t, "the site that was right", applied, east.Snapshot(t))
+	compareSnapshots(t, "the site that was right", applied, east.Snapshot(t))
 	if c.run(t, exitOK, "secrets", "show", "--limit", "east.test", plan) == c.run(t, exitOK, "secrets", "show", "--limit", "west.test", plan) {
 		t.Error("two sites share their credentials")
 	}
 	c.run(t, exitOK, "rollback", "--yes", "--limit", "east", plan)
-	same(t, "rollback of one site", beforeEast, east.Snapshot(t))
+	compareSnapshots(t, "rollback of one site", beforeEast, east.Snapshot(t))
 }

@@ -23,13 +23,13 @@ func TestE2ESplitSite(t *testing.T) {
 	beforeMedia, beforeHome := media.Snapshot(t), home.Snapshot(t)
 
 	phase(t, "a failure on one host takes both back", func(t *testing.T) {
-		breaks, mends := failingUnit("matrix-synapse.service", "ExecStartPre=", "/etc/matrix-synapse/homeserver.yaml")
+		breaks, fixes := failingUnit("matrix-synapse.service", "ExecStartPre=", "/etc/matrix-synapse/homeserver.yaml")
 		home.Exec(t, breaks)
 		before := home.Snapshot(t)
 		c.run(t, exitRolledBack, "apply", "--yes", plan)
-		same(t, "the host that failed", before, home.Snapshot(t))
-		same(t, "the other host", beforeMedia, media.Snapshot(t))
-		home.Exec(t, mends)
+		compareSnapshots(t, "the host that failed", before, home.Snapshot(t))
+		compareSnapshots(t, "the other host", beforeMedia, media.Snapshot(t))
+		home.Exec(t, fixes)
 	})
 
 	c.run(t, exitOK, "apply", "--yes", plan)
@@ -55,12 +55,12 @@ func TestE2ESplitSite(t *testing.T) {
 		}
 	})
 	c.run(t, exitOK, "rollback", "--yes", plan)
-	same(t, "rollback", beforeMedia, media.Snapshot(t))
-	same(t, "rollback", beforeHome, home.Snapshot(t))
+	compareSnapshots(t, "rollback", beforeMedia, media.Snapshot(t))
+	compareSnapshots(t, "rollback", beforeHome, home.Snapshot(t))
 
 	phase(t, "no proxy beside the SFU", func(t *testing.T) { onePort(t, c, media, home, text) })
-	same(t, "the SFU's host at the end", beforeMedia, media.Snapshot(t))
-	same(t, "the homeserver at the end", beforeHome, home.Snapshot(t))
+	compareSnapshots(t, "the SFU's host at the end", beforeMedia, media.Snapshot(t))
+	compareSnapshots(t, "the homeserver at the end", beforeHome, home.Snapshot(t))
 }
 
 // onePort lets the homeserver's proxy reach the SFU over the network: its

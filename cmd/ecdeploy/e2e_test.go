@@ -166,8 +166,8 @@ func lightPlan(t *testing.T, h *lab.Host, how string) string {
 	return planFile(t, lightText(t, h, how))
 }
 
-// same fails the test where two snapshots of a host differ.
-func same(t *testing.T, what string, a, b lab.Snapshot) {
+// compareSnapshots fails the test where two snapshots of a host differ.
+func compareSnapshots(t *testing.T, what string, a, b lab.Snapshot) {
 	t.Helper()
 	if diff := lab.Diff(a, b); diff != "" {
 		t.Errorf("%s: the host differs:\n%s", what, diff)

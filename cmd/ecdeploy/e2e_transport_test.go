@@ -88,7 +88,7 @@ func TestE2ESudo(t *testing.T) {
 	if out := c.run(t, exitError, "apply", "--yes", plan("deploypw", "")); !strings.Contains(out, "sudo_password") {
 		t.Error(out)
 	}
-	same(t, "no root", before, h.Snapshot(t))
+	compareSnapshots(t, "no root", before, h.Snapshot(t))
 
 	c.run(t, exitOK, "apply", "--yes", withPassword)
 	if got := h.Exec(t, "docker inspect -f '{{.State.Running}}' livekit-sfu element-call-jwt"); got != "true\ntrue\n" {
@@ -111,7 +111,7 @@ func TestE2ESudo(t *testing.T) {
 		t.Error("the sudo password is in the output")
 	}
 	c.run(t, exitOK, "rollback", "--yes", withPassword)
-	same(t, "rollback", before, h.Snapshot(t))
+	compareSnapshots(t, "rollback", before, h.Snapshot(t))
 }
 
 // sudoPlan is a plan file for a light host, on which everything but the two

@@ -27,16 +27,16 @@ func TestE2EVenv(t *testing.T) {
 		if out := c.run(t, exitError, "apply", "--yes", quick); !strings.Contains(out, "check Synapse") || !strings.Contains(out, "port") {
 			t.Errorf("the output does not say what Synapse's checker says:\n%s", out)
 		}
-		same(t, "after a check that failed", broken, h.Snapshot(t))
+		compareSnapshots(t, "after a check that failed", broken, h.Snapshot(t))
 		h.Exec(t, "cat /run/kept.yaml >"+config)
 	})
 	phase(t, "it does not start", func(t *testing.T) {
-		breaks, mends := failingUnit("synapse.service", "ExecStartPre=", config)
+		breaks, fixes := failingUnit("synapse.service", "ExecStartPre=", config)
 		h.Exec(t, breaks)
 		broken := h.Snapshot(t)
 		c.run(t, exitRolledBack, "apply", "--yes", quick)
-		same(t, "after the rollback", broken, h.Snapshot(t))
-		h.Exec(t, mends)
+		compareSnapshots(t, "after the rollback", broken, h.Snapshot(t))
+		h.Exec(t, fixes)
 		if got := h.Exec(t, "systemctl is-active synapse"); got != "active\n" {
 			t.Errorf("Synapse is %s", got)
 		}
@@ -55,13 +55,13 @@ func TestE2EVenv(t *testing.T) {
 	phase(t, "other ways to start it", func(t *testing.T) { startedOtherwise(t, c, h, plan) })
 	phase(t, "rollback", func(t *testing.T) {
 		c.run(t, exitOK, "rollback", "--yes", plan)
-		same(t, "after the rollback", before, h.Snapshot(t))
+		compareSnapshots(t, "after the rollback", before, h.Snapshot(t))
 	})
 	phase(t, "destroy", func(t *testing.T) {
 		c.run(t, exitOK, "apply", "--yes", quick)
 		c.run(t, exitOK, "destroy", "--yes", quick)
 		c.run(t, exitOK, "prune", "--yes", quick)
-		same(t, "after destroy and prune", before, h.Snapshot(t))
+		compareSnapshots(t, "after destroy and prune", before, h.Snapshot(t))
 	})
 }
 

@@ -38,7 +38,7 @@ func TestE2EGate(t *testing.T) {
 		if strings.Contains(out, "gate.test: synapse") {
 			t.Error("the backend was announced before a call was seen to work")
 		}
-		same(t, "a rolled back run", before, h.Snapshot(t))
+		compareSnapshots(t, "a rolled back run", before, h.Snapshot(t))
 	})
 	phase(t, "a firewall in front of the host", func(t *testing.T) {
 		defer lab.Outer(t, h.Name)
@@ -47,7 +47,7 @@ func TestE2EGate(t *testing.T) {
 		if !strings.Contains(out, "blocked-udp") || strings.Contains(out, "gate.test: synapse") {
 			t.Errorf("strict:\n%s", out)
 		}
-		same(t, "a rolled back run", before, h.Snapshot(t))
+		compareSnapshots(t, "a rolled back run", before, h.Snapshot(t))
 		out = c.laptop(t, exitOK, "apply", "--yes", planFile(t, text))
 		if !strings.Contains(out, "warning media over UDP") || !strings.Contains(out, "blocked-udp") || !strings.Contains(out, "media over TCP (") {
 			t.Errorf("not strict:\n%s", out)

@@ -79,7 +79,7 @@ func labScript(command string, args ...string) (string, error) {
 
 // prepare makes the hosts and learns the points and ends of these scenarios.
 func (l *lane) prepare(learnt []string) {
-	if err := l.anew(); err != nil {
+	if err := l.makeHosts(); err != nil {
 		l.t.Error(err)
 		return
 	}
@@ -91,8 +91,8 @@ func (l *lane) prepare(learnt []string) {
 	}
 }
 
-// anew makes the hosts, with the images on them.
-func (l *lane) anew() error {
+// makeHost makes the hosts, with the images on them.
+func (l *lane) makeHosts() error {
 	l.state = ""
 	var names []string
 	for _, h := range l.hosts {
@@ -256,7 +256,7 @@ func (l *lane) ready(scenario string) error {
 		return nil
 	}
 	if l.state != "" {
-		if err := l.anew(); err != nil {
+		if err := l.makeHosts(); err != nil {
 			return err
 		}
 	}

@@ -140,9 +140,9 @@ func (l *lane) look() ([]lab.Snapshot, error) {
 
 var changing = regexp.MustCompile(`[0-9a-f]{64}|"ecdeploy.run":"[^"]*"|\d{8}T\d{6}Z-[0-9a-f]{6}`)
 
-// alike is a snapshot with what differs from run to run taken out: the ids of
+// normalizeSnapshot is a snapshot with what differs from run to run taken out: the ids of
 // containers and runs.
-func alike(s lab.Snapshot) lab.Snapshot {
+func normalizeSnapshot(s lab.Snapshot) lab.Snapshot {
 	out := lab.Snapshot{}
 	for k, v := range s {
 		if strings.HasPrefix(k, "bytes ") {
@@ -237,7 +237,7 @@ func (l *lane) judge(r *faultResult, b *breakage) {
 func (l *lane) goal(i int) lab.Snapshot { return l.goalOf(l.state, i) }
 
 func (l *lane) goalOf(scenario string, i int) lab.Snapshot {
-	out, from, to := alike(l.before[i]), alike(l.from[scenario][i]), alike(l.to[scenario][i])
+	out, from, to := normalizeSnapshot(l.before[i]), normalizeSnapshot(l.from[scenario][i]), normalizeSnapshot(l.to[scenario][i])
 	for k := range from {
 		if v, ok := to[k]; !ok {
 			delete(out, k)
@@ -256,14 +256,14 @@ func (l *lane) goalOf(scenario string, i int) lab.Snapshot {
 // verdict compares one host with before and with the goal, and leaves out what
 // a human edited meanwhile, which must still be there.
 func (l *lane) verdict(i int, s lab.Snapshot, edited string, applied bool) (string, string) {
-	diffs := map[string]string{"restored": lab.Diff(l.before[i], s), "planned": lab.Diff(l.goal(i), alike(s))}
+	diffs := map[string]string{"restored": lab.Diff(l.before[i], s), "planned": lab.Diff(l.goal(i), normalizeSnapshot(s))}
 	// A second ecdeploy that came after the end has applied the plan file itself.
 	if applied {
-		goal := alike(l.before[i])
+		goal := normalizeSnapshot(l.before[i])
 		if l.state == "failed update" {
 			goal = l.goalOf("update", i)
 		}
-		if lab.Diff(goal, alike(s)) == "" {
+		if lab.Diff(goal, normalizeSnapshot(s)) == "" {
 			return "planned", ""
 		}
 	}
@@ -273,8 +273,8 @@ func (l *lane) verdict(i int, s lab.Snapshot, edited string, applied bool) (stri
 		}
 	}
 	if edited != "" {
-		for _, want := range []lab.Snapshot{alike(l.before[i]), l.goal(i)} {
-			if onlyAbout(edited, want, alike(s)) {
+		for _, want := range []lab.Snapshot{normalizeSnapshot(l.before[i]), l.goal(i)} {
+			if onlyAbout(edited, want, normalizeSnapshot(s)) {
 				return "conflict", ""
 			}
 		}

@@ -31,7 +31,7 @@ func TestHostileHistory(t *testing.T) {
 				t.Fatal(err)
 			}
 			a.warnOfDoubt(all, nil)
-			err := (&operation{app: a}).recoverCut(t.Context(), nil, all, engine.CheckFinished(all))
+			err := (&operation{app: a}).recoverInterrupted(t.Context(), nil, all, engine.CheckFinished(all))
 			if err != nil {
 				a.screen.Fail(err, exitError)
 			}

@@ -73,7 +73,7 @@ func ended(err error, screen *view.Screen) int {
 		screen.Fail(err, code)
 	}
 	_, partly := errors.AsType[partlyApplied](err)
-	_, recovered := errors.AsType[tookBack](err)
+	_, recovered := errors.AsType[recoveredError](err)
 	switch {
 	case partly:
 		screen.Say("what was done to the other sites stays")
@@ -86,7 +86,7 @@ func ended(err error, screen *view.Screen) int {
 // codeOf is the exit code of a command that ended with err.
 func codeOf(err error) int {
 	_, partly := errors.AsType[partlyApplied](err)
-	_, recovered := errors.AsType[tookBack](err)
+	_, recovered := errors.AsType[recoveredError](err)
 	shown, silent := errors.AsType[exitCode](err)
 	switch {
 	case errors.Is(err, engine.ErrInDoubt):

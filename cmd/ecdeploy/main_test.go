@@ -17,11 +17,11 @@ func TestEnded(t *testing.T) {
 	plain := errors.New("no plan")
 	rolledBack := fmt.Errorf("x: %w", engine.ErrRolledBack)
 	for _, c := range []struct {
-		name     string
-		tookBack bool
-		err      error
-		code     int
-		says     string
+		name      string
+		recovered bool
+		err       error
+		code      int
+		says      string
 	}{
 		{"all is well", false, nil, exitOK, ""},
 		{"all is well after a cut run", true, nil, exitOK, ""},
@@ -40,8 +40,8 @@ func TestEnded(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var says strings.Builder
 			err := c.err
-			if c.tookBack {
-				err = afterTakeBack(err)
+			if c.recovered {
+				err = afterRecovery(err)
 			}
 			if code := ended(err, view.NewScreen(nil, nil, &says)); code != c.code || says.String() != c.says {
 				t.Errorf("exit code %d, %q; want %d, %q", code, &says, c.code, c.says)

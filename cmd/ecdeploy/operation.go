@@ -36,11 +36,11 @@ func (f *applyFlags) addTo(c *cobra.Command) {
 	c.Flags().BoolVar(&f.noRevert, "no-revert", false, "let no host take the run back by itself when this laptop is gone")
 }
 
-// run connects to the hosts of the sites, and to lookers where they can be reached,
+// run connects to the hosts of the sites, and to observers where they can be reached,
 // makes the plans after what earlier runs have left half-way was taken back, and
 // hands them to do.
-func (o *operation) run(ctx context.Context, f *plans.File, lookers []string, do func(context.Context, *session, plans.Plan) error) error {
-	s, err := o.connect(ctx, f, lookers...)
+func (o *operation) run(ctx context.Context, f *plans.File, observers []string, do func(context.Context, *session, plans.Plan) error) error {
+	s, err := o.connect(ctx, f, observers...)
 	if err != nil {
 		return err
 	}
@@ -48,10 +48,10 @@ func (o *operation) run(ctx context.Context, f *plans.File, lookers []string, do
 	ended := func(err error) error { return err }
 	p, past, err := s.planAll(ctx, o.plan)
 	if errors.Is(err, engine.ErrUnfinished) {
-		if err := o.recoverCut(ctx, s, past, err); err != nil {
+		if err := o.recoverInterrupted(ctx, s, past, err); err != nil {
 			return err
 		}
-		ended = afterTakeBack
+		ended = afterRecovery
 		p, past, err = s.planAll(ctx, o.plan)
 	}
 	o.warnOfDoubt(past, err)

@@ -23,9 +23,9 @@ func (a *app) warnOfDoubt(past []engine.Past, err error) {
 	}
 }
 
-// recoverCut takes back what earlier runs have left half-way on the hosts: with
+// recoverInterrupted takes back what earlier runs have left half-way on the hosts: with
 // --recover, or where a person agrees. cause is the error that says so.
-func (o *operation) recoverCut(ctx context.Context, s *session, past []engine.Past, cause error) error {
+func (o *operation) recoverInterrupted(ctx context.Context, s *session, past []engine.Past, cause error) error {
 	cut := slices.DeleteFunc(slices.Clone(past), func(p engine.Past) bool { return !p.Unfinished() || p.Alive })
 	for _, p := range cut {
 		o.screen.Say("unfinished: %s: %s", p.Host, p)
@@ -36,25 +36,25 @@ func (o *operation) recoverCut(ctx context.Context, s *session, past []engine.Pa
 	if err := o.confirm(ctx, o.flags.recover, "Take back what is unfinished, and go on?"); err != nil {
 		return errors.Join(cause, err)
 	}
-	return o.takeBack(ctx, s, cut)
+	return o.rollBackRuns(ctx, s, cut)
 }
 
-// afterTakeBack is the error of a command that took back an interrupted run before:
+// afterRecovery is the error of a command that took back an interrupted run before:
 // not everything is as it was.
-func afterTakeBack(err error) error {
+func afterRecovery(err error) error {
 	if err == nil {
 		return nil
 	}
-	return tookBack{err}
+	return recoveredError{err}
 }
 
-// tookBack says that a cut run was taken back before what failed.
-type tookBack struct{ error }
+// recoveredError says that an interrupted run was rolled back before what failed.
+type recoveredError struct{ error }
 
-func (e tookBack) Unwrap() error { return e.error }
+func (e recoveredError) Unwrap() error { return e.error }
 
-// takeBack rolls back these runs, each on its host, the newest first.
-func (a *app) takeBack(ctx context.Context, s *session, past []engine.Past) error {
+// rollBackRuns rolls back these runs, each on its host, the newest first.
+func (a *app) rollBackRuns(ctx context.Context, s *session, past []engine.Past) error {
 	emit := s.noting(a.screen.Event)
 	bad := false
 	for _, p := range wayBack(past, s.file.Sites) {

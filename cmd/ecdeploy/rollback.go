@@ -81,7 +81,7 @@ func (a *app) rollback(ctx context.Context, s *session, sites []plans.Site, yes,
 	for _, r := range todo {
 		all = append(all, r.past...)
 	}
-	return a.takeBack(ctx, s, all)
+	return a.rollBackRuns(ctx, s, all)
 }
 
 // lastRun is the run of a site to take back, on all hosts that remember it: one

@@ -48,7 +48,7 @@ func (a *app) verifyCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s, err := a.connect(c.Context(), f, lookers(f)...)
+			s, err := a.connect(c.Context(), f, observersOf(f)...)
 			if err == nil {
 				defer s.Close()
 				err = a.verify(c.Context(), s, f.Sites, o)
@@ -208,7 +208,7 @@ func (s *session) target(site plans.Site, keys, issues plans.Pair, https map[str
 		t.Hosts[name] = s.hosts[name]
 	}
 	for _, name := range site.Verify.From {
-		if h := cmp.Or(s.hosts[name], s.seers[name]); h != nil {
+		if h := cmp.Or(s.hosts[name], s.observers[name]); h != nil {
 			t.Hosts[name] = h
 		}
 	}

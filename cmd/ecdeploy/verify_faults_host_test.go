@@ -40,13 +40,13 @@ func newVerifyLane(t *testing.T) *verifyLane {
 	}
 	l := &verifyLane{t: t, self: self, dir: t.TempDir(), known: lab.Env(t, "KNOWN_HOSTS"), seconds: os.Getenv("ECDEPLOY_FAULT_SECONDS"), thrifty: os.Getenv("ECDEPLOY_FAULT_THRIFTY") != ""}
 	l.token = filepath.Join(l.dir, "token")
-	l.anew()
+	l.makeHost()
 	return l
 }
 
-// anew makes the host and deploys to it. The site's addresses have paths, which a
+// makeHost makes the host and deploys to it. The site's addresses have paths, which a
 // proxy can pass on by mistake.
-func (l *verifyLane) anew() {
+func (l *verifyLane) makeHost() {
 	h := lab.Up(l.t, lab.Full, verifyHost)[0]
 	if err := os.WriteFile(l.token, []byte(lab.User(l.t, verifyHost, "carol")), 0o600); err != nil {
 		l.t.Fatal(err)
@@ -129,7 +129,7 @@ func (l *verifyLane) healthy(name string) verifyResult {
 
 // try breaks one thing, looks, mends it, and sees that all is as before.
 func (l *verifyLane) try(f verifyFault) verifyResult {
-	mend, err := l.breakIt(f)
+	fix, err := l.breakIt(f)
 	out := verifyResult{Name: f.name}
 	if err == nil {
 		var r rtc.Report
@@ -141,44 +141,44 @@ func (l *verifyLane) try(f verifyFault) verifyResult {
 	if err != nil {
 		out.Detail = err.Error()
 	}
-	if err := errors.Join(mend(), l.asBefore()); err != nil {
+	if err := errors.Join(fix(), l.asBefore()); err != nil {
 		out.Detail = strings.TrimSpace(out.Detail + "\nafter the mend: " + err.Error())
-		l.anew()
+		l.makeHost()
 	}
 	return out
 }
 
-func (l *verifyLane) breakIt(f verifyFault) (mend func() error, err error) {
-	var mends []func() error
-	mend = func() error {
+func (l *verifyLane) breakIt(f verifyFault) (fix func() error, err error) {
+	var fixes []func() error
+	fix = func() error {
 		var errs []error
-		for _, m := range mends {
+		for _, m := range fixes {
 			errs = append(errs, m())
 		}
 		return errors.Join(errs...)
 	}
 	if f.breaks != "" {
-		mends = append(mends, func() error { _, err := l.on(f.mends); return err })
+		fixes = append(fixes, func() error { _, err := l.on(f.fixes); return err })
 		if _, err := l.on(f.breaks); err != nil {
-			return mend, fmt.Errorf("break it: %w", err)
+			return fix, fmt.Errorf("break it: %w", err)
 		}
 	}
 	if f.here != nil {
 		undo, err := f.here(l)
 		if undo != nil {
-			mends = append(mends, func() error { undo(); return nil })
+			fixes = append(fixes, func() error { undo(); return nil })
 		}
 		if err != nil {
-			return mend, fmt.Errorf("break it: %w", err)
+			return fix, fmt.Errorf("break it: %w", err)
 		}
 	}
 	if f.outer != nil {
-		mends = append(mends, func() error { _, err := labScript("outer", verifyHost, "off"); return err })
+		fixes = append(fixes, func() error { _, err := labScript("outer", verifyHost, "off"); return err })
 		if _, err := labScript("outer", append([]string{verifyHost, "on"}, f.outer...)...); err != nil {
-			return mend, fmt.Errorf("break it: %w", err)
+			return fix, fmt.Errorf("break it: %w", err)
 		}
 	}
-	return mend, nil
+	return fix, nil
 }
 
 // asBefore compares the host with what it was, byte for byte, and lets its services

@@ -31,45 +31,45 @@ var anyName = []string{"tls.sfu", "tls.auth", "tls.server"}
 
 // proxyFaults are of nginx and certificates.
 var proxyFaults = []verifyFault{
-	{name: "LiveKit's prefix is not stripped", field: 8, breaks: editRoutes + `'s|7880/;|7880;|'; nginx_again`, mends: backNginx, ids: []string{"sfu.root"}, code: "prefix-not-stripped"},
-	{name: "the JWT service's prefix is not stripped", field: 8, breaks: editRoutes + `'s|8080/;|8080;|'; nginx_again`, mends: backNginx, ids: []string{"auth.healthz"}, code: "prefix-not-stripped"},
-	{name: "nginx asks at a wrong port", breaks: editRoutes + `'s|8080/;|8081/;|'; nginx_again`, mends: backNginx, ids: []string{"auth.healthz"}, code: "proxy-wrong-port"},
-	{name: "/sfu/get alone is not routed", breaks: editRoutes + `'1i location = /livekit/jwt/sfu/get { return 404; }'; nginx_again`, mends: backNginx, ids: []string{"auth.sfu-get"}, code: "path-not-routed"},
-	{name: "LiveKit is not routed", breaks: editRoutes + `'s|/livekit/sfu/|/livekit/rtc/|'; nginx_again`, mends: backNginx, ids: []string{"sfu.root"}, code: "path-not-routed"},
-	{name: "/twirp is not routed", field: 7, breaks: editRoutes + `'1i location ^~ /livekit/sfu/twirp/ { return 404; }'; nginx_again`, mends: backNginx, ids: []string{"sfu.create"}, code: "twirp-blocked"},
-	{name: "no WebSocket upgrade in nginx", breaks: editRoutes + `-e '/Upgrade/d' -e '/"upgrade"/d'; nginx_again`, mends: backNginx, ids: []string{"sfu.websocket"}, code: "no-upgrade"},
-	{name: "proxy_read_timeout 5s", breaks: editRoutes + `-e 's/proxy_read_timeout 1h/proxy_read_timeout 5s/' -e 's/proxy_send_timeout 1h/proxy_send_timeout 5s/'; nginx_again`, mends: backNginx, ids: []string{"sfu.websocket"}, code: "proxy-timeout"},
-	{name: "nginx adds CORS headers of its own to the JWT service's", field: 12, breaks: editRoutes + `'/8080/a add_header Access-Control-Allow-Origin * always;'; nginx_again`, mends: backNginx, ids: []string{"auth.sfu-get"}, code: "cors-twice"},
-	{name: "nginx keeps the JWT service's CORS headers", field: 12, breaks: editRoutes + `'/8080/a proxy_hide_header Access-Control-Allow-Origin;'; nginx_again`, mends: backNginx, ids: []string{"auth.sfu-get"}, code: "cors-missing"},
-	{name: "nginx refuses OPTIONS", field: 12, breaks: editRoutes + `'/8080/i if ($request_method = OPTIONS) { return 405; }'; nginx_again`, mends: backNginx, ids: []string{"auth.preflight"}, code: "preflight"},
-	{name: "nginx stopped", breaks: "systemctl stop nginx", mends: "systemctl reset-failed nginx; systemctl start nginx", ids: []string{"tls.sfu"}, code: "https-closed"},
+	{name: "LiveKit's prefix is not stripped", field: 8, breaks: editRoutes + `'s|7880/;|7880;|'; nginx_again`, fixes: backNginx, ids: []string{"sfu.root"}, code: "prefix-not-stripped"},
+	{name: "the JWT service's prefix is not stripped", field: 8, breaks: editRoutes + `'s|8080/;|8080;|'; nginx_again`, fixes: backNginx, ids: []string{"auth.healthz"}, code: "prefix-not-stripped"},
+	{name: "nginx asks at a wrong port", breaks: editRoutes + `'s|8080/;|8081/;|'; nginx_again`, fixes: backNginx, ids: []string{"auth.healthz"}, code: "proxy-wrong-port"},
+	{name: "/sfu/get alone is not routed", breaks: editRoutes + `'1i location = /livekit/jwt/sfu/get { return 404; }'; nginx_again`, fixes: backNginx, ids: []string{"auth.sfu-get"}, code: "path-not-routed"},
+	{name: "LiveKit is not routed", breaks: editRoutes + `'s|/livekit/sfu/|/livekit/rtc/|'; nginx_again`, fixes: backNginx, ids: []string{"sfu.root"}, code: "path-not-routed"},
+	{name: "/twirp is not routed", field: 7, breaks: editRoutes + `'1i location ^~ /livekit/sfu/twirp/ { return 404; }'; nginx_again`, fixes: backNginx, ids: []string{"sfu.create"}, code: "twirp-blocked"},
+	{name: "no WebSocket upgrade in nginx", breaks: editRoutes + `-e '/Upgrade/d' -e '/"upgrade"/d'; nginx_again`, fixes: backNginx, ids: []string{"sfu.websocket"}, code: "no-upgrade"},
+	{name: "proxy_read_timeout 5s", breaks: editRoutes + `-e 's/proxy_read_timeout 1h/proxy_read_timeout 5s/' -e 's/proxy_send_timeout 1h/proxy_send_timeout 5s/'; nginx_again`, fixes: backNginx, ids: []string{"sfu.websocket"}, code: "proxy-timeout"},
+	{name: "nginx adds CORS headers of its own to the JWT service's", field: 12, breaks: editRoutes + `'/8080/a add_header Access-Control-Allow-Origin * always;'; nginx_again`, fixes: backNginx, ids: []string{"auth.sfu-get"}, code: "cors-twice"},
+	{name: "nginx keeps the JWT service's CORS headers", field: 12, breaks: editRoutes + `'/8080/a proxy_hide_header Access-Control-Allow-Origin;'; nginx_again`, fixes: backNginx, ids: []string{"auth.sfu-get"}, code: "cors-missing"},
+	{name: "nginx refuses OPTIONS", field: 12, breaks: editRoutes + `'/8080/i if ($request_method = OPTIONS) { return 405; }'; nginx_again`, fixes: backNginx, ids: []string{"auth.preflight"}, code: "preflight"},
+	{name: "nginx stopped", breaks: "systemctl stop nginx", fixes: "systemctl reset-failed nginx; systemctl start nginx", ids: []string{"tls.sfu"}, code: "https-closed"},
 	{name: "an expired certificate", here: certified(-90*24*time.Hour, -time.Hour, "vfy.test", "*.vfy.test"), ids: anyName, code: "certificate-expired"},
 	{name: "a certificate for another name", here: certified(-time.Hour, 90*24*time.Hour, "other.test"), ids: anyName, code: "certificate-name"},
 	{name: "a certificate of an unknown CA", here: certified(-time.Hour, 90*24*time.Hour), ids: anyName, code: "certificate-untrusted"},
 	{name: "a certificate that ends in three days", here: certified(-87*24*time.Hour, 3*24*time.Hour, "vfy.test", "*.vfy.test"), ids: anyName, code: "certificate-soon", warns: true},
-	{name: "well-known without CORS", field: 12, breaks: `edit $site '/add_header Access-Control-Allow-Origin/d'; nginx_again`, mends: backNginx, ids: []string{"well-known"}, code: "cors-missing"},
-	{name: "well-known with two CORS headers", field: 12, breaks: `edit $site 's/\(add_header Access-Control-Allow-Origin .*;\)/\1 \1/'; nginx_again`, mends: backNginx, ids: []string{"well-known"}, code: "cors-twice"},
-	{name: "well-known as text/html", breaks: `edit $site '/well-known.matrix/,/}/s|application/json|text/html|'; nginx_again`, mends: backNginx, ids: []string{"well-known"}, code: "well-known-type"},
-	{name: "well-known not served", field: 1, breaks: `edit $site 's|location /.well-known/matrix/ {|&\nreturn 404;|'; nginx_again`, mends: backNginx, ids: []string{"well-known"}, code: "well-known-gone"},
-	{name: "well-known with a slash at the URL's end", breaks: `edit $known/client 's|/livekit/jwt"|/livekit/jwt/"|'`, mends: "back", ids: []string{"well-known"}, code: "trailing-slash"},
-	{name: "well-known without the backend", field: 1, breaks: `edit $known/client 's|org.matrix.msc4143.rtc_foci|org.matrix.msc4143.rtc|'`, mends: "back", ids: []string{"well-known"}, code: "well-known-empty"},
-	{name: "well-known with another JWT service", breaks: `edit $known/client 's|matrix-rtc-jwt.vfy.test|jwt.example.org|'`, mends: "back", ids: []string{"well-known"}, code: "well-known-url"},
-	{name: "server discovery leads to a closed port", field: 3, breaks: `edit $known/server 's|:443|:4443|'`, mends: "back", ids: []string{"openid"}, code: "openid-unreachable"},
-	{name: "nginx does not pass /_matrix/client/unstable on", field: 1, breaks: `edit $site 's|server_name matrix.vfy.test;|&\nlocation ^~ /_matrix/client/unstable/org.matrix.msc4143/ { return 404; }|'; nginx_again`, mends: backNginx, ids: []string{"synapse.transports"}, code: "synapse-path"},
+	{name: "well-known without CORS", field: 12, breaks: `edit $site '/add_header Access-Control-Allow-Origin/d'; nginx_again`, fixes: backNginx, ids: []string{"well-known"}, code: "cors-missing"},
+	{name: "well-known with two CORS headers", field: 12, breaks: `edit $site 's/\(add_header Access-Control-Allow-Origin .*;\)/\1 \1/'; nginx_again`, fixes: backNginx, ids: []string{"well-known"}, code: "cors-twice"},
+	{name: "well-known as text/html", breaks: `edit $site '/well-known.matrix/,/}/s|application/json|text/html|'; nginx_again`, fixes: backNginx, ids: []string{"well-known"}, code: "well-known-type"},
+	{name: "well-known not served", field: 1, breaks: `edit $site 's|location /.well-known/matrix/ {|&\nreturn 404;|'; nginx_again`, fixes: backNginx, ids: []string{"well-known"}, code: "well-known-gone"},
+	{name: "well-known with a slash at the URL's end", breaks: `edit $known/client 's|/livekit/jwt"|/livekit/jwt/"|'`, fixes: "back", ids: []string{"well-known"}, code: "trailing-slash"},
+	{name: "well-known without the backend", field: 1, breaks: `edit $known/client 's|org.matrix.msc4143.rtc_foci|org.matrix.msc4143.rtc|'`, fixes: "back", ids: []string{"well-known"}, code: "well-known-empty"},
+	{name: "well-known with another JWT service", breaks: `edit $known/client 's|matrix-rtc-jwt.vfy.test|jwt.example.org|'`, fixes: "back", ids: []string{"well-known"}, code: "well-known-url"},
+	{name: "server discovery leads to a closed port", field: 3, breaks: `edit $known/server 's|:443|:4443|'`, fixes: "back", ids: []string{"openid"}, code: "openid-unreachable"},
+	{name: "nginx does not pass /_matrix/client/unstable on", field: 1, breaks: `edit $site 's|server_name matrix.vfy.test;|&\nlocation ^~ /_matrix/client/unstable/org.matrix.msc4143/ { return 404; }|'; nginx_again`, fixes: backNginx, ids: []string{"synapse.transports"}, code: "synapse-path"},
 }
 
 // matrixFaults are of Synapse.
 var matrixFaults = []verifyFault{
-	{name: "no openid and no federation in Synapse's listener", field: 3, breaks: editHomeserver + `'s/names: \[client, federation\]/names: [client]/'; synapse_again`, mends: backSynapse, ids: []string{"synapse.config", "openid"}, code: "no-openid-listener"},
-	{name: "transports: []", field: 2, breaks: editHomeserver + `-e '/^    - type: livekit/d' -e '/livekit_service_url/d' -e 's/^  transports:/  transports: []/'; synapse_again`, mends: backSynapse, ids: []string{"synapse.config"}, code: "transports-empty"},
-	{name: "transports name another JWT service", breaks: editHomeserver + `'s|service_url: .*|service_url: "https://jwt.example.org"|'; synapse_again`, mends: backSynapse, ids: []string{"synapse.config"}, code: "transports-url"},
-	{name: "msc4143_enabled off", field: 1, breaks: editHomeserver + `'s/msc4143_enabled: true/msc4143_enabled: false/'; synapse_again`, mends: backSynapse, ids: []string{"synapse.config"}, code: "flag-off"},
-	{name: "msc4222_enabled off", breaks: editHomeserver + `'s/msc4222_enabled: true/msc4222_enabled: false/'; synapse_again`, mends: backSynapse, ids: []string{"synapse.config"}, code: "sync-flag-off"},
-	{name: "delayed events off", field: 13, breaks: editHomeserver + `'/^max_event_delay_duration/d'; synapse_again`, mends: backSynapse, ids: []string{"synapse.config"}, code: "delayed-events-off"},
-	{name: "rate limits at Synapse's defaults", field: 13, breaks: editHomeserver + `-e '/^rc_message:/,/per_second/d' -e '/^rc_delayed_event_mgmt:/,/burst_count/d'; synapse_again`, mends: backSynapse, ids: []string{"synapse.config"}, code: "rate-limits"},
-	{name: "Synapse was not restarted", field: 14, breaks: editHomeserver + `'s/msc4143_enabled: true/msc4143_enabled: false/'; synapse_again; back`, mends: "synapse_again", ids: []string{"synapse.versions", "synapse.transports"}, code: "synapse-not-restarted"},
-	{name: "Synapse was not restarted since delayed events are on", field: 14, breaks: editHomeserver + `'/^max_event_delay_duration/d'; synapse_again; back`, mends: "synapse_again", ids: []string{"synapse.versions"}, code: "synapse-not-restarted"},
-	{name: "Synapse stopped", breaks: "systemctl stop matrix-synapse", mends: "synapse_again", ids: []string{"synapse.config"}, code: "synapse-down"},
+	{name: "no openid and no federation in Synapse's listener", field: 3, breaks: editHomeserver + `'s/names: \[client, federation\]/names: [client]/'; synapse_again`, fixes: backSynapse, ids: []string{"synapse.config", "openid"}, code: "no-openid-listener"},
+	{name: "transports: []", field: 2, breaks: editHomeserver + `-e '/^    - type: livekit/d' -e '/livekit_service_url/d' -e 's/^  transports:/  transports: []/'; synapse_again`, fixes: backSynapse, ids: []string{"synapse.config"}, code: "transports-empty"},
+	{name: "transports name another JWT service", breaks: editHomeserver + `'s|service_url: .*|service_url: "https://jwt.example.org"|'; synapse_again`, fixes: backSynapse, ids: []string{"synapse.config"}, code: "transports-url"},
+	{name: "msc4143_enabled off", field: 1, breaks: editHomeserver + `'s/msc4143_enabled: true/msc4143_enabled: false/'; synapse_again`, fixes: backSynapse, ids: []string{"synapse.config"}, code: "flag-off"},
+	{name: "msc4222_enabled off", breaks: editHomeserver + `'s/msc4222_enabled: true/msc4222_enabled: false/'; synapse_again`, fixes: backSynapse, ids: []string{"synapse.config"}, code: "sync-flag-off"},
+	{name: "delayed events off", field: 13, breaks: editHomeserver + `'/^max_event_delay_duration/d'; synapse_again`, fixes: backSynapse, ids: []string{"synapse.config"}, code: "delayed-events-off"},
+	{name: "rate limits at Synapse's defaults", field: 13, breaks: editHomeserver + `-e '/^rc_message:/,/per_second/d' -e '/^rc_delayed_event_mgmt:/,/burst_count/d'; synapse_again`, fixes: backSynapse, ids: []string{"synapse.config"}, code: "rate-limits"},
+	{name: "Synapse was not restarted", field: 14, breaks: editHomeserver + `'s/msc4143_enabled: true/msc4143_enabled: false/'; synapse_again; back`, fixes: "synapse_again", ids: []string{"synapse.versions", "synapse.transports"}, code: "synapse-not-restarted"},
+	{name: "Synapse was not restarted since delayed events are on", field: 14, breaks: editHomeserver + `'/^max_event_delay_duration/d'; synapse_again; back`, fixes: "synapse_again", ids: []string{"synapse.versions"}, code: "synapse-not-restarted"},
+	{name: "Synapse stopped", breaks: "systemctl stop matrix-synapse", fixes: "synapse_again", ids: []string{"synapse.config"}, code: "synapse-down"},
 }
 
 // somebodyElse serves another site where a name leads to.
@@ -92,12 +92,12 @@ func (l *verifyLane) loggedOut() (func(), error) {
 	if err != nil {
 		return nil, err
 	}
-	mend := func() {
+	fix := func() {
 		if err := os.WriteFile(l.token, was, 0o600); err != nil {
 			l.t.Error(err)
 		}
 	}
-	return mend, os.WriteFile(l.token, []byte("syt_gone"), 0o600)
+	return fix, os.WriteFile(l.token, []byte("syt_gone"), 0o600)
 }
 
 type discard struct{}
@@ -117,13 +117,13 @@ func certified(from, to time.Duration, names ...string) func(*verifyLane) (func(
 				return nil, err
 			}
 		}
-		mend := func() {
+		fix := func() {
 			if _, err := l.on(backNginx); err != nil {
 				l.t.Error(err)
 			}
 		}
 		_, err = l.on("save $live/fullchain.pem $live/privkey.pem; for f in fullchain privkey; do cat /run/given/$f.pem >$live/$f.pem; done; nginx_again")
-		return mend, err
+		return fix, err
 	}
 }
 

@@ -33,13 +33,13 @@ type verifyFault struct {
 	name   string
 	field  int    // its number in fieldFaults; 0 for none
 	breaks string // sh on the host, after verifyFaultsLib
-	mends  string
-	here   func(*verifyLane) (mend func(), err error) // what is broken on this machine
-	outer  []string                                   // dropped in front of the host
-	names  map[string]string                          // where names lead for the laptop; %GATEWAY is this machine
-	helper bool                                       // an echo may run on the host
-	clock  string                                     // how far the laptop's is ahead
-	ids    []string                                   // links of which one has to be the first that is broken
+	fixes  string
+	here   func(*verifyLane) (fix func(), err error) // what is broken on this machine
+	outer  []string                                  // dropped in front of the host
+	names  map[string]string                         // where names lead for the laptop; %GATEWAY is this machine
+	helper bool                                      // an echo may run on the host
+	clock  string                                    // how far the laptop's is ahead
+	ids    []string                                  // links of which one has to be the first that is broken
 	code   rtc.Code
 	warns  bool // calls work all the same
 }

@@ -87,7 +87,7 @@ func (r Run) Apply(ctx context.Context, plan steps.SitePlan) error {
 	}
 	err = s.arm(ctx)
 	if err == nil {
-		err = s.fed(ctx, s.carryOut)
+		err = s.withHeartbeat(ctx, s.carryOut)
 	}
 	if err == nil {
 		err = s.finish(ctx)
@@ -98,9 +98,9 @@ func (r Run) Apply(ctx context.Context, plan steps.SitePlan) error {
 	return s.rollback(ctx, err)
 }
 
-// fed runs do while all hosts are told from time to time that the laptop is
+// withHeartbeat runs do while all hosts are told from time to time that the laptop is
 // there. A host that has taken the run back all the same ends it.
-func (s *siteRun) fed(ctx context.Context, do func(context.Context) error) error {
+func (s *siteRun) withHeartbeat(ctx context.Context, do func(context.Context) error) error {
 	if s.RevertAfter <= 0 {
 		return do(ctx)
 	}
@@ -118,14 +118,14 @@ func (s *siteRun) fed(ctx context.Context, do func(context.Context) error) error
 					return
 				case <-tick:
 				}
-				if err := h.journal.feed(ctx); errors.Is(err, errTakenBack) {
+				if err := h.journal.feed(ctx); errors.Is(err, errRolledBackMeanwhile) {
 					cancel(fmt.Errorf("%s: %w", h.Name(), err))
 				}
 			}
 		})
 	}
 	err := do(ctx)
-	if taken := context.Cause(ctx); err != nil && errors.Is(taken, errTakenBack) {
+	if taken := context.Cause(ctx); err != nil && errors.Is(taken, errRolledBackMeanwhile) {
 		return taken
 	}
 	return err

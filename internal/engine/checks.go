@@ -173,9 +173,9 @@ func (k Checker) identity(ctx context.Context, h host.Host, c steps.IdentityChec
 // certificate are whoever's words.
 func tlsHint(err error) error {
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return fmt.Errorf("%w (a private CA: name it with ca_file in verify {}, and in auth {} for the JWT service)", host.Theirs(err))
+		return fmt.Errorf("%w (a private CA: name it with ca_file in verify {}, and in auth {} for the JWT service)", host.RemoteError(err))
 	}
-	return host.Theirs(err)
+	return host.RemoteError(err)
 }
 
 func judge(c steps.HTTPCheck, resp *http.Response, body []byte) error {

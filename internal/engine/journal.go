@@ -196,12 +196,12 @@ func (j journal) feed(ctx context.Context) error {
 		return err
 	}
 	if res[0].Code == 3 {
-		return errTakenBack
+		return errRolledBackMeanwhile
 	}
 	return failed("put off the revert", res[0], nil)
 }
 
-var errTakenBack = errors.New("the run was taken back meanwhile")
+var errRolledBackMeanwhile = errors.New("the run was taken back meanwhile")
 
 // seconds is d in whole seconds, at least one.
 func seconds(d time.Duration) int { return max(1, int(d/time.Second)) }

@@ -209,7 +209,7 @@ func authFailed(h hop, offered []string, asked bool, err error) error {
 		return key.error
 	}
 	if !strings.Contains(err.Error(), "unable to authenticate") {
-		return theirs{err}
+		return remoteError{err}
 	}
 	text := fmt.Sprintf("%s does not let %s in", h.addr(), h.user)
 	if len(offered) == 0 {

@@ -26,15 +26,15 @@ func Indent(s, by string) string {
 // saidLines is how many lines of a machine's words an error of ours has.
 const saidLines = 12
 
-// theirs is an error with a machine's words in it.
-type theirs struct{ error }
+// remoteError is an error with a machine's words in it.
+type remoteError struct{ error }
 
-// Theirs is err, which has a machine's words in it, fit to be shown.
-func Theirs(err error) error { return theirs{err} }
+// RemoteError is err, which has a machine's words in it, fit to be shown.
+func RemoteError(err error) error { return remoteError{err} }
 
-func (e theirs) Error() string { return Said(e.error.Error(), saidLines) }
+func (e remoteError) Error() string { return Said(e.error.Error(), saidLines) }
 
-func (e theirs) Unwrap() error { return e.error }
+func (e remoteError) Unwrap() error { return e.error }
 
 // Clean makes what a machine said fit to be shown: no control characters but
 // newline and tab, no terminal sequences, valid UTF-8.

@@ -354,5 +354,5 @@ func forwardingError(what string, err error) error {
 	if open, ok := errors.AsType[*ssh.OpenChannelError](err); ok && open.Reason == ssh.Prohibited {
 		return fmt.Errorf("%s: %w", what, errForwarding)
 	}
-	return fmt.Errorf("%s: %w", what, theirs{err})
+	return fmt.Errorf("%s: %w", what, remoteError{err})
 }

@@ -57,7 +57,7 @@ func newEngine(ctx context.Context, name string, dial func(context.Context) (net
 		client.WithAPIVersionNegotiation(),
 	)
 	if err != nil {
-		return nil, fmt.Errorf("make a Docker client: %w", theirs{err})
+		return nil, fmt.Errorf("make a Docker client: %w", remoteError{err})
 	}
 	transport.Proxy = nil // WithHost had set the environment's
 	transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) }
@@ -67,7 +67,7 @@ func newEngine(ctx context.Context, name string, dial func(context.Context) (net
 	ping, err := api.Ping(pingCtx)
 	if err != nil {
 		_ = api.Close() // the error says more
-		return nil, fmt.Errorf("reach the Docker engine of %s: %w", name, theirs{err})
+		return nil, fmt.Errorf("reach the Docker engine of %s: %w", name, remoteError{err})
 	}
 	api.NegotiateAPIVersionPing(ping)
 	if v := api.ClientVersion(); versions.LessThan(v, minDockerAPI) {
@@ -122,7 +122,7 @@ func (e *engine) ImageID(ctx context.Context, ref string) (string, bool, error) 
 	case errdefs.IsNotFound(err):
 		return "", false, nil
 	case err != nil:
-		return "", false, fmt.Errorf("look for image %s: %w", ref, theirs{err})
+		return "", false, fmt.Errorf("look for image %s: %w", ref, remoteError{err})
 	}
 	return got.ID, true, nil
 }
@@ -131,11 +131,11 @@ func (e *engine) ImageID(ctx context.Context, ref string) (string, bool, error) 
 func (e *engine) Pull(ctx context.Context, ref, platform string, progress func(string)) error {
 	body, err := e.api.ImagePull(ctx, ref, image.PullOptions{Platform: platform})
 	if err != nil {
-		return fmt.Errorf("pull %s: %w", ref, theirs{err})
+		return fmt.Errorf("pull %s: %w", ref, remoteError{err})
 	}
 	defer body.Close()
 	if err := messages(body, progress); err != nil {
-		return fmt.Errorf("pull %s: %w", ref, theirs{err})
+		return fmt.Errorf("pull %s: %w", ref, remoteError{err})
 	}
 	return nil
 }
@@ -144,11 +144,11 @@ func (e *engine) Pull(ctx context.Context, ref, platform string, progress func(s
 func (e *engine) Load(ctx context.Context, archive io.Reader) error {
 	resp, err := e.api.ImageLoad(ctx, archive, client.ImageLoadWithQuiet(true))
 	if err != nil {
-		return fmt.Errorf("load an image: %w", theirs{err})
+		return fmt.Errorf("load an image: %w", remoteError{err})
 	}
 	defer resp.Body.Close()
 	if err := messages(resp.Body, nil); err != nil {
-		return fmt.Errorf("load an image: %w", theirs{err})
+		return fmt.Errorf("load an image: %w", remoteError{err})
 	}
 	return nil
 }
@@ -156,7 +156,7 @@ func (e *engine) Load(ctx context.Context, archive io.Reader) error {
 // Tag implements Docker.
 func (e *engine) Tag(ctx context.Context, id, ref string) error {
 	if err := e.api.ImageTag(ctx, id, ref); err != nil {
-		return fmt.Errorf("tag %s: %w", ref, theirs{err})
+		return fmt.Errorf("tag %s: %w", ref, remoteError{err})
 	}
 	return nil
 }
@@ -168,7 +168,7 @@ func (e *engine) Inspect(ctx context.Context, name string) (Container, bool, err
 	case errdefs.IsNotFound(err):
 		return Container{}, false, nil
 	case err != nil:
-		return Container{}, false, fmt.Errorf("look at container %s: %w", name, theirs{err})
+		return Container{}, false, fmt.Errorf("look at container %s: %w", name, remoteError{err})
 	case got.ContainerJSONBase == nil || got.State == nil || got.Config == nil || got.HostConfig == nil:
 		return Container{}, false, fmt.Errorf("look at container %s: the engine's answer is incomplete", name)
 	}
@@ -223,7 +223,7 @@ func (e *engine) Create(ctx context.Context, spec ContainerSpec) (string, error)
 			LogConfig:      container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": "10m", "max-file": "3"}},
 		}, nil, (*ocispec.Platform)(nil), spec.Name)
 	if err != nil {
-		return "", fmt.Errorf("make container %s: %w", spec.Name, theirs{err})
+		return "", fmt.Errorf("make container %s: %w", spec.Name, remoteError{err})
 	}
 	return got.ID, nil
 }
@@ -231,7 +231,7 @@ func (e *engine) Create(ctx context.Context, spec ContainerSpec) (string, error)
 // Start implements Docker.
 func (e *engine) Start(ctx context.Context, name string) error {
 	if err := e.api.ContainerStart(ctx, name, container.StartOptions{}); err != nil {
-		return fmt.Errorf("start container %s: %w", name, theirs{err})
+		return fmt.Errorf("start container %s: %w", name, remoteError{err})
 	}
 	return nil
 }
@@ -240,12 +240,12 @@ func (e *engine) Start(ctx context.Context, name string) error {
 func (e *engine) Logs(ctx context.Context, name string, lines int) (string, error) {
 	body, err := e.api.ContainerLogs(ctx, name, container.LogsOptions{ShowStdout: true, ShowStderr: true, Tail: strconv.Itoa(lines)})
 	if err != nil {
-		return "", fmt.Errorf("logs of container %s: %w", name, theirs{err})
+		return "", fmt.Errorf("logs of container %s: %w", name, remoteError{err})
 	}
 	defer body.Close()
 	text, err := demultiplex(io.LimitReader(body, MaxOutput))
 	if err != nil {
-		return "", fmt.Errorf("logs of container %s: %w", name, theirs{err})
+		return "", fmt.Errorf("logs of container %s: %w", name, remoteError{err})
 	}
 	return Clean(text), nil
 }

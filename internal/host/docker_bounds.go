@@ -64,9 +64,9 @@ func messages(r io.Reader, progress func(string)) error {
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
-			return fmt.Errorf("read the engine's progress: %w", theirs{err})
+			return fmt.Errorf("read the engine's progress: %w", remoteError{err})
 		case m.Error != "":
-			return theirs{errors.New(m.Error)}
+			return remoteError{errors.New(m.Error)}
 		}
 		line := strings.TrimSpace(m.ID + " " + m.Status)
 		if progress != nil && line != last && line != "" {

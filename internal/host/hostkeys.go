@@ -90,7 +90,7 @@ func refusedKey(err error, original map[string]string, name string, h hop, key s
 	if _, ok := errors.AsType[*xknownhosts.RevokedError](err); ok {
 		return fmt.Errorf("the host key of %s is marked @revoked in known_hosts: %s", h.addr(), ssh.FingerprintSHA256(key))
 	}
-	return theirs{err} // a certificate's own words may be in it
+	return remoteError{err} // a certificate's own words may be in it
 }
 
 // readKnownHosts reads those of files that are there. The library gives up on a

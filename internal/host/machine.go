@@ -77,7 +77,7 @@ func (m *machine) startShell(ctx context.Context, client *ssh.Client) (*shell, e
 	case <-s.gone:
 		return nil, s.err
 	case <-timer.C:
-		return nil, fmt.Errorf("no shell came up within %s: %s", DefaultTimeout, st.said())
+		return nil, fmt.Errorf("no shell came up within %s: %s", DefaultTimeout, st.stderrText())
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
@@ -93,7 +93,7 @@ func (m *machine) startShell(ctx context.Context, client *ssh.Client) (*shell, e
 
 // explainEnd makes an error of how a shell ended, in words that help.
 func (m *machine) explainEnd(err error, st *stream) error {
-	said := st.said()
+	said := st.stderrText()
 	if m.root {
 		if said == "" {
 			return errChannelLost
@@ -126,7 +126,7 @@ func (m *machine) explainEnd(err error, st *stream) error {
 		return errChannelLost
 	}
 	if _, ok := errors.AsType[*ssh.ExitMissingError](err); ok || said == "" {
-		return fmt.Errorf("%w (%v)", errChannelLost, theirs{err})
+		return fmt.Errorf("%w (%v)", errChannelLost, remoteError{err})
 	}
 	return fmt.Errorf("%w; the host said: %s", errChannelLost, said)
 }

@@ -40,7 +40,7 @@ func (m *machine) uploadAround(ctx context.Context, files []Upload) error {
 	c, err := m.sftpSubsystem(ctx)
 	if err != nil {
 		err = fmt.Errorf("sudo on the host records its input (log_input), and sshd offers %s no SFTP, by which secrets would go around it: %w",
-			m.client.User(), theirs{err})
+			m.client.User(), remoteError{err})
 		return hint.Wrapf(err, "add to sudoers: Defaults:%s !log_input; or log in as root", m.client.User())
 	}
 	defer c.Close()

@@ -270,7 +270,7 @@ func (s *shell) do(ctx context.Context, in lane, reqs []request) ([]Result, erro
 		if a.err != nil {
 			return nil, a.err
 		}
-		results[i] = cut(a.result)
+		results[i] = capOutput(a.result)
 	}
 	return results, nil
 }
@@ -314,8 +314,8 @@ func (s *shell) send(ctx context.Context, flight []byte) error {
 	}
 }
 
-// cut drops what lies beyond MaxOutput.
-func cut(r Result) Result {
+// capOutput drops what lies beyond MaxOutput.
+func capOutput(r Result) Result {
 	for _, b := range []*[]byte{&r.Stdout, &r.Stderr} {
 		if len(*b) > MaxOutput {
 			*b = (*b)[:MaxOutput]

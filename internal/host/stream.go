@@ -24,8 +24,8 @@ type stream struct {
 	prompts *promptReader // nil where sudo asks for nothing
 }
 
-// said is what the program wrote to standard error, without sudo's prompt.
-func (s *stream) said() string {
+// stderrText is what the program wrote to standard error, without sudo's prompt.
+func (s *stream) stderrText() string {
 	text := s.stderr.String()
 	if s.prompts != nil {
 		text = strings.ReplaceAll(text, s.prompts.prompt, "")
@@ -40,14 +40,14 @@ const sudo = "env LC_ALL=C sudo "
 func (m *machine) start(ctx context.Context, client *ssh.Client, command string) (*stream, error) {
 	session, err := client.NewSession()
 	if err != nil {
-		return nil, fmt.Errorf("open a session: %w", theirs{err})
+		return nil, fmt.Errorf("open a session: %w", remoteError{err})
 	}
 	st := &stream{session: session, stderr: &limited{}}
 	if st.in, err = session.StdinPipe(); err != nil {
-		return nil, fmt.Errorf("open a session: %w", theirs{err})
+		return nil, fmt.Errorf("open a session: %w", remoteError{err})
 	}
 	if st.out, err = session.StdoutPipe(); err != nil {
-		return nil, fmt.Errorf("open a session: %w", theirs{err})
+		return nil, fmt.Errorf("open a session: %w", remoteError{err})
 	}
 	session.Stderr = st.stderr
 	switch {
@@ -76,7 +76,7 @@ func (m *machine) start(ctx context.Context, client *ssh.Client, command string)
 	}
 	if err := session.Start(command); err != nil {
 		_ = session.Close() // the error says more
-		return nil, fmt.Errorf("start a shell: %w", theirs{err})
+		return nil, fmt.Errorf("start a shell: %w", remoteError{err})
 	}
 	return st, nil
 }

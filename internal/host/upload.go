@@ -47,7 +47,7 @@ func (m *machine) uploadBy(ctx context.Context, c *sftp.Client, files []Upload) 
 		total += len(f.Data)
 		g.Go(func() error {
 			if err := upload(c, f); err != nil {
-				return fmt.Errorf("upload %s: %w", f.Path, theirs{err})
+				return fmt.Errorf("upload %s: %w", f.Path, remoteError{err})
 			}
 			return nil
 		})
@@ -92,7 +92,7 @@ func (m *machine) sftpClient(ctx context.Context) (*sftp.Client, error) {
 		return nil, fmt.Errorf("start SFTP: %w", err)
 	}
 	if m.sftp, err = newSFTP(ctx, st.session, st.out, st.in); err != nil {
-		return nil, fmt.Errorf("start SFTP: %w", theirs{err})
+		return nil, fmt.Errorf("start SFTP: %w", remoteError{err})
 	}
 	return m.sftp, nil
 }

@@ -15,20 +15,20 @@ import (
 )
 
 // lookAtAuth looks at the JWT service as clients reach it, and at whom it asks.
-func (k *looker) lookAtAuth(ctx context.Context) {
+func (k *verifier) lookAtAuth(ctx context.Context) {
 	url := k.Auth.URL
 	needs := []string{"container.auth", "tls.auth"}
-	var looks []look
+	var checks []linkCheck
 	if k.scope != Announced {
-		looks = append(looks,
-			look{id: "auth.healthz", name: "the JWT service at " + url, part: Auth, needs: needs, via: "auth", do: k.healthz},
-			look{id: "auth.sfu-get", name: "what clients ask the JWT service for", part: Auth, needs: needs, via: "auth", do: k.sfuGet},
-			look{id: "auth.preflight", name: "what browsers ask the JWT service first", part: Auth, needs: needs, via: "auth", do: k.preflight})
+		checks = append(checks,
+			linkCheck{id: "auth.healthz", name: "the JWT service at " + url, part: Auth, needs: needs, via: "auth", do: k.healthz},
+			linkCheck{id: "auth.sfu-get", name: "what clients ask the JWT service for", part: Auth, needs: needs, via: "auth", do: k.sfuGet},
+			linkCheck{id: "auth.preflight", name: "what browsers ask the JWT service first", part: Auth, needs: needs, via: "auth", do: k.preflight})
 	}
 	if k.scope != Deployed {
-		looks = append(looks, look{id: "openid", name: "the way from the JWT service to the homeserver", part: Auth, do: k.openID})
+		checks = append(checks, linkCheck{id: "openid", name: "the way from the JWT service to the homeserver", part: Auth, do: k.openID})
 	}
-	k.all(ctx, looks...)
+	k.all(ctx, checks...)
 }
 
 // request is one request at the JWT service or LiveKit, with what a browser adds.
@@ -61,7 +61,7 @@ type asked struct {
 // ask sends a request to a public name as a client does. What got lost is sent once
 // more: a line that loses a packet is no failure of the site. Where the proxy's own
 // host gets an answer and the laptop none, it is something between them.
-func (k *looker) ask(ctx context.Context, id, method, url string, header map[string]string, body string, otherwise Code) asked {
+func (k *verifier) ask(ctx context.Context, id, method, url string, header map[string]string, body string, otherwise Code) asked {
 	n := k.named(id)
 	var err error
 	for range 2 {
@@ -79,7 +79,7 @@ func (k *looker) ask(ctx context.Context, id, method, url string, header map[str
 }
 
 // between is who is to blame for what got lost at a public name.
-func (k *looker) between(n *name, cause error, otherwise Code, again func(vantage) error) result {
+func (k *verifier) between(n *name, cause error, otherwise Code, again func(vantage) error) result {
 	if v, ok := k.frontVantage(n); ok && n.route.name == laptop && again(v) == nil {
 		return bad("https-blocked", WaySide, cause.Error(), "from "+v.name+" itself it is answered")
 	}
@@ -88,7 +88,7 @@ func (k *looker) between(n *name, cause error, otherwise Code, again func(vantag
 
 // misrouted is why the proxy does not answer as the service behind it does. base and
 // path are a URL of the service on its own host, which answers it with status want.
-func (k *looker) misrouted(ctx context.Context, a asked, url, on, base, path string, want int) result {
+func (k *verifier) misrouted(ctx context.Context, a asked, url, on, base, path string, want int) result {
 	got, local := a.StatusCode, base+path
 	said := answers(got, url)
 	direct := func(url string) (int, string) {
@@ -116,9 +116,9 @@ func (k *looker) misrouted(ctx context.Context, a asked, url, on, base, path str
 	return bad("path-not-routed", HostSide, evidence...)
 }
 
-func (k *looker) onHost(name string) vantage { return on(k.Hosts[name]) }
+func (k *verifier) onHost(name string) vantage { return on(k.Hosts[name]) }
 
-func (k *looker) healthz(ctx context.Context) result {
+func (k *verifier) healthz(ctx context.Context) result {
 	url := k.Auth.URL + "/healthz"
 	a := k.ask(ctx, "auth", http.MethodGet, url, nil, "", "path-not-routed")
 	switch {
@@ -136,7 +136,7 @@ var clientPaths = []string{"/sfu/get", "/get_token"}
 
 // sfuGet asks as no client does: that only POST is allowed there tells that the
 // path leads to the service, and needs no token.
-func (k *looker) sfuGet(ctx context.Context) result {
+func (k *verifier) sfuGet(ctx context.Context) result {
 	for _, path := range clientPaths {
 		url := k.Auth.URL + path
 		a := k.ask(ctx, "auth", http.MethodGet, url, map[string]string{"Origin": origin}, "", "path-not-routed")
@@ -153,7 +153,7 @@ func (k *looker) sfuGet(ctx context.Context) result {
 	return good("/sfu/get and /get_token answer GET with 405 and one Access-Control-Allow-Origin")
 }
 
-func (k *looker) preflight(ctx context.Context) result {
+func (k *verifier) preflight(ctx context.Context) result {
 	for _, path := range clientPaths {
 		if r := k.preflightOf(ctx, k.Auth.URL+path); r.status == Failed {
 			return r
@@ -162,7 +162,7 @@ func (k *looker) preflight(ctx context.Context) result {
 	return good("OPTIONS of /sfu/get and /get_token is answered as a browser wants it")
 }
 
-func (k *looker) preflightOf(ctx context.Context, url string) result {
+func (k *verifier) preflightOf(ctx context.Context, url string) result {
 	a := k.ask(ctx, "auth", http.MethodOptions, url, map[string]string{
 		"Origin": origin, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}, "", "preflight")
 	if a.lost != nil {
@@ -184,13 +184,13 @@ func (k *looker) preflightOf(ctx context.Context, url string) result {
 
 // openID goes the way that the JWT service goes for each join: server discovery
 // from its own host, with the CAs that it trusts.
-func (k *looker) openID(ctx context.Context) result {
+func (k *verifier) openID(ctx context.Context) result {
 	r := k.lookUp(ctx)
 	r.from = k.Auth.Host
 	return r
 }
 
-func (k *looker) lookUp(ctx context.Context) result {
+func (k *verifier) lookUp(ctx context.Context) result {
 	v := k.inContainer(ctx)
 	roots, err := k.jwtRoots(ctx)
 	if err != nil {
@@ -222,7 +222,7 @@ func (k *looker) lookUp(ctx context.Context) result {
 }
 
 // follow is a client that follows redirects, as server discovery does.
-func (k *looker) follow(v vantage, roots *x509.CertPool) *http.Client {
+func (k *verifier) follow(v vantage, roots *x509.CertPool) *http.Client {
 	c := k.client(v, roots)
 	c.CheckRedirect = nil
 	return c
@@ -231,7 +231,7 @@ func (k *looker) follow(v vantage, roots *x509.CertPool) *http.Client {
 // jwtRoots are the CAs that the JWT service trusts: its image's, which are the
 // system's, unless the plan file gives it a file of others on its host, and the
 // container that runs has it.
-func (k *looker) jwtRoots(ctx context.Context) (*x509.CertPool, error) {
+func (k *verifier) jwtRoots(ctx context.Context) (*x509.CertPool, error) {
 	path := k.Auth.Trust
 	if path == "" {
 		return nil, nil
@@ -255,7 +255,7 @@ func (k *looker) jwtRoots(ctx context.Context) (*x509.CertPool, error) {
 
 // inContainer looks from the JWT service's container: it shares the host's network,
 // and has the host's /etc/hosts and resolver as they were when it started.
-func (k *looker) inContainer(ctx context.Context) vantage {
+func (k *verifier) inContainer(ctx context.Context) vantage {
 	h := k.Hosts[k.Auth.Host]
 	known := map[string]string{}
 	res, err := h.Query(ctx, host.Sh(`p=$(docker inspect -f '{{.HostsPath}}' "$1") && cat "$p"`, k.Auth.Container))

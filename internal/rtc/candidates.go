@@ -52,7 +52,7 @@ func ofKind(all []told, n network) []told {
 }
 
 // candidates looks whether what LiveKit tells clients can work at all.
-func (k *looker) candidates(lines []string) result {
+func (k *verifier) candidates(lines []string) result {
 	all := parseCandidates(lines)
 	m := k.seen[k.SFU.Host]
 	if m == nil || m.err != nil {
@@ -93,11 +93,11 @@ func (k *looker) candidates(lines []string) result {
 
 // announced reports whether an address that the host does not hold can be its
 // public one: behind 1:1 NAT the plan file says it, or the public name leads there.
-func (k *looker) announced(a netip.Addr) bool {
+func (k *verifier) announced(a netip.Addr) bool {
 	return k.planned(a) || k.named("sfu").leadsTo(a)
 }
 
-func (k *looker) planned(a netip.Addr) bool {
+func (k *verifier) planned(a netip.Addr) bool {
 	for _, text := range k.SFU.Addresses {
 		if ip, err := netip.ParseAddr(strings.TrimSpace(text)); err == nil && ip.Unmap() == a {
 			return true

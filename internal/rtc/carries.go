@@ -29,7 +29,7 @@ var families = map[bool][]network{
 
 // networks are the ways that the site announces: IPv4, and IPv6 where node_ip has
 // an address of it.
-func (k *looker) networks() []network {
+func (k *verifier) networks() []network {
 	var out []network
 	if len(k.SFU.Addresses) == 0 {
 		return families[true]
@@ -43,16 +43,16 @@ func (k *looker) networks() []network {
 }
 
 // lookAtMedia holds a call over each way, all at once.
-func (k *looker) lookAtMedia(ctx context.Context, r *rooms, needs []string, report *Report) {
+func (k *verifier) lookAtMedia(ctx context.Context, r *rooms, needs []string, report *Report) {
 	if _, ended := k.link("sfu.websocket"); ended { // it did not open
 		needs = append(slices.Clone(needs), "sfu.websocket")
 	}
 	k.reserve("candidates") // what it says may explain the others
 	var mu sync.Mutex
 	all := map[string]Outcome{}
-	var looks []look
+	var checks []linkCheck
 	for _, n := range k.networks() {
-		looks = append(looks, look{id: "media." + n.network, name: n.name, part: Media, needs: needs, do: func(ctx context.Context) result {
+		checks = append(checks, linkCheck{id: "media." + n.network, name: n.name, part: Media, needs: needs, do: func(ctx context.Context) result {
 			out, err := k.call(r, n).Run(ctx)
 			if lostOnTheWay(out, err) { // once more, as ask does
 				out, err = k.call(r, n).Run(ctx)
@@ -63,11 +63,12 @@ func (k *looker) lookAtMedia(ctx context.Context, r *rooms, needs []string, repo
 			return k.judge(ctx, n, r, out, err)
 		}})
 	}
-	k.all(ctx, looks...)
+	k.all(ctx, checks...)
 	if slices.ContainsFunc(slices.Collect(maps.Values(all)), func(o Outcome) bool { return o.TURN }) {
-		k.all(ctx, look{id: "media.turn", name: "media over TURN", part: Media, needs: needs, do: func(ctx context.Context) result { return k.turn(ctx, r, report) }})
+		k.all(ctx, linkCheck{id: "media.turn", name: "media over TURN", part: Media, needs: needs,
+			do: func(ctx context.Context) result { return k.turn(ctx, r, report) }})
 	}
-	k.all(ctx, look{id: "candidates", name: "the addresses that LiveKit tells clients", part: Media, needs: needs, do: func(context.Context) result {
+	k.all(ctx, linkCheck{id: "candidates", name: "the addresses that LiveKit tells clients", part: Media, needs: needs, do: func(context.Context) result {
 		var told []string
 		for _, n := range k.networks() {
 			told = append(told, all[n.network].Candidates...)
@@ -83,7 +84,7 @@ func (k *looker) lookAtMedia(ctx context.Context, r *rooms, needs []string, repo
 	}
 	if k.Participants > 2 {
 		k.all(ctx,
-			look{
+			linkCheck{
 				id:    "load",
 				name:  fmt.Sprintf("a call of %d participants", k.Participants),
 				part:  Media,
@@ -94,7 +95,7 @@ func (k *looker) lookAtMedia(ctx context.Context, r *rooms, needs []string, repo
 }
 
 // mediaWorks reports whether media came by all ways.
-func (k *looker) mediaWorks() bool {
+func (k *verifier) mediaWorks() bool {
 	return !slices.ContainsFunc(k.networks(), func(n network) bool {
 		l, ok := k.link("media." + n.network)
 		return !ok || l.Status != OK
@@ -102,7 +103,7 @@ func (k *looker) mediaWorks() bool {
 }
 
 // call is a call of two on one way.
-func (k *looker) call(r *rooms, n network) Call {
+func (k *verifier) call(r *rooms, n network) Call {
 	room := r.name(n.network)
 	return Call{URL: k.SFU.WebSocket, Client: k.by("sfu"), Network: n.network, Duration: k.Duration, Publishers: 1,
 		Tokens: []string{k.joinToken("speaks", room), k.joinToken("listens", room)}}
@@ -132,7 +133,7 @@ func worstLoss(flows []Flow) float64 {
 	return worst
 }
 
-func (k *looker) judge(ctx context.Context, n network, r *rooms, out Outcome, err error) result {
+func (k *verifier) judge(ctx context.Context, n network, r *rooms, out Outcome, err error) result {
 	if err == nil && worstLoss(out.Flows) > mostLoss {
 		err = errNoMedia
 	}
@@ -194,7 +195,7 @@ func flowing(out Outcome) result {
 }
 
 // logOf are LiveKit's own last lines about a room.
-func (k *looker) logOf(ctx context.Context, room string) []string {
+func (k *verifier) logOf(ctx context.Context, room string) []string {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
 	res, err := k.Hosts[k.SFU.Host].Query(ctx,
@@ -212,7 +213,7 @@ func (k *looker) logOf(ctx context.Context, room string) []string {
 
 // turn holds a call by LiveKit's TURN servers alone. ecdeploy sets none up; where
 // somebody did, clients use them.
-func (k *looker) turn(ctx context.Context, r *rooms, report *Report) result {
+func (k *verifier) turn(ctx context.Context, r *rooms, report *Report) result {
 	n := network{network: overTURN}
 	if status, said, err := k.makeRoom(ctx, k.by("sfu"), k.SFU.URL, k.Issues, r, n.network); err != nil || status != http.StatusOK {
 		return unseen(fmt.Sprintf("CreateRoom answers %d %s", status, short(said)))
@@ -230,7 +231,7 @@ func (k *looker) turn(ctx context.Context, r *rooms, report *Report) result {
 const maxPublishers = 4
 
 // load holds a call of many on the first way.
-func (k *looker) load(ctx context.Context, r *rooms, report *Report) result {
+func (k *verifier) load(ctx context.Context, r *rooms, report *Report) result {
 	n := k.networks()[0]
 	if status, said, err := k.makeRoom(ctx, k.by("sfu"), k.SFU.URL, k.Issues, r, "load"); err != nil || status != http.StatusOK {
 		return unseen(fmt.Sprintf("CreateRoom answers %d %s", status, short(said)))

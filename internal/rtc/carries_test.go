@@ -47,7 +47,7 @@ func TestCandidates(t *testing.T) {
 			if c.nodeIP != "" {
 				sfu.Addresses = strings.Split(c.nodeIP, ",")
 			}
-			k := &looker{Target: Target{Site: new(steps.Site), SFU: sfu}, links: map[string]Link{}, seen: map[string]*machine{"h": {addrs: []steps.HostAddr{
+			k := &verifier{Target: Target{Site: new(steps.Site), SFU: sfu}, links: map[string]Link{}, seen: map[string]*machine{"h": {addrs: []steps.HostAddr{
 				{Dev: "eth0", IP: "203.0.113.10"}, {Dev: "eth0", IP: "2001:db8::10"}, {Dev: "eth1", IP: "10.0.0.5"}, {Dev: "docker0", IP: "172.17.0.1"}, {Dev: "br-1a2b", IP: "172.18.0.1"}}}}}
 			k.names = []*name{{id: "sfu", host: "sfu.x.test", addrs: []netip.Addr{netip.MustParseAddr(c.dns)}}}
 			got := k.candidates(c.lines)
@@ -99,7 +99,7 @@ func TestFlowCountsWhatWasSent(t *testing.T) {
 }
 
 func TestNoWebSocket(t *testing.T) {
-	k := &looker{names: []*name{{id: "sfu"}}}
+	k := &verifier{names: []*name{{id: "sfu"}}}
 	for status, want := range map[int]Code{404: "no-upgrade", 426: "no-upgrade", 401: "key-unknown", 502: "no-upgrade"} {
 		if r := k.noWebSocket(t.Context(), &joinError{status: status, err: errors.New("x")}, ""); r.code != want || r.side != HostSide {
 			t.Errorf("%d: %+v", status, r)

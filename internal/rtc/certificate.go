@@ -21,7 +21,7 @@ const soon = 14 * 24 * time.Hour
 
 // tls looks at the certificate, over the connections that clients make: one to each
 // address.
-func (k *looker) tls(ctx context.Context, n *name) result {
+func (k *verifier) tls(ctx context.Context, n *name) result {
 	var last result
 	ways := []vantage{n.route}
 	if n.route.name == laptop && len(n.addrs) > 1 {
@@ -50,7 +50,7 @@ func (k *looker) tls(ctx context.Context, n *name) result {
 	return last
 }
 
-func (k *looker) judgeTLS(ctx context.Context, n *name, leaf *x509.Certificate, err error) result {
+func (k *verifier) judgeTLS(ctx context.Context, n *name, leaf *x509.Certificate, err error) result {
 	if err == nil {
 		return k.dates(n, leaf)
 	}
@@ -76,7 +76,7 @@ func noRoute(err error) bool {
 }
 
 // handshake returns the certificate even where it is not trusted.
-func (k *looker) handshake(ctx context.Context, v vantage, n *name) (*x509.Certificate, error) {
+func (k *verifier) handshake(ctx context.Context, v vantage, n *name) (*x509.Certificate, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*dialTime)
 	defer cancel()
 	conn, err := v.dial(ctx, "tcp", net.JoinHostPort(n.host, n.port))
@@ -97,7 +97,7 @@ func (k *looker) handshake(ctx context.Context, v vantage, n *name) (*x509.Certi
 	return leaf, err
 }
 
-func (k *looker) dates(n *name, leaf *x509.Certificate) result {
+func (k *verifier) dates(n *name, leaf *x509.Certificate) result {
 	left := leaf.NotAfter.Sub(k.now())
 	r := good(validity(leaf), fmt.Sprintf("%d days are left", int(left.Hours()/24)))
 	if left < soon {
@@ -120,7 +120,7 @@ func validity(leaf *x509.Certificate) string {
 
 // closed tells why no connection comes about: nobody answers on the host, its own
 // firewall, or something between here and there.
-func (k *looker) closed(ctx context.Context, n *name, cause error) result {
+func (k *verifier) closed(ctx context.Context, n *name, cause error) result {
 	v, ok := k.frontVantage(n)
 	if !ok || n.route.name != laptop {
 		return bad("https-closed", HostSide, cause.Error())

@@ -14,12 +14,12 @@ import (
 // lookFromHosts looks along a client's way from other hosts of the plan: by names
 // as these resolve them, HTTPS, a WebSocket, LiveKit's TCP port, and whether UDP
 // gets to the SFU's host. A call of theirs would need a client there.
-func (k *looker) lookFromHosts(ctx context.Context) {
+func (k *verifier) lookFromHosts(ctx context.Context) {
 	var looking sync.WaitGroup
 	for _, name := range k.From {
 		if k.Hosts[name] == nil {
 			k.all(ctx,
-				look{
+				linkCheck{
 					id:   "from." + name + ".https",
 					name: "HTTPS from " + name,
 					part: Names,
@@ -31,16 +31,16 @@ func (k *looker) lookFromHosts(ctx context.Context) {
 		https, signalling := "from."+name+".https", "from."+name+".websocket"
 		k.reserve(https, signalling, "from."+name+".tcp", "from."+name+".udp") // those of several hosts stay apart
 		looking.Go(func() {
-			k.all(ctx, look{id: https, name: "HTTPS from " + name, part: Names, do: func(ctx context.Context) result { return k.httpsFrom(ctx, v) }})
+			k.all(ctx, linkCheck{id: https, name: "HTTPS from " + name, part: Names, do: func(ctx context.Context) result { return k.httpsFrom(ctx, v) }})
 			k.all(ctx,
-				look{
+				linkCheck{
 					id:    signalling,
 					name:  "WebSockets from " + name,
 					part:  Signalling,
 					needs: []string{https, "sfu.create"},
 					do:    func(ctx context.Context) result { return k.webSocketFrom(ctx, v) },
 				},
-				look{
+				linkCheck{
 					id:    "from." + name + ".tcp",
 					name:  "LiveKit's TCP port from " + name,
 					part:  Media,
@@ -49,7 +49,7 @@ func (k *looker) lookFromHosts(ctx context.Context) {
 				},
 			)
 			if name != k.SFU.Host { // its own packets never leave it
-				k.all(ctx, look{id: "from." + name + ".udp", name: "UDP from " + name, part: Media, do: func(ctx context.Context) result { return k.udpFrom(ctx, v) }})
+				k.all(ctx, linkCheck{id: "from." + name + ".udp", name: "UDP from " + name, part: Media, do: func(ctx context.Context) result { return k.udpFrom(ctx, v) }})
 			}
 		})
 	}
@@ -57,7 +57,7 @@ func (k *looker) lookFromHosts(ctx context.Context) {
 }
 
 // beyond is a failure that only one of several places meets.
-func (k *looker) beyond(v vantage, code Code, alike string, evidence ...string) result {
+func (k *verifier) beyond(v vantage, code Code, alike string, evidence ...string) result {
 	r := bad(code, WaySide, evidence...)
 	if l, ok := k.link(alike); ok && l.Status == Failed && l.Side == HostSide {
 		r.code, r.side = l.Code, HostSide // it is the same everywhere
@@ -66,7 +66,7 @@ func (k *looker) beyond(v vantage, code Code, alike string, evidence ...string) 
 	return r
 }
 
-func (k *looker) httpsFrom(ctx context.Context, v vantage) result {
+func (k *verifier) httpsFrom(ctx context.Context, v vantage) result {
 	for _, n := range []*name{k.named("sfu"), k.named("auth")} {
 		url := "https://" + n.host + n.path
 		if n.port != "443" {
@@ -83,7 +83,7 @@ func (k *looker) httpsFrom(ctx context.Context, v vantage) result {
 	return result{status: OK, from: v.name}
 }
 
-func (k *looker) webSocketFrom(ctx context.Context, v vantage) result {
+func (k *verifier) webSocketFrom(ctx context.Context, v vantage) result {
 	// LiveKit refuses a made-up token only after the WebSocket's way was gone.
 	ws, err := openSignalling(ctx, k.client(v, k.Roots), k.SFU.WebSocket, "made-up")
 	switch {
@@ -100,7 +100,7 @@ func (k *looker) webSocketFrom(ctx context.Context, v vantage) result {
 
 // mediaAddr is the address that media goes to: the first that node_ip names, else
 // the first that the SFU's name has.
-func (k *looker) mediaAddr() (netip.Addr, bool) {
+func (k *verifier) mediaAddr() (netip.Addr, bool) {
 	for _, text := range k.SFU.Addresses {
 		if a, err := netip.ParseAddr(strings.TrimSpace(text)); err == nil {
 			return a.Unmap(), true
@@ -112,7 +112,7 @@ func (k *looker) mediaAddr() (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-func (k *looker) tcpFrom(ctx context.Context, v vantage) result {
+func (k *verifier) tcpFrom(ctx context.Context, v vantage) result {
 	a, ok := k.mediaAddr()
 	if !ok {
 		return unseen("the address for media is not known")
@@ -130,13 +130,13 @@ func (k *looker) tcpFrom(ctx context.Context, v vantage) result {
 
 // udpFrom sends datagrams to a port of the range where nobody listens, and looks
 // at the counters of the SFU's host.
-func (k *looker) udpFrom(ctx context.Context, v vantage) result {
+func (k *verifier) udpFrom(ctx context.Context, v vantage) result {
 	r := k.arrivesFrom(ctx, v)
 	r.from = v.name
 	return r
 }
 
-func (k *looker) arrivesFrom(ctx context.Context, v vantage) result {
+func (k *verifier) arrivesFrom(ctx context.Context, v vantage) result {
 	a, ok := k.mediaAddr()
 	sfu := k.Hosts[k.SFU.Host]
 	if !ok {

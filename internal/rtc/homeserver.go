@@ -21,13 +21,14 @@ const (
 )
 
 // lookAtHomeserver looks at what tells clients where calls are.
-func (k *looker) lookAtHomeserver(ctx context.Context) {
+func (k *verifier) lookAtHomeserver(ctx context.Context) {
 	needs := []string{"tls." + k.baseName()}
 	if k.Homeserver != nil && k.Homeserver.Configured() {
-		k.all(ctx, look{id: "synapse.config", name: "Synapse's effective configuration", part: Homeserver, do: k.synapseConfig})
+		k.all(ctx, linkCheck{id: "synapse.config", name: "Synapse's effective configuration", part: Homeserver, do: k.synapseConfig})
 	}
 	k.all(ctx,
-		look{id: "well-known", name: "the client well-known of " + k.Site.Domain(), part: Homeserver, needs: []string{"tls.server"}, via: "server", do: k.wellKnown})
+		linkCheck{id: "well-known", name: "the client well-known of " + k.Site.Domain(), part: Homeserver,
+			needs: []string{"tls.server"}, via: "server", do: k.wellKnown})
 	do := func(see func(context.Context) result) func(context.Context) result {
 		if k.base != "" {
 			return see
@@ -40,8 +41,8 @@ func (k *looker) lookAtHomeserver(ctx context.Context) {
 		needs = []string{"tls.server", "well-known"}
 	}
 	k.all(ctx,
-		look{id: "synapse.versions", name: "what Synapse says it can do", part: Homeserver, needs: needs, via: k.baseName(), do: do(k.versions)},
-		look{id: "synapse.transports", name: "Synapse's list of transports", part: Homeserver, needs: needs, via: k.baseName(), do: do(k.transports)})
+		linkCheck{id: "synapse.versions", name: "what Synapse says it can do", part: Homeserver, needs: needs, via: k.baseName(), do: do(k.versions)},
+		linkCheck{id: "synapse.transports", name: "Synapse's list of transports", part: Homeserver, needs: needs, via: k.baseName(), do: do(k.transports)})
 }
 
 // lackCodes are causes by the beginning of a setting's path.
@@ -57,7 +58,7 @@ var lackCodes = []struct {
 	{"experimental_features.", "sync-flag-off"},
 }
 
-func (k *looker) synapseConfig(ctx context.Context) result {
+func (k *verifier) synapseConfig(ctx context.Context) result {
 	s, err := k.Homeserver.State(ctx, k.Hosts[k.HomeserverHost], k.Site)
 	if err != nil {
 		return unseen(err.Error())
@@ -107,10 +108,10 @@ func lacking(lacks []steps.Lack) result {
 
 // configured reports whether Synapse's files have all that calls need: then what
 // it does not say over HTTP was not read yet.
-func (k *looker) configured() bool { return k.config != nil && len(k.config.Lacks) == 0 }
+func (k *verifier) configured() bool { return k.config != nil && len(k.config.Lacks) == 0 }
 
 // local asks Synapse on its own host, past all proxies and caches.
-func (k *looker) local(ctx context.Context, path string) (status int, body []byte, ok bool) {
+func (k *verifier) local(ctx context.Context, path string) (status int, body []byte, ok bool) {
 	if k.config == nil || k.config.Local == "" {
 		return 0, nil, false
 	}
@@ -123,7 +124,7 @@ func (k *looker) local(ctx context.Context, path string) (status int, body []byt
 
 // notThere is why a path of Synapse's is not answered as it should: what Synapse
 // itself says decides.
-func (k *looker) notThere(ctx context.Context, path string, right func(status int, body []byte) bool, off Code, evidence string) result {
+func (k *verifier) notThere(ctx context.Context, path string, right func(status int, body []byte) bool, off Code, evidence string) result {
 	status, body, asked := k.local(ctx, path)
 	switch {
 	case asked && status == 0:
@@ -136,7 +137,7 @@ func (k *looker) notThere(ctx context.Context, path string, right func(status in
 	return bad(off, HostSide, evidence)
 }
 
-func (k *looker) versions(ctx context.Context) result {
+func (k *verifier) versions(ctx context.Context) result {
 	url := k.base + pathVersions
 	flags := func(body []byte) (missing string) {
 		var v struct {
@@ -178,7 +179,7 @@ func (k *looker) versions(ctx context.Context) result {
 	}
 }
 
-func (k *looker) transports(ctx context.Context) result {
+func (k *verifier) transports(ctx context.Context) result {
 	url := k.base + pathTransports
 	right := func(status int, body []byte) bool {
 		return status == http.StatusUnauthorized && strings.Contains(string(body), "M_MISSING_TOKEN")
@@ -197,7 +198,7 @@ func (k *looker) transports(ctx context.Context) result {
 
 // wellKnown compares what clients get with what its own server sends: what lies
 // between may keep it for a day.
-func (k *looker) wellKnown(ctx context.Context) result {
+func (k *verifier) wellKnown(ctx context.Context) result {
 	server := k.named("server")
 	url := "https://" + net.JoinHostPort(server.host, server.port) + "/.well-known/matrix/client"
 	if server.port == "443" {
@@ -218,7 +219,7 @@ func (k *looker) wellKnown(ctx context.Context) result {
 	return r
 }
 
-func (k *looker) announces(url string, resp *http.Response, body []byte) result {
+func (k *verifier) announces(url string, resp *http.Response, body []byte) result {
 	kind, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
 	switch {
 	case resp.StatusCode != http.StatusOK:

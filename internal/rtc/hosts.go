@@ -68,7 +68,7 @@ for c; do printf 'container %s ' "$c"; timeout 8 docker inspect --type container
 printf 'proxies %s\n' "$(ps -eo args= 2>/dev/null | grep -c '[d]ocker-proxy.*-proto udp')"`
 
 // lookAtHosts asks all hosts for what only they know.
-func (k *looker) lookAtHosts(ctx context.Context) {
+func (k *verifier) lookAtHosts(ctx context.Context) {
 	names := k.own()
 	for _, n := range names {
 		k.seen[n] = &machine{}
@@ -78,16 +78,17 @@ func (k *looker) lookAtHosts(ctx context.Context) {
 		asking.Go(func() { k.seen[n].ask(ctx, k.Hosts[n], k.Now, k.SFU.Container, k.Auth.Container) })
 	}
 	asking.Wait()
-	looks := []look{{id: "clock", name: "the clocks of the laptop and the hosts", part: Hosts, do: func(context.Context) result { return k.clock(names) }}}
+	checks := []linkCheck{{id: "clock", name: "the clocks of the laptop and the hosts", part: Hosts, do: func(context.Context) result { return k.clock(names) }}}
 	for _, n := range names {
-		looks = append(looks, look{id: "disk." + n, name: "room on the disks of " + n, part: Hosts, do: func(context.Context) result { return k.seen[n].room(n) }})
+		checks = append(checks, linkCheck{id: "disk." + n, name: "room on the disks of " + n, part: Hosts,
+			do: func(context.Context) result { return k.seen[n].room(n) }})
 	}
 	if k.scope != Announced {
-		looks = append(looks,
-			look{id: "container.sfu", name: "LiveKit's container " + k.SFU.Container, part: Hosts, do: k.sfuContainer},
-			look{id: "container.auth", name: "the JWT service's container " + k.Auth.Container, part: Hosts, do: k.authContainer})
+		checks = append(checks,
+			linkCheck{id: "container.sfu", name: "LiveKit's container " + k.SFU.Container, part: Hosts, do: k.sfuContainer},
+			linkCheck{id: "container.auth", name: "the JWT service's container " + k.Auth.Container, part: Hosts, do: k.authContainer})
 	}
-	k.all(ctx, looks...)
+	k.all(ctx, checks...)
 }
 
 // own are the hosts of the site, sorted; the others in Hosts only look.
@@ -140,7 +141,7 @@ const (
 	hostClocks  = 10 * time.Second
 )
 
-func (k *looker) clock(names []string) result {
+func (k *verifier) clock(names []string) result {
 	var lines []string
 	var low, high *machine
 	for _, n := range names {
@@ -185,7 +186,7 @@ func (m *machine) room(name string) result {
 	return result{status: OK, from: name}
 }
 
-func (k *looker) sfuContainer(ctx context.Context) result {
+func (k *verifier) sfuContainer(ctx context.Context) result {
 	c := k.SFU
 	r := k.runs(ctx, c.Host, c.Container, "livekit-gone", "livekit-down", "livekit-restarts")
 	if r.status == Failed && strings.Contains(strings.Join(r.evidence, "\n"), "could not resolve external IP") {
@@ -197,7 +198,7 @@ func (k *looker) sfuContainer(ctx context.Context) result {
 	return r
 }
 
-func (k *looker) authContainer(ctx context.Context) result {
+func (k *verifier) authContainer(ctx context.Context) result {
 	c := k.Auth
 	r := k.runs(ctx, c.Host, c.Container, "jwt-gone", "jwt-down", "jwt-restarts")
 	if r.status == NotSeen || r.code == "no-docker" || r.code == "jwt-gone" {
@@ -228,7 +229,7 @@ func (k *looker) authContainer(ctx context.Context) result {
 }
 
 // runs wants a container that runs, and has run for a while.
-func (k *looker) runs(ctx context.Context, on, name string, gone, down, restarts Code) result {
+func (k *verifier) runs(ctx context.Context, on, name string, gone, down, restarts Code) result {
 	m := k.seen[on]
 	if m == nil || m.err != nil {
 		return unseen("its host was not asked")
@@ -275,7 +276,7 @@ const fresh = time.Minute
 // on a bad configuration ends at once, with status 0.
 const steady = 1500 * time.Millisecond
 
-func (k *looker) again(ctx context.Context, on, name string, first container, restarts Code) result {
+func (k *verifier) again(ctx context.Context, on, name string, first container, restarts Code) result {
 	select {
 	case <-ctx.Done():
 		return unseen("there was no time left to look")
@@ -291,7 +292,7 @@ func (k *looker) again(ctx context.Context, on, name string, first container, re
 }
 
 // log are the last lines that a container wrote since then ("30s", "0" for all).
-func (k *looker) log(ctx context.Context, on, name string, lines int, since string) []string {
+func (k *verifier) log(ctx context.Context, on, name string, lines int, since string) []string {
 	res, err := k.Hosts[on].Query(ctx, host.Sh(`timeout 8 docker logs --since "$3" --tail "$2" "$1" 2>&1`, name, strconv.Itoa(lines), since))
 	if err != nil || !res[0].OK() {
 		return nil

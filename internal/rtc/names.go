@@ -15,7 +15,7 @@ import (
 )
 
 // lookAtNames looks where the public names lead and whether they speak TLS.
-func (k *looker) lookAtNames(ctx context.Context) {
+func (k *verifier) lookAtNames(ctx context.Context) {
 	switch k.scope {
 	case Deployed:
 		k.lookAt(ctx, k.named("sfu"), k.named("auth"))
@@ -33,11 +33,12 @@ func (k *looker) lookAtNames(ctx context.Context) {
 	}
 }
 
-func (k *looker) lookAt(ctx context.Context, names ...*name) {
-	var dns, certs []look
+func (k *verifier) lookAt(ctx context.Context, names ...*name) {
+	var dns, certs []linkCheck
 	for _, n := range names {
-		dns = append(dns, look{id: "dns." + n.id, name: "the addresses of " + n.host, part: Names, do: func(ctx context.Context) result { return k.dns(ctx, n) }})
-		certs = append(certs, look{
+		dns = append(dns, linkCheck{id: "dns." + n.id, name: "the addresses of " + n.host, part: Names,
+			do: func(ctx context.Context) result { return k.dns(ctx, n) }})
+		certs = append(certs, linkCheck{
 			id:   "tls." + n.id,
 			name: "HTTPS and the certificate of " + n.host,
 			part: Names,
@@ -53,7 +54,7 @@ const lookUpTime = 5 * time.Second
 
 // dns resolves a name as the laptop does. Where that fails, or leads to a machine
 // that serves something else, all that follows is looked at from the proxy's host.
-func (k *looker) dns(ctx context.Context, n *name) result {
+func (k *verifier) dns(ctx context.Context, n *name) result {
 	lookUp, cancel := context.WithTimeout(ctx, lookUpTime)
 	defer cancel()
 	if ip, err := netip.ParseAddr(n.host); err == nil {
@@ -83,7 +84,7 @@ func (k *looker) dns(ctx context.Context, n *name) result {
 
 // reroute lets all that follows be looked at from the name's own host, where there
 // is one, and says so.
-func (k *looker) reroute(n *name) []string {
+func (k *verifier) reroute(n *name) []string {
 	v, ok := k.frontVantage(n)
 	if !ok || n.route.name != laptop {
 		return nil
@@ -94,7 +95,7 @@ func (k *looker) reroute(n *name) []string {
 
 // foreign are a name's addresses that the host which serves it does not hold; none
 // where that host, or its addresses, are not known.
-func (k *looker) foreign(n *name) []netip.Addr {
+func (k *verifier) foreign(n *name) []netip.Addr {
 	m := k.seen[n.front]
 	if m == nil || m.err != nil || !n.serves {
 		return nil
@@ -104,7 +105,7 @@ func (k *looker) foreign(n *name) []netip.Addr {
 
 // maybeOutside reports whether an address may be the one that a router before the
 // host has: node_ip says so, or nothing is known of the host's public address.
-func (k *looker) maybeOutside(n *name, a netip.Addr) bool {
+func (k *verifier) maybeOutside(n *name, a netip.Addr) bool {
 	if len(k.SFU.Addresses) > 0 && n.front == k.SFU.Host {
 		return k.planned(a)
 	}
@@ -117,7 +118,7 @@ func (k *looker) maybeOutside(n *name, a netip.Addr) bool {
 // elsewhere looks who answers at addresses that the proxy's host does not hold: a
 // router or a CDN before it, or somebody else. One wrong address of several is
 // enough: some clients go there.
-func (k *looker) elsewhere(ctx context.Context, n *name, foreign []netip.Addr, said string) result {
+func (k *verifier) elsewhere(ctx context.Context, n *name, foreign []netip.Addr, said string) result {
 	url := "https://" + net.JoinHostPort(n.host, n.port) + n.path
 	ask := func(v vantage) (wrong string, silent bool) {
 		resp, _, err := matrix.Get(ctx, k.client(v, k.Roots), url, nil)
@@ -157,7 +158,7 @@ func (k *looker) elsewhere(ctx context.Context, n *name, foreign []netip.Addr, s
 // findHomeserver finds the base URL of the client-server API as a client does
 // (Matrix specification, "Client well-known": else the server name itself), and adds
 // its name. It stays "" where nobody says it.
-func (k *looker) findHomeserver(ctx context.Context) {
+func (k *verifier) findHomeserver(ctx context.Context) {
 	if k.Homeserver != nil {
 		k.base = strings.TrimRight(k.Homeserver.BaseURL(), "/")
 	}
@@ -199,7 +200,7 @@ func (k *looker) findHomeserver(ctx context.Context) {
 }
 
 // baseName is the id of the name that the client-server API has.
-func (k *looker) baseName() string {
+func (k *verifier) baseName() string {
 	host, port := hostOf(k.base), "443"
 	if h, p, ok := cutPort(host); ok {
 		host, port = h, p

@@ -28,13 +28,13 @@ type rooms struct {
 func (r *rooms) name(of string) string { return r.prefix + of }
 
 // lookAtSFU looks at LiveKit through the proxy, and holds calls on it.
-func (k *looker) lookAtSFU(ctx context.Context, r *Report) {
+func (k *verifier) lookAtSFU(ctx context.Context, r *Report) {
 	room := &rooms{prefix: fmt.Sprintf("ecdeploy-verify-%x-", newNonce())}
 	defer k.removeRooms(ctx, room)
 	up := []string{"container.sfu", "tls.sfu"}
-	k.all(ctx, look{id: "sfu.root", name: "LiveKit at " + k.SFU.URL, part: Signalling, needs: up, via: "sfu", do: k.root})
+	k.all(ctx, linkCheck{id: "sfu.root", name: "LiveKit at " + k.SFU.URL, part: Signalling, needs: up, via: "sfu", do: k.root})
 	k.all(ctx,
-		look{
+		linkCheck{
 			id:    "sfu.create",
 			name:  "rooms are made with the JWT service's credentials",
 			part:  Signalling,
@@ -42,7 +42,7 @@ func (k *looker) lookAtSFU(ctx context.Context, r *Report) {
 			via:   "sfu",
 			do:    func(ctx context.Context) result { return k.create(ctx, room) },
 		},
-		look{
+		linkCheck{
 			id:    "sfu.create-inside",
 			name:  "the way from the JWT service to LiveKit",
 			part:  Signalling,
@@ -51,8 +51,8 @@ func (k *looker) lookAtSFU(ctx context.Context, r *Report) {
 		})
 	need := append(up, "sfu.root", "sfu.create")
 	k.all(ctx,
-		look{id: "sfu.auto-create", name: "LiveKit makes no room for whoever asks", part: Signalling, needs: need, via: "sfu", do: k.autoCreate},
-		look{
+		linkCheck{id: "sfu.auto-create", name: "LiveKit makes no room for whoever asks", part: Signalling, needs: need, via: "sfu", do: k.autoCreate},
+		linkCheck{
 			id:    "sfu.validate",
 			name:  "LiveKit takes a token for a room",
 			part:  Signalling,
@@ -65,7 +65,7 @@ func (k *looker) lookAtSFU(ctx context.Context, r *Report) {
 	var holding sync.WaitGroup
 	holding.Go(func() {
 		k.all(ctx,
-			look{
+			linkCheck{
 				id:    "sfu.websocket",
 				name:  "WebSockets through the proxy",
 				part:  Signalling,
@@ -84,7 +84,7 @@ func (k *looker) lookAtSFU(ctx context.Context, r *Report) {
 	holding.Wait()
 }
 
-func (k *looker) root(ctx context.Context) result {
+func (k *verifier) root(ctx context.Context) result {
 	url := k.SFU.URL + "/"
 	a := k.ask(ctx, "sfu", http.MethodGet, url, nil, "", "path-not-routed")
 	switch {
@@ -97,13 +97,13 @@ func (k *looker) root(ctx context.Context) result {
 }
 
 // service is LiveKit's room service at base, asked with the hosts' time.
-func (k *looker) service(client *http.Client, base string, keys livekit.Pair) livekit.Rooms {
+func (k *verifier) service(client *http.Client, base string, keys livekit.Pair) livekit.Rooms {
 	return livekit.Rooms{Client: client, URL: base, Pair: keys, Now: k.now}
 }
 
 // makeRoom makes a room that ends by itself half a minute after everybody left. Who
 // refuses it is no error but a status and what was said with it.
-func (k *looker) makeRoom(ctx context.Context, client *http.Client, base string, keys livekit.Pair, r *rooms, of string) (int, string, error) {
+func (k *verifier) makeRoom(ctx context.Context, client *http.Client, base string, keys livekit.Pair, r *rooms, of string) (int, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
 	err := k.service(client, base, keys).Create(ctx, livekit.NewRoom{Name: r.name(of), Empty: 30 * time.Second, Departure: 10 * time.Second})
@@ -120,7 +120,7 @@ func (k *looker) makeRoom(ctx context.Context, client *http.Client, base string,
 }
 
 // removeRooms takes away what was made, whatever happened.
-func (k *looker) removeRooms(ctx context.Context, r *rooms) {
+func (k *verifier) removeRooms(ctx context.Context, r *rooms) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTime)
 	defer cancel()
 	var removing sync.WaitGroup
@@ -135,7 +135,7 @@ func (k *looker) removeRooms(ctx context.Context, r *rooms) {
 
 // create makes rooms as the JWT service does: with its credentials, over LiveKit's
 // public address.
-func (k *looker) create(ctx context.Context, r *rooms) result {
+func (k *verifier) create(ctx context.Context, r *rooms) result {
 	client, base := k.by("sfu"), k.SFU.URL
 	try := func(v vantage) (int, string, error) {
 		return k.makeRoom(ctx, k.client(v, k.Roots), base, k.Issues, r, "silent")
@@ -161,7 +161,7 @@ func (k *looker) create(ctx context.Context, r *rooms) result {
 }
 
 // refused tells whose credentials are wrong.
-func (k *looker) refused(ctx context.Context, said string) result {
+func (k *verifier) refused(ctx context.Context, said string) result {
 	evidence := []string{"CreateRoom with the JWT service's credentials answers 401: " + short(said)}
 	if k.Keys == k.Issues {
 		return bad("key-unknown", HostSide, append(evidence, "LiveKit's key file and the JWT service's files hold the same credentials")...)
@@ -174,7 +174,7 @@ func (k *looker) refused(ctx context.Context, said string) result {
 	return bad("secret-differs", HostSide, append(evidence, "LiveKit's key file and the JWT service's files hold different credentials")...)
 }
 
-func (k *looker) noTwirp(ctx context.Context, r *rooms, status int) result {
+func (k *verifier) noTwirp(ctx context.Context, r *rooms, status int) result {
 	evidence := []string{fmt.Sprintf("CreateRoom at %s answers %d", k.SFU.URL, status)}
 	local, _, err := k.makeRoom(ctx, k.client(k.onHost(k.SFU.Host), nil), k.SFU.Local, k.Issues, r, "local")
 	if err == nil {
@@ -184,7 +184,7 @@ func (k *looker) noTwirp(ctx context.Context, r *rooms, status int) result {
 }
 
 // createInside goes the JWT service's own way, from its network.
-func (k *looker) createInside(ctx context.Context, r *rooms) result {
+func (k *verifier) createInside(ctx context.Context, r *rooms) result {
 	roots, err := k.jwtRoots(ctx)
 	if err != nil {
 		return unseen(err.Error())
@@ -209,14 +209,14 @@ func (k *looker) createInside(ctx context.Context, r *rooms) result {
 
 // askValidate asks LiveKit what it would say to who joins a room. The token in the
 // URL is taken out of all that is told.
-func (k *looker) askValidate(ctx context.Context, room string) asked {
+func (k *verifier) askValidate(ctx context.Context, room string) asked {
 	jwt := k.Issues.Token("ecdeploy-validate", livekit.Grant{Room: room, RoomJoin: true}, k.now())
 	return k.ask(ctx, "sfu", http.MethodGet, k.SFU.URL+"/rtc/validate?access_token="+jwt, nil, "", "signalling-lost")
 }
 
 // autoCreate wants that a room nobody made stays unknown. The JWT service then
 // decides who makes rooms.
-func (k *looker) autoCreate(ctx context.Context) result {
+func (k *verifier) autoCreate(ctx context.Context) result {
 	a := k.askValidate(ctx, fmt.Sprintf("ecdeploy-verify-nobody-made-%x", newNonce()))
 	switch {
 	case a.lost != nil:
@@ -231,7 +231,7 @@ func (k *looker) autoCreate(ctx context.Context) result {
 	return good("a room that nobody made is refused: 404")
 }
 
-func (k *looker) validate(ctx context.Context, r *rooms) result {
+func (k *verifier) validate(ctx context.Context, r *rooms) result {
 	a := k.askValidate(ctx, r.name("silent"))
 	switch {
 	case a.lost != nil:
@@ -246,7 +246,7 @@ func (k *looker) validate(ctx context.Context, r *rooms) result {
 
 // hold opens LiveKit's WebSocket, and another one that is silent. opened is closed
 // as soon as the first is open.
-func (k *looker) hold(ctx context.Context, r *rooms, opened chan struct{}) result {
+func (k *verifier) hold(ctx context.Context, r *rooms, opened chan struct{}) result {
 	jwt := k.joinToken("silent", r.name("silent"))
 	ws, err := k.openWebSocket(ctx, k.named("sfu").route, jwt)
 	if err != nil && statusOf(err) == 0 { // once more, as ask does
@@ -267,7 +267,7 @@ func (k *looker) hold(ctx context.Context, r *rooms, opened chan struct{}) resul
 // LiveKit speaks up every few seconds; from an agent's it waits ten seconds for the
 // first word (livekit v1.13.5, pkg/agent/worker.go, RegisterTimeout). None is
 // registered.
-func (k *looker) silence(ctx context.Context) result {
+func (k *verifier) silence(ctx context.Context) result {
 	jwt := k.Issues.Token("ecdeploy-silent", livekit.Grant{Agent: true}, k.now())
 	ws, err := openSocket(ctx, k.by("sfu"), k.SFU.WebSocket+"/agent", nil, jwt)
 	if err != nil {
@@ -290,7 +290,7 @@ func (k *looker) silence(ctx context.Context) result {
 	return good("it opens", "how long a silent one stays open was not seen: LiveKit spoke first")
 }
 
-func (k *looker) openWebSocket(ctx context.Context, v vantage, jwt string) (*websocket.Conn, error) {
+func (k *verifier) openWebSocket(ctx context.Context, v vantage, jwt string) (*websocket.Conn, error) {
 	return openSignalling(ctx, k.client(v, k.Roots), k.SFU.WebSocket, jwt)
 }
 
@@ -302,7 +302,7 @@ func statusOf(err error) int {
 	return 0
 }
 
-func (k *looker) noWebSocket(ctx context.Context, err error, jwt string) result {
+func (k *verifier) noWebSocket(ctx context.Context, err error, jwt string) result {
 	switch statusOf(err) {
 	case 0:
 		return k.between(k.named("sfu"), err, "no-upgrade", func(v vantage) error {
@@ -319,6 +319,6 @@ func (k *looker) noWebSocket(ctx context.Context, err error, jwt string) result 
 }
 
 // joinToken lets a participant of ours into a room of ours.
-func (k *looker) joinToken(identity, room string) string {
+func (k *verifier) joinToken(identity, room string) string {
 	return k.Issues.Token("ecdeploy-"+identity, livekit.Grant{Room: room, RoomJoin: true, CanPublish: true, CanSubscribe: true}, k.now())
 }

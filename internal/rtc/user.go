@@ -76,7 +76,7 @@ func (u *userLook) hide(secret string) {
 	}
 }
 
-// look adds one link. needs is the link without which nothing can be told of it.
+// linkCheck adds one link. needs is the link without which nothing can be told of it.
 func (u *userLook) look(ctx context.Context, id, name, needs string, do func(context.Context) result) {
 	began := time.Now()
 	var r result

@@ -7,10 +7,10 @@ import (
 )
 
 // lookAsUser goes the way of a Matrix user, by the ways that were found to work.
-func (k *looker) lookAsUser(ctx context.Context) {
+func (k *verifier) lookAsUser(ctx context.Context) {
 	if k.base == "" {
 		k.all(ctx,
-			look{
+			linkCheck{
 				id:    "user.whoami",
 				name:  "logging in as the user",
 				part:  AsUser,
@@ -36,7 +36,7 @@ func (k *looker) lookAsUser(ctx context.Context) {
 }
 
 // joinAs joins with what the JWT service gave, and lets somebody of ours listen.
-func (k *looker) joinAs(ctx context.Context, url, jwt string) error {
+func (k *verifier) joinAs(ctx context.Context, url, jwt string) error {
 	g, err := readJWT(jwt, k.Issues.Secret)
 	if err != nil {
 		return err

@@ -35,7 +35,7 @@ func Verify(ctx context.Context, t Target, scope Scope) (Report, error) {
 	whole := ctx
 	ctx, cancel := context.WithTimeout(ctx, verifyTime+4*t.Duration)
 	defer cancel()
-	k := &looker{Target: t, scope: scope, links: map[string]Link{}, names: t.names(), seen: map[string]*machine{}}
+	k := &verifier{Target: t, scope: scope, links: map[string]Link{}, names: t.names(), seen: map[string]*machine{}}
 	r := Report{Site: t.Site.Name, From: laptop, Began: t.Now(), Flows: []Flow{}}
 	began := time.Now()
 	k.lookAtHosts(ctx)
@@ -57,8 +57,8 @@ func Verify(ctx context.Context, t Target, scope Scope) (Report, error) {
 	return r, context.Cause(whole)
 }
 
-// looker is one look at a site.
-type looker struct {
+// verifier is one look at a site.
+type verifier struct {
 	Target
 	scope Scope
 	names []*name
@@ -77,17 +77,17 @@ type looker struct {
 
 // now is the time as the hosts have it: a wrong clock of the laptop is one
 // failure, and not the cause of ten others.
-func (k *looker) now() time.Time { return k.Now().Add(k.offset) }
+func (k *verifier) now() time.Time { return k.Now().Add(k.offset) }
 
 // client is Target's, by the hosts' time.
-func (k *looker) client(v vantage, roots *x509.CertPool) *http.Client {
+func (k *verifier) client(v vantage, roots *x509.CertPool) *http.Client {
 	t := k.Target
 	t.Now = k.now
 	return t.client(v, roots)
 }
 
 // by is a client that reaches a name of the site as it was found to be reached.
-func (k *looker) by(id string) *http.Client { return k.client(k.named(id).route, k.Roots) }
+func (k *verifier) by(id string) *http.Client { return k.client(k.named(id).route, k.Roots) }
 
 // result is how one link was seen.
 type result struct {
@@ -111,9 +111,9 @@ func warn(code Code, evidence ...string) result {
 
 func unseen(why string) result { return result{status: NotSeen, evidence: []string{why}} }
 
-// look is a link to be looked at. needs are ids of links without which nothing
+// linkCheck is a link to be looked at. needs are ids of links without which nothing
 // can be told of it.
-type look struct {
+type linkCheck struct {
 	id, name string
 	part     Part
 	needs    []string
@@ -122,29 +122,29 @@ type look struct {
 }
 
 // all looks at several links at once.
-func (k *looker) all(ctx context.Context, looks ...look) {
+func (k *verifier) all(ctx context.Context, checks ...linkCheck) {
 	k.mu.Lock()
-	for _, l := range looks {
+	for _, l := range checks {
 		if !slices.Contains(k.order, l.id) {
 			k.order = append(k.order, l.id)
 		}
 	}
 	k.mu.Unlock()
 	var looking sync.WaitGroup
-	for _, l := range looks {
+	for _, l := range checks {
 		looking.Go(func() { k.one(ctx, l) })
 	}
 	looking.Wait()
 }
 
 // reserve gives links that are looked at later their places.
-func (k *looker) reserve(ids ...string) {
+func (k *verifier) reserve(ids ...string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.order = append(k.order, ids...)
 }
 
-func (k *looker) one(ctx context.Context, l look) {
+func (k *verifier) one(ctx context.Context, l linkCheck) {
 	began := time.Now()
 	r := k.blocked(l.needs)
 	switch {
@@ -179,7 +179,7 @@ func (k *looker) one(ctx context.Context, l look) {
 }
 
 // blocked is why a link cannot be looked at; zero where it can.
-func (k *looker) blocked(needs []string) result {
+func (k *verifier) blocked(needs []string) result {
 	for _, id := range needs {
 		if l, ok := k.link(id); ok && (l.Status == Failed || l.Status == NotSeen) {
 			r := unseen("not looked at: " + l.Name + " comes first")
@@ -190,7 +190,7 @@ func (k *looker) blocked(needs []string) result {
 	return result{}
 }
 
-func (k *looker) link(id string) (Link, bool) {
+func (k *verifier) link(id string) (Link, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	l, ok := k.links[id]
@@ -198,7 +198,7 @@ func (k *looker) link(id string) (Link, bool) {
 }
 
 // inOrder are the links in the order of a call.
-func (k *looker) inOrder() []Link {
+func (k *verifier) inOrder() []Link {
 	var out []Link
 	for _, part := range Parts() {
 		for _, id := range k.order {
@@ -258,7 +258,7 @@ func (t Target) frontOf(s Service) string {
 }
 
 // named is the name with that id.
-func (k *looker) named(id string) *name {
+func (k *verifier) named(id string) *name {
 	for _, n := range k.names {
 		if n.id == id {
 			return n
@@ -269,7 +269,7 @@ func (k *looker) named(id string) *name {
 
 // frontVantage looks from the host of a name's proxy, at that proxy; where the
 // proxy is somebody else's, by the name as that host knows it.
-func (k *looker) frontVantage(n *name) (vantage, bool) {
+func (k *verifier) frontVantage(n *name) (vantage, bool) {
 	h, ok := k.Hosts[n.front]
 	if !ok {
 		return vantage{}, false

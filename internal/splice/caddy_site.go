@@ -83,20 +83,20 @@ func (c *CaddyConfig) SiteFor(host, prefix string) (i int, doubt string) {
 	if doubt != "" {
 		return -1, doubt
 	}
-	winner, exact := -1, false
+	picked, exact := -1, false
 	var serves []caddySite
 	for _, s := range sites {
 		rel := s.serves(host, prefix)
 		if rel == caddyNever {
 			continue
 		}
-		if serves = append(serves, s); winner >= 0 || s.variable {
+		if serves = append(serves, s); picked >= 0 || s.variable {
 			continue
 		}
 		if rel == caddyMaybe {
 			return s.block, "the site at " + c.Blocks[s.block].Keys[0].Place() + " is only for some paths"
 		}
-		winner, exact = s.block, !s.wildcard
+		picked, exact = s.block, !s.wildcard
 	}
 	for _, s := range serves {
 		if s.variable && !exact { // two sites for one name would be an error in Caddy
@@ -105,9 +105,9 @@ func (c *CaddyConfig) SiteFor(host, prefix string) (i int, doubt string) {
 	}
 	bound := slices.ContainsFunc(serves, func(s caddySite) bool { return s.binds })
 	if len(serves) > 1 && bound {
-		return winner, "several sites serve the name on different addresses (bind)"
+		return picked, "several sites serve the name on different addresses (bind)"
 	}
-	return winner, ""
+	return picked, ""
 }
 
 // sites are the sites on the HTTPS port, in the order in which Caddy tries them.

@@ -57,7 +57,7 @@ func (d *yamlDoc) endOf(n *yamlNode) (int, bool) {
 	switch {
 	case n.Kind == yaml.AliasNode:
 		end := n.off + 1 + len(n.Value)
-		return end, d.has(n.off, "*"+n.Value)
+		return end, d.hasTextAt(n.off, "*"+n.Value)
 	case n.Kind == yaml.ScalarNode:
 		return d.scalarEnd(n)
 	case n.flow():
@@ -65,11 +65,11 @@ func (d *yamlDoc) endOf(n *yamlNode) (int, bool) {
 	case n.Kind == yaml.MappingNode:
 		return last, d.plainKeys(n)
 	default:
-		return last, d.has(n.body, "-")
+		return last, d.hasTextAt(n.body, "-")
 	}
 }
 
-func (d *yamlDoc) has(at int, text string) bool {
+func (d *yamlDoc) hasTextAt(at int, text string) bool {
 	return at <= len(d.src) && bytes.HasPrefix(d.src[at:], []byte(text))
 }
 
@@ -96,7 +96,7 @@ func (d *yamlDoc) colon(key *yamlNode) int {
 	for at < len(d.src) && (d.src[at] == ' ' || d.src[at] == '\t') {
 		at++
 	}
-	if d.has(at, ":") {
+	if d.hasTextAt(at, ":") {
 		return at
 	}
 	return -1
@@ -114,7 +114,7 @@ func (d *yamlDoc) flowEnd(n *yamlNode, at int) (int, bool) {
 	}
 	for {
 		at = d.skipBlank(at)
-		if d.has(at, closing) {
+		if d.hasTextAt(at, closing) {
 			return at + 1, true
 		}
 		if c := d.at(at); c != ',' && c != ':' {
@@ -149,7 +149,7 @@ func (d *yamlDoc) scalarEnd(n *yamlNode) (int, bool) {
 				at++
 			}
 		}
-		if !d.has(at, word) {
+		if !d.hasTextAt(at, word) {
 			return at, false
 		}
 		at += len(word)
@@ -203,7 +203,7 @@ func (d *yamlDoc) blockEnd(n *yamlNode) (int, bool) {
 		if indent < 0 {
 			indent = max(spaces, parent+1)
 		}
-		if spaces < indent || spaces == 0 && (d.has(start, "---") || d.has(start, "...")) {
+		if spaces < indent || spaces == 0 && (d.hasTextAt(start, "---") || d.hasTextAt(start, "...")) {
 			break
 		}
 		end = at

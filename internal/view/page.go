@@ -81,7 +81,7 @@ func sitePageOf(id string, r rtc.Report) sitePage {
 	state, short, detail := verdict(r)
 	s := sitePage{
 		ID: id, Name: line(r.Site), Headline: sentence(short), Detail: sentence(detail), Took: human(r.Took),
-		Class: map[outlook]string{broken: "bad", silent: "bad", untried: "warn", nothingSeen: "none", calls: "good"}[state],
+		Class: map[verdictState]string{broken: "bad", silent: "bad", untried: "warn", nothingSeen: "none", calls: "good"}[state],
 		Cards: cardsOf(id, r), Flows: flowPagesOf(r.Flows), Load: loadOf(r.Load),
 	}
 	s.Causes = "What to know, and what to do"

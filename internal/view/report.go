@@ -50,7 +50,7 @@ func (t *textForm) Report(r rtc.Report) {
 		b.WriteString(t.label("more", "ecdeploy explain "+line(string(e.Code))))
 	}
 	state, short, detail := verdict(r)
-	color := map[outlook]string{broken: red, silent: red, untried: yellow, nothingSeen: yellow, calls: green}[state]
+	color := map[verdictState]string{broken: red, silent: red, untried: yellow, nothingSeen: yellow, calls: green}[state]
 	t.print("%s\n%s\n", &b, t.paint(bold+";"+color, line(r.Site)+": "+short+": "+detail))
 }
 

@@ -73,7 +73,7 @@ func TestVerdict(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		r     rtc.Report
-		state outlook
+		state verdictState
 		want  string
 	}{
 		{"nothing", rtc.Report{}, nothingSeen, "nothing was seen to work: nothing was looked at"},

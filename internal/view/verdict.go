@@ -9,12 +9,12 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/rtc"
 )
 
-// outlook is what a report comes to.
-type outlook int
+// verdictState is what a report comes to.
+type verdictState int
 
 // Only calls says that a call works: what was not seen is not said to work.
 const (
-	nothingSeen outlook = iota
+	nothingSeen verdictState = iota
 	broken
 	silent // media was tried and none arrived, though no link failed
 	untried
@@ -70,7 +70,7 @@ func networks(flows []rtc.Flow) (whole, lacking []string) {
 
 // verdict is what a report comes to, in a few words and in detail; with a colon
 // between them they are one sentence.
-func verdict(r rtc.Report) (state outlook, short, detail string) {
+func verdict(r rtc.Report) (state verdictState, short, detail string) {
 	c := count(r.Links)
 	whole, lacking := networks(r.Flows)
 	if first, ok := r.Broken(); ok {

@@ -195,7 +195,7 @@ func (f ufwFacts) decide(site *steps.Site, open []Opening) steps.Decision {
 	for _, o := range f.stale(site, open) {
 		d.Changes = append(d.Changes, ufwDelete(site, o))
 	}
-	d.Findings = append(d.Findings, f.theatre()...)
+	d.Findings = append(d.Findings, f.ineffectiveRules()...)
 	return d
 }
 
@@ -214,9 +214,9 @@ func (f ufwFacts) stale(site *steps.Site, open []Opening) []Opening {
 	return out
 }
 
-// theatre names rules that have no effect: Docker's own rules take what is
+// ineffectiveRules names rules that have no effect: Docker's own rules take what is
 // sent to a published port before ufw sees it.
-func (f ufwFacts) theatre() []steps.Finding {
+func (f ufwFacts) ineffectiveRules() []steps.Finding {
 	var out []steps.Finding
 	var open []string
 	for _, p := range f.published {

@@ -90,7 +90,7 @@ func (o osRelease) debian() bool {
 func (o osRelease) install() string {
 	const docs = "https://docs.docker.com/engine/install/"
 	switch {
-	case o.ID == "debian" && number0(o.Version) > 0 && number0(o.Version) < 13, o.ID == "ubuntu":
+	case o.ID == "debian" && numberOrZero(o.Version) > 0 && numberOrZero(o.Version) < 13, o.ID == "ubuntu":
 		return "apt install docker.io, or see " + docs
 	case o.ID == "debian":
 		return "apt install docker.io docker-cli, or see " + docs
@@ -261,7 +261,7 @@ func (f preflightFacts) dns(site *steps.Site) []steps.Finding {
 			out = append(out, steps.Warning.Finding(n+" does not resolve on "+f.name+why, "add a DNS record for "+n))
 			continue
 		}
-		if served && len(f.addrs) > 0 && !slices.ContainsFunc(at, f.has) {
+		if served && len(f.addrs) > 0 && !slices.ContainsFunc(at, f.hasAddress) {
 			out = append(out, steps.Note.Finding(fmt.Sprintf("%s resolves to %s, which is no address of %s: "+
 				"right behind NAT, a load balancer or Cloudflare, else a wrong DNS record",
 				n, strings.Join(at, ", "), f.name),
@@ -271,7 +271,7 @@ func (f preflightFacts) dns(site *steps.Site) []steps.Finding {
 	return out
 }
 
-// has reports whether ip is the host's own; 127.0.1.1 of /etc/hosts is.
-func (f preflightFacts) has(ip string) bool {
+// hasAddress reports whether ip is the host's own; 127.0.1.1 of /etc/hosts is.
+func (f preflightFacts) hasAddress(ip string) bool {
 	return netaddr.Loopback(ip) || slices.ContainsFunc(f.addrs, func(h steps.HostAddr) bool { return h.IP == ip })
 }

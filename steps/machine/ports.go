@@ -66,7 +66,7 @@ func probePorts(ctx context.Context, o host.Observer) (portsFacts, error) {
 func (f *portsFacts) parseProc(s string) {
 	lines := strings.SplitN(s+"\n\n", "\n", 3)
 	if p := strings.Fields(lines[0]); len(p) == 2 {
-		f.ephemeral = steps.PortRange{First: number0(p[0]), Last: number0(p[1])}
+		f.ephemeral = steps.PortRange{First: numberOrZero(p[0]), Last: numberOrZero(p[1])}
 	}
 	f.reserved = steps.ParseRanges(lines[1])
 }

@@ -218,13 +218,13 @@ func parsePreflight(s string) preflightFacts {
 		case kind == "noss":
 			f.noSS = true
 		case kind == "room":
-			f.room = number0(v)
+			f.room = numberOrZero(v)
 		case kind == "images" && len(w) >= 2:
-			f.images, f.imagesDir = number0(w[0]), w[1]
+			f.images, f.imagesDir = numberOrZero(w[0]), w[1]
 		case kind == "fetch":
 			f.toFetch++
 		case kind == "clock":
-			f.clock = time.Unix(int64(number0(v)), 0)
+			f.clock = time.Unix(int64(numberOrZero(v)), 0)
 		case kind == "docker":
 			f.engine.version = v
 		case kind == "dockererr":
@@ -236,15 +236,15 @@ func parsePreflight(s string) preflightFacts {
 		case kind == "published":
 			f.published = append(f.published, steps.ParsePublished(v)...)
 		case kind == "coturn" && len(w) == 3:
-			f.coturn, f.coturnFile = steps.PortRange{First: number0(w[0]), Last: number0(w[1])}, w[2]
+			f.coturn, f.coturnFile = steps.PortRange{First: numberOrZero(w[0]), Last: numberOrZero(w[1])}, w[2]
 		case kind == "dns" && len(w) == 2:
 			f.resolved[w[0]] = append(f.resolved[w[0]], w[1])
 		case kind == "group" && len(w) == 2:
-			f.groups[number0(w[0])] = w[1]
+			f.groups[numberOrZero(w[0])] = w[1]
 		case kind == "ours" && v != "0": // 0 is the process of a container that does not run
-			f.ours = append(f.ours, number0(v))
+			f.ours = append(f.ours, numberOrZero(v))
 		case kind == "sibling" && v != "0":
-			f.siblings = append(f.siblings, number0(v))
+			f.siblings = append(f.siblings, numberOrZero(v))
 		case kind == "listen" && len(w) >= 2:
 			if l, ok := parseListener(w); ok {
 				f.listeners = append(f.listeners, l)
@@ -254,8 +254,8 @@ func parsePreflight(s string) preflightFacts {
 	return f
 }
 
-// number0 is a number of our own script's output; 0 where it is none.
-func number0(s string) int {
+// numberOrZero is a number of our own script's output; 0 where it is none.
+func numberOrZero(s string) int {
 	n, _ := strconv.Atoi(strings.TrimSpace(s))
 	return n
 }
@@ -290,7 +290,7 @@ func parseListener(w []string) (listener, bool) {
 	if len(w) > 2 {
 		for _, m := range steps.ProcName.FindAllStringSubmatch(w[2], -1) {
 			l.Proc = cmp.Or(l.Proc, m[1])
-			l.PIDs = append(l.PIDs, number0(m[2]))
+			l.PIDs = append(l.PIDs, numberOrZero(m[2]))
 		}
 	}
 	return l, true

@@ -28,7 +28,7 @@ type removeWellKnownFacts struct {
 }
 
 func (f removeWellKnownFacts) decide(site *steps.Site) (steps.Decision, error) {
-	edits, texts, findings, err := f.TakeBack()
+	edits, texts, findings, err := f.Undo()
 	d := steps.Decision{Findings: findings}
 	if err != nil {
 		return d, err

@@ -31,7 +31,7 @@ func (c *Service) remove(site *steps.Site) steps.Step {
 }
 
 func (f removeSynapseFacts) decide(site *steps.Site, c *Service) (steps.Decision, error) {
-	edits, texts, findings, err := f.TakeBack()
+	edits, texts, findings, err := f.Undo()
 	d := steps.Decision{Findings: findings}
 	if err != nil {
 		return d, err

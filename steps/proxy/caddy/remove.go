@@ -34,7 +34,7 @@ func (c *Config) remove(site *steps.Site) steps.Step {
 }
 
 func (f removeFacts) decide(site *steps.Site, c *Config) (steps.Decision, error) {
-	edits, texts, findings, err := f.TakeBack()
+	edits, texts, findings, err := f.Undo()
 	d := steps.Decision{Findings: findings}
 	if err != nil {
 		return d, err

@@ -90,8 +90,8 @@ func (w *nginxWriter) ownBlock(name string) ownBlock {
 func (f *facts) blockCertificates(names []string) []string {
 	var out []string
 	for _, name := range names {
-		for _, win := range f.tree.winners(name) {
-			for _, p := range win.server.certificates() {
+		for _, picked := range f.tree.pickServers(name) {
+			for _, p := range picked.server.certificates() {
 				if !f.own[p].Exists && !slices.Contains(out, p) {
 					out = append(out, p)
 				}

@@ -55,7 +55,7 @@ func (w *nginxWriter) finish() {
 
 // hosts reports whether path is what goes into the server block s.
 func (w *nginxWriter) hosts(s nginxServer, path string) bool {
-	return slices.ContainsFunc(w.inside, func(in *inner) bool { return in.has(s) && w.innerPath(in) == path })
+	return slices.ContainsFunc(w.inside, func(in *inner) bool { return in.hasServer(s) && w.innerPath(in) == path })
 }
 
 func (w *nginxWriter) innerPath(in *inner) string {
@@ -149,11 +149,11 @@ func (w *nginxWriter) place() string {
 	there := slices.DeleteFunc(w.ownFiles(), func(p string) bool { return !slices.Contains(places, p) })
 	listens := tree.listens(w.facts.ipv6)
 	for _, p := range append(there, places...) {
-		if _, _, yes := tree.usurps(p, listens); !yes {
+		if _, _, yes := tree.wouldBecomeDefault(p, listens); !yes {
 			return p
 		}
 	}
-	addr, from, _ := tree.usurps(places[len(places)-1], listens)
+	addr, from, _ := tree.wouldBecomeDefault(places[len(places)-1], listens)
 	w.fail("a server block of ecdeploy's own would become the default server of "+addr+", and the one at "+from.at()+" lose its requests for other names",
 		"add default_server to `listen "+addr+"` there")
 	return ""

@@ -154,10 +154,10 @@ func (t *nginxTree) places(slug string) []string {
 	return append(plain[:min(len(plain), 1)], last...)
 }
 
-// usurps finds an address whose default server a block of our own in the file p
+// wouldBecomeDefault finds an address whose default server a block of our own in the file p
 // would become, and the block that is it now: that one would lose all requests
 // for names that no block has.
-func (t *nginxTree) usurps(p string, listens []string) (addr string, from nginxServer, yes bool) {
+func (t *nginxTree) wouldBecomeDefault(p string, listens []string) (addr string, from nginxServer, yes bool) {
 	// Only the order counts, so an empty block stands for ours.
 	with := nginxTree{files: maps.Clone(t.files)}
 	with.files[p] = nginxFile{path: p, parsed: []*splice.Directive{{Name: "server", Block: true}}}

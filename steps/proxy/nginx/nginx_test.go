@@ -85,16 +85,16 @@ func TestNginxTwoNamesOfOurOwn(t *testing.T) {
 	// LiveKit's token stands in the query: its requests go into no access log.
 	for i, want := range []bool{true, false} {
 		loc, _ := splice.LocationFor(servers[i].Directive, "/rtc")
-		if off := has(loc.Body, "access_log", "off"); off != want {
+		if off := hasDirective(loc.Body, "access_log", "off"); off != want {
 			t.Errorf("server %d: access_log off is %v, want %v", i, off, want)
 		}
-		if up := has(loc.Body, "proxy_set_header", "Upgrade", "$http_upgrade"); up != want {
+		if up := hasDirective(loc.Body, "proxy_set_header", "Upgrade", "$http_upgrade"); up != want {
 			t.Errorf("server %d: upgrade is %v, want %v", i, up, want)
 		}
 	}
 }
 
-func has(dirs []*splice.Directive, name string, args ...string) bool {
+func hasDirective(dirs []*splice.Directive, name string, args ...string) bool {
 	for _, d := range dirs {
 		if d.Name == name && cmp.Equal(d.Args, args) {
 			return true
@@ -125,7 +125,7 @@ func TestNginxOneNameInAForeignBlock(t *testing.T) {
 	server := &splice.Directive{Name: "server", Block: true, Body: parsed}
 	for uri, upstream := range map[string]string{"/livekit/sfu/rtc": "http://127.0.0.1:7880/", "/livekit/jwt/sfu/get": "http://127.0.0.1:8080/"} {
 		loc, ok := splice.LocationFor(server, uri)
-		if !ok || !has(loc.Body, "proxy_pass", upstream) { // the slash at its end strips the prefix
+		if !ok || !hasDirective(loc.Body, "proxy_pass", upstream) { // the slash at its end strips the prefix
 			t.Errorf("%s does not go to %s", uri, upstream)
 		}
 	}

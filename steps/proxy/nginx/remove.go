@@ -31,7 +31,7 @@ func (c *Config) remove(site *steps.Site) steps.Step {
 }
 
 func (f removeNginxFacts) decide(site *steps.Site) (steps.Decision, error) {
-	edits, _, findings, err := f.TakeBack()
+	edits, _, findings, err := f.Undo()
 	d := steps.Decision{Findings: findings}
 	if err != nil {
 		return d, err

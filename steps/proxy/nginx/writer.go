@@ -29,7 +29,7 @@ type inner struct {
 	text    strings.Builder
 }
 
-func (in *inner) has(s nginxServer) bool {
+func (in *inner) hasServer(s nginxServer) bool {
 	return slices.ContainsFunc(in.servers, func(o nginxServer) bool { return o.block == s.block })
 }
 
@@ -38,13 +38,13 @@ func (w *nginxWriter) fail(summary, hint string) {
 }
 
 // into returns where to write for the foreign server blocks of a name.
-func (w *nginxWriter) into(winners []winner, name string) *inner {
+func (w *nginxWriter) into(found []pickedServer, name string) *inner {
 	in := &inner{name: name}
-	for _, win := range winners {
-		in.servers = append(in.servers, win.server)
+	for _, picked := range found {
+		in.servers = append(in.servers, picked.server)
 	}
 	for _, old := range w.inside {
-		if len(old.servers) == len(in.servers) && !slices.ContainsFunc(in.servers, func(s nginxServer) bool { return !old.has(s) }) {
+		if len(old.servers) == len(in.servers) && !slices.ContainsFunc(in.servers, func(s nginxServer) bool { return !old.hasServer(s) }) {
 			return old
 		}
 	}
@@ -70,12 +70,12 @@ func (w *nginxWriter) routes(routes []steps.Route) {
 			w.ownServer(name, body.String())
 			continue
 		}
-		for _, win := range found {
-			if win.doubt {
-				w.fail("whether "+win.String()+" answers for "+name+" is for nginx's kind of regular expression to say", "add "+name+" to that server_name")
+		for _, picked := range found {
+			if picked.doubt {
+				w.fail("whether "+picked.String()+" answers for "+name+" is for nginx's kind of regular expression to say", "add "+name+" to that server_name")
 			}
 			for _, r := range group {
-				w.inspect(win.server, r)
+				w.inspect(picked.server, r)
 			}
 		}
 		w.into(found, name).text.WriteString(body.String())
@@ -83,10 +83,10 @@ func (w *nginxWriter) routes(routes []steps.Route) {
 }
 
 // takeOver notes whose requests a new server block of our own gets.
-func (w *nginxWriter) takeOver(name string, from []winner) {
+func (w *nginxWriter) takeOver(name string, from []pickedServer) {
 	if !w.ownBlock(name).there {
-		for _, win := range from {
-			w.findings = append(w.findings, steps.Note.Finding("requests for "+name+" go to "+win.String()+" now; ecdeploy's own server block takes them all",
+		for _, picked := range from {
+			w.findings = append(w.findings, steps.Note.Finding("requests for "+name+" go to "+picked.String()+" now; ecdeploy's own server block takes them all",
 				"give it a name of its own, or a path, if that still needs some"))
 		}
 	}
@@ -146,7 +146,7 @@ func (w *nginxWriter) static(r steps.Route) {
 			`serve `+r.URL+`, or use well_known "external" {}`))
 		return
 	}
-	found = slices.DeleteFunc(found, func(win winner) bool { return win.doubt || win.server.handles(uri) })
+	found = slices.DeleteFunc(found, func(picked pickedServer) bool { return picked.doubt || picked.server.handles(uri) })
 	if len(found) == 0 {
 		return
 	}

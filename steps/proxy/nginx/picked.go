@@ -9,18 +9,18 @@ import (
 	"github.com/emdecloud/ecdeploy/steps/proxy"
 )
 
-// winner is a TLS server block that nginx picks for a public name.
-type winner struct {
+// pickedServer is a TLS server block that nginx picks for a public name.
+type pickedServer struct {
 	server nginxServer
 	how    string // the name that matched, "" for a default server
 	exact  bool
 	doubt  bool // the name is a regex that only nginx can read
 }
 
-// winners are the server blocks that nginx picks for name on the addresses of
+// pickServers returns the server blocks that nginx picks for name on the addresses of
 // listens, each once. Where some have exactly that name, others do not count.
-func (t *nginxTree) winners(name string) []winner {
-	var out []winner
+func (t *nginxTree) pickServers(name string) []pickedServer {
+	var out []pickedServer
 	servers := t.servers()
 	for _, l := range t.listens(false) {
 		key := addrKey(l)
@@ -31,10 +31,10 @@ func (t *nginxTree) winners(name string) []winner {
 				here, names = append(here, s), append(names, s.names)
 			}
 		}
-		var w winner
+		var w pickedServer
 		switch i, known := splice.ServerFor(names, name); {
 		case i >= 0:
-			w = winner{server: here[i], doubt: !known, exact: slices.ContainsFunc(names[i], func(n string) bool { return strings.EqualFold(n, name) })}
+			w = pickedServer{server: here[i], doubt: !known, exact: slices.ContainsFunc(names[i], func(n string) bool { return strings.EqualFold(n, name) })}
 			w.how, _, _ = strings.Cut(strings.Join(slices.DeleteFunc(slices.Clone(names[i]), func(n string) bool {
 				alone, _ := splice.ServerFor([][]string{{n}}, name)
 				return alone < 0
@@ -44,21 +44,21 @@ func (t *nginxTree) winners(name string) []winner {
 		default:
 			continue
 		}
-		if !slices.ContainsFunc(out, func(o winner) bool { return o.server.block == w.server.block }) {
+		if !slices.ContainsFunc(out, func(o pickedServer) bool { return o.server.block == w.server.block }) {
 			out = append(out, w)
 		}
 	}
-	if slices.ContainsFunc(out, func(w winner) bool { return w.exact }) {
-		out = slices.DeleteFunc(out, func(w winner) bool { return !w.exact })
+	if slices.ContainsFunc(out, func(w pickedServer) bool { return w.exact }) {
+		out = slices.DeleteFunc(out, func(w pickedServer) bool { return !w.exact })
 	}
 	return out
 }
 
-// serving are the winners that a request for name gets something from today. A
+// serving are the picked servers that a request for name gets something from today. A
 // pattern or default server that turns all away, or whose certificate is not
-// for name, is none: no client would talk to it.
-func (f facts) serving(name string) []winner {
-	return slices.DeleteFunc(f.tree.winners(name), func(w winner) bool {
+// for name, is not one: no client would talk to it.
+func (f facts) serving(name string) []pickedServer {
+	return slices.DeleteFunc(f.tree.pickServers(name), func(w pickedServer) bool {
 		return !w.exact && (w.server.refuses() || !f.mayCover(w.server, name))
 	})
 }
@@ -108,7 +108,7 @@ func (s nginxServer) certificates() []string {
 // at says where a server block stands.
 func (s nginxServer) at() string { return fmt.Sprintf("%s:%d", s.file.real, s.block.Line) }
 
-func (w winner) String() string {
+func (w pickedServer) String() string {
 	if w.how == "" {
 		return "the default server (" + w.server.at() + ")"
 	}

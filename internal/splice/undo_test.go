@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestTakeBack(t *testing.T) {
+func TestUndo(t *testing.T) {
 	yaml := "a: 1\nrc:\n  x: 0.2\nb: 2\n"
 	ours := "a: 1\nrc:\n  x: 0.5\n  new: true\nb: 2\nmatrix_rtc:\n  t: 1\n"
 	json := `{"m.homeserver": {"base_url": "https://a"}}`
@@ -40,7 +40,7 @@ func TestTakeBack(t *testing.T) {
 		"somebody emptied the file":  {"a\nb\n", "a\nours\nb\n", "", "", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			edits, kept := TakeBack([]byte(c.before), []byte(c.after), []byte(c.current))
+			edits, kept := Undo([]byte(c.before), []byte(c.after), []byte(c.current))
 			got, err := Apply([]byte(c.current), edits)
 			if err != nil || string(got) != c.want || !cmp.Equal(kept, c.kept) {
 				t.Errorf("%q, kept %q, %v", got, kept, err)
@@ -51,7 +51,7 @@ func TestTakeBack(t *testing.T) {
 
 // Untouched, it gives the bytes back; and where it takes all back from between what
 // somebody added, exactly that is left.
-func FuzzTakeBack(f *testing.F) {
+func FuzzUndo(f *testing.F) {
 	f.Add("a\nb\n", "a\nours\nb\n", "human\n", "tail\n")
 	f.Add("a: [1]\r\n", "a: [1, 2]\r\n", "", "x")
 	f.Add("\u00e4", "\u00e5", "", "")
@@ -61,7 +61,7 @@ func FuzzTakeBack(f *testing.F) {
 				t.Skip()
 			}
 		}
-		edits, kept := TakeBack([]byte(before), []byte(after), []byte(after))
+		edits, kept := Undo([]byte(before), []byte(after), []byte(after))
 		got, err := Apply([]byte(after), edits)
 		if err != nil || string(got) != before || kept != nil {
 			t.Fatalf("untouched: %q, kept %q, %v", got, kept, err)
@@ -72,7 +72,7 @@ func FuzzTakeBack(f *testing.F) {
 			}
 		}
 		current := []byte(head + after + tail)
-		edits, kept = TakeBack([]byte(before), []byte(after), current)
+		edits, kept = Undo([]byte(before), []byte(after), current)
 		if got, err = Apply(current, edits); err != nil {
 			t.Fatal(err)
 		}

@@ -8,7 +8,7 @@ import (
 	"github.com/aymanbagabas/go-udiff"
 )
 
-// TakeBack undoes in current what made after of before, and keeps what somebody
+// Undo undoes in current what made after of before, and keeps what somebody
 // else changed since. Where somebody changed the very text that was put there, or
 // wrote where something would have to be put back, it leaves theirs and returns
 // in kept what was put there; where they took it out themselves there is nothing
@@ -16,7 +16,7 @@ import (
 //
 // It knows text, no language: the caller has the result looked at by whatever
 // reads the file.
-func TakeBack(before, after, current []byte) (edits []Edit, kept []string) {
+func Undo(before, after, current []byte) (edits []Edit, kept []string) {
 	theirs := Between(after, current)
 	shift, next := 0, 0
 	for _, o := range apart(Between(after, before), after) {
@@ -25,7 +25,7 @@ func TakeBack(before, after, current []byte) (edits []Edit, kept []string) {
 			next++
 		}
 		put := after[o.Off : o.Off+o.Len]
-		if i := only(put, after, current); o.Text == "" && i >= 0 {
+		if i := uniqueOffset(put, after, current); o.Text == "" && i >= 0 {
 			edits = append(edits, Edit{Off: i, Len: len(put)})
 			continue
 		}
@@ -68,9 +68,9 @@ func apart(edits []Edit, after []byte) []Edit {
 	return out
 }
 
-// only is where text stands in current, if it stands just once there and in after:
+// uniqueOffset is where text stands in current, if it stands just once there and in after:
 // then it is the same, whatever became of all else. -1 where that cannot be told.
-func only(text, after, current []byte) int {
+func uniqueOffset(text, after, current []byte) int {
 	if len(text) < 8 || bytes.Count(after, text) != 1 || bytes.Count(current, text) != 1 {
 		return -1
 	}
