@@ -21,18 +21,20 @@ func TestE2ECaddy(t *testing.T) {
 		"https://matrix-rtc-jwt.front.test", "https://matrix.front.test/livekit/jwt")
 	before := h.Snapshot(t)
 
-	phase(t, "Caddy refuses the configuration", func(t *testing.T) {
-		h.Exec(t, "cp -a /etc/caddy/Caddyfile /root/Caddyfile && sed -i 's/^\\tfile_server$/\\tfile_serve/' /etc/caddy/Caddyfile")
-		broken := h.Snapshot(t)
-		out := c.run(t, exitError, "apply", "--yes", plan)
-		for _, want := range []string{"file_serve", "runs another configuration"} {
-			if !strings.Contains(out, want) {
-				t.Errorf("the output does not say %q:\n%s", want, out)
+	for name, f := range map[string]struct{ edit, says string }{
+		"Caddy cannot read its file":        {"sed -i 's/^\\tfile_server$/\\tfile_serve/' /etc/caddy/Caddyfile", "does not take its configuration as it is: /etc/caddy/Caddyfile:41: unrecognized directive: file_serve"},
+		"Caddy cannot start with the files": {"printf 'x.test {\\n\\ttls /nowhere.pem /nowhere.key\\n}\\n' >>/etc/caddy/Caddyfile", "check Caddy: Error: loading"},
+	} {
+		phase(t, name, func(t *testing.T) {
+			h.Exec(t, "cp -a /etc/caddy/Caddyfile /root/Caddyfile && "+f.edit)
+			broken := h.Snapshot(t)
+			if out := c.run(t, exitError, "apply", "--yes", plan); !strings.Contains(out, f.says) {
+				t.Errorf("the output does not say %q:\n%s", f.says, out)
 			}
-		}
-		compareSnapshots(t, "nothing changed", broken, h.Snapshot(t))
-		h.Exec(t, "mv /root/Caddyfile /etc/caddy/Caddyfile")
-	})
+			compareSnapshots(t, "nothing changed", broken, h.Snapshot(t))
+			h.Exec(t, "mv /root/Caddyfile /etc/caddy/Caddyfile")
+		})
+	}
 	phase(t, "Caddy does not reload", func(t *testing.T) {
 		breaks, fixes := failingUnit("caddy.service", "ExecReload=\\nExecReload=", "/etc/caddy/ecdeploy/*")
 		h.Exec(t, breaks)

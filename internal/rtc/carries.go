@@ -65,7 +65,8 @@ func (k *verifier) lookAtMedia(ctx context.Context, r *rooms, needs []string, re
 	}
 	k.all(ctx, checks...)
 	if slices.ContainsFunc(slices.Collect(maps.Values(all)), func(o Outcome) bool { return o.TURN }) {
-		k.all(ctx, linkCheck{id: "media.turn", name: "media over TURN", part: Media, needs: needs, do: func(ctx context.Context) result { return k.turn(ctx, r, report) }})
+		k.all(ctx, linkCheck{id: "media.turn", name: "media over TURN", part: Media, needs: needs,
+			do: func(ctx context.Context) result { return k.turn(ctx, r, report) }})
 	}
 	k.all(ctx, linkCheck{id: "candidates", name: "the addresses that LiveKit tells clients", part: Media, needs: needs, do: func(context.Context) result {
 		var told []string

@@ -27,7 +27,8 @@ func (k *verifier) lookAtHomeserver(ctx context.Context) {
 		k.all(ctx, linkCheck{id: "synapse.config", name: "Synapse's effective configuration", part: Homeserver, do: k.synapseConfig})
 	}
 	k.all(ctx,
-		linkCheck{id: "well-known", name: "the client well-known of " + k.Site.Domain(), part: Homeserver, needs: []string{"tls.server"}, via: "server", do: k.wellKnown})
+		linkCheck{id: "well-known", name: "the client well-known of " + k.Site.Domain(), part: Homeserver,
+			needs: []string{"tls.server"}, via: "server", do: k.wellKnown})
 	do := func(see func(context.Context) result) func(context.Context) result {
 		if k.base != "" {
 			return see

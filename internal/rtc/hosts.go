@@ -80,7 +80,8 @@ func (k *verifier) lookAtHosts(ctx context.Context) {
 	asking.Wait()
 	checks := []linkCheck{{id: "clock", name: "the clocks of the laptop and the hosts", part: Hosts, do: func(context.Context) result { return k.clock(names) }}}
 	for _, n := range names {
-		checks = append(checks, linkCheck{id: "disk." + n, name: "room on the disks of " + n, part: Hosts, do: func(context.Context) result { return k.seen[n].room(n) }})
+		checks = append(checks, linkCheck{id: "disk." + n, name: "room on the disks of " + n, part: Hosts,
+			do: func(context.Context) result { return k.seen[n].room(n) }})
 	}
 	if k.scope != Announced {
 		checks = append(checks,

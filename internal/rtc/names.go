@@ -36,7 +36,8 @@ func (k *verifier) lookAtNames(ctx context.Context) {
 func (k *verifier) lookAt(ctx context.Context, names ...*name) {
 	var dns, certs []linkCheck
 	for _, n := range names {
-		dns = append(dns, linkCheck{id: "dns." + n.id, name: "the addresses of " + n.host, part: Names, do: func(ctx context.Context) result { return k.dns(ctx, n) }})
+		dns = append(dns, linkCheck{id: "dns." + n.id, name: "the addresses of " + n.host, part: Names,
+			do: func(ctx context.Context) result { return k.dns(ctx, n) }})
 		certs = append(certs, linkCheck{
 			id:   "tls." + n.id,
 			name: "HTTPS and the certificate of " + n.host,

@@ -219,6 +219,38 @@ func movesAndLeaves(t *testing.T, s *netSpace) {
 	}
 }
 
+// Sites on one host have rules of their own, and each takes only its own away.
+func TestNFTOfTwoSites(t *testing.T) {
+	t.Parallel()
+	s := newNetSpace(t)
+	one, two := []Opening{{"tcp", 7881, 7881, ""}, {"udp", 50100, 50101, ""}}, []Opening{{"tcp", 7891, 7891, ""}, {"udp", 50102, 50103, ""}}
+	s.listenOn(slices.Concat(one, two))
+	s.load(spaceRulesets()["policy drop"])
+	before := s.ruleset()
+	apply := func(site string, open ...Opening) {
+		t.Helper()
+		r := s.run(suite.Only(t, s.decideFor(site, open...).Changes))
+		r.do(r.resolved.Save, r.resolved.Do)
+		if d := s.decideFor(site, open...); len(d.Changes) != 0 {
+			t.Errorf("a second apply of %s plans %s", site, d.Changes[0].Summary().Title)
+		}
+	}
+	apply("one.org", one...)
+	s.wantOpen(false, two...)
+	apply("two.org", two...)
+	s.wantOpen(true, slices.Concat(one, two)...)
+	if d := s.decideFor("one.org", one...); len(d.Changes) != 0 {
+		t.Errorf("the second site makes the first one plan %s", d.Changes[0].Summary().Title)
+	}
+	apply("one.org")
+	s.wantOpen(false, one...)
+	s.wantOpen(true, two...)
+	apply("two.org")
+	if diff := cmp.Diff(before, s.ruleset()); diff != "" {
+		t.Errorf("without both sites it is not as before:\n%s", diff)
+	}
+}
+
 // What nft refuses is known before anything changes, and then nothing has changed.
 func TestNFTCheckRefuses(t *testing.T) {
 	s := newNetSpace(t)

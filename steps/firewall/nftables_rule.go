@@ -211,6 +211,8 @@ func comparedPorts(op string, v any) ([]steps.PortRange, bool) {
 		return r, ok
 	}
 	n := r[0].First
-	out, known := map[string]steps.PortRange{"<": {First: 0, Last: n - 1}, "<=": {First: 0, Last: n}, ">": {First: n + 1, Last: 65535}, ">=": {First: n, Last: 65535}}[op]
+	out, known := map[string]steps.PortRange{
+		"<": {First: 0, Last: n - 1}, "<=": {First: 0, Last: n}, ">": {First: n + 1, Last: 65535}, ">=": {First: n, Last: 65535},
+	}[op]
 	return []steps.PortRange{out}, known && r[0].First == r[0].Last
 }

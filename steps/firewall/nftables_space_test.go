@@ -268,11 +268,17 @@ func (s *netSpace) Query(ctx context.Context, cmds ...host.Cmd) ([]host.Result, 
 // decide looks at the host and decides.
 func (s *netSpace) decide(open ...Opening) steps.Decision {
 	s.t.Helper()
-	f, err := probeNFT(s.t.Context(), s, &steps.Site{Name: "example.org"})
+	return s.decideFor("example.org", open...)
+}
+
+// decideFor is decide for a site of that name.
+func (s *netSpace) decideFor(name string, open ...Opening) steps.Decision {
+	s.t.Helper()
+	f, err := probeNFT(s.t.Context(), s, &steps.Site{Name: name})
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return f.decide(&steps.Site{Name: "example.org"}, open)
+	return f.decide(&steps.Site{Name: name}, open)
 }
 
 // spaceRun is a change in the journal of a run.

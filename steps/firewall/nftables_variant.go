@@ -24,8 +24,8 @@ func NFTablesVariant() steps.Variant {
 	}
 }
 
-// nftTraces are the folders with rules of ours for the next boot, of any site.
-const nftTraces = "/etc/ecdeploy/*/nftables"
+// nftTraces are our files with rules for the next boot, of any site.
+const nftTraces = "/etc/ecdeploy/*/nftables/*.nft"
 
 // detectNFT finds a chain of the admin's own that may drop what comes in. A host with
 // none, where only a program such as Docker, ufw or firewalld uses nftables, is one

@@ -67,6 +67,16 @@ func Up(t testing.TB, kind Kind, names ...string) []*Host {
 	return hosts
 }
 
+// Restart shuts the host down and boots it again, and returns when all of its services
+// answer. Its Docker engine's rules for its resolver have other ports then.
+func (h *Host) Restart(t testing.TB) {
+	t.Helper()
+	if out, err := exec.Command("docker", "restart", "--time", "60", "ecdeploy-lab-"+h.Name).CombinedOutput(); err != nil {
+		t.Fatalf("restart %s: %v\n%s", h.Name, err, out)
+	}
+	script(t, "up", h.Name)
+}
+
 // Exec runs sh text on the host as root, past SSH, and returns its standard
 // output as it is. The test ends if it fails.
 func (h *Host) Exec(t testing.TB, text string) string {

@@ -92,6 +92,8 @@ func HostileSeeds() []string {
 			"ExecStart={ path=/p ; argv[]=/usr/bin/python3 -m synapse.app.homeserver --config-path=/etc/matrix-synapse/homeserver.yaml -c /x -c ; }\n====\n1.160.0-1\n",
 		"LoadState=loaded\nActiveState=active\nExecStart={ argv[]=-m -m synapse. -c\n",
 		"LoadState=loaded\nActiveState=active\nExecStart={ argv[]=p -m synapse.x --config-path=../../x -c relative.yaml ;\n",
+		"LoadState=loaded\nActiveState=active\nWorkingDirectory=!~\nEnvironment=A=/a \"=\nEnvironmentFiles=/e (\nPython=\nVirtualenv=x\n" +
+			"ExecStart={ argv[]=/v/bin/synapse_homeserver $A $ ${} -c ${A}/$B $A\n",
 		`[{"Id":"sha256:i","Architecture":"amd64","RootFS":{"Layers":["a"]},"Image":"i","State":{"Running":true},"HostConfig":{"RestartPolicy":{"Name":"always"}},"Config":{"Labels":{"ecdeploy.site":"other","ecdeploy.spec":"x"}}}]`,
 		`[{}]`, `[]`, `[null]`, `null`, `{}`, `[{"Id":1}]`, `[{},{}]`, strings.Repeat("[", 5000),
 		"1: lo inet 127.0.0.1/8 scope host lo\n2: eth0@if5 inet 198.51.100.7/24 brd x\n3: a inet6 fe80::1/64\n4: b inet x/y\n",

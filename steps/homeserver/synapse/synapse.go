@@ -128,16 +128,17 @@ func (f facts) older(than string) bool {
 	return f.version != "" && semver.Compare("v"+f.version, "v"+than) < 0
 }
 
-func (f facts) decide(site *steps.Site, c *Service) steps.Decision {
-	fail := func(summary, hint string) steps.Decision {
-		return steps.Decision{Findings: []steps.Finding{steps.Error.Finding(summary, hint)}}
-	}
-	const wayOut = `use synapse "external" {}: ecdeploy then says which settings are needed and checks them`
+// wayOut is what to do where ecdeploy does not edit a Synapse.
+const wayOut = `use synapse "external" {}: ecdeploy then says which settings are needed and checks them`
+
+// refusal is why this Synapse is not configured; false where it is.
+func (f facts) refusal(site *steps.Site, c *Service) (steps.Finding, bool) {
+	fail := func(summary, hint string) (steps.Finding, bool) { return steps.Error.Finding(summary, hint), true }
 	inContainer, isContainer := synapseContainer(f.others)
 	switch {
 	case len(f.others.Managers) > 0 && len(f.unit.Configs) == 0:
-		return fail("Synapse on "+f.name+" belongs to "+strings.Join(f.others.Managers, ", ")+", which would overwrite edits of its files and is not supported yet",
-			wayOut)
+		return fail("Synapse on "+f.name+" belongs to "+strings.Join(f.others.Managers, ", ")+
+			", which would overwrite edits of its files and is not supported yet", wayOut)
 	case isContainer && len(f.unit.Configs) == 0:
 		return fail("Synapse on "+f.name+" runs in "+inContainer+", and ecdeploy does not edit files of containers yet", wayOut)
 	case !f.unit.Found:
@@ -147,7 +148,8 @@ func (f facts) decide(site *steps.Site, c *Service) steps.Decision {
 	case f.problem != "":
 		return fail("Synapse's configuration cannot be read: "+f.problem, "systemctl cat "+c.Unit)
 	case f.unit.Program != "":
-		return fail(c.Unit+" on "+f.name+" starts "+f.unit.Program+", which is not a program of Synapse's, so it is unknown which files Synapse reads",
+		return fail(c.Unit+" on "+f.name+" starts "+f.unit.Program+
+			", which is not a program of Synapse's, so it is unknown which files Synapse reads",
 			"let its ExecStart= be `PYTHON -m synapse.app.homeserver --config-path=FILE`, or "+wayOut)
 	case len(f.files) == 0:
 		return fail("Synapse's configuration files cannot be determined from "+c.Unit, wayOut)
@@ -157,12 +159,21 @@ func (f facts) decide(site *steps.Site, c *Service) steps.Decision {
 		return fail("Synapse on "+f.name+" is the homeserver of "+f.otherName(site)+", not of "+site.Name,
 			`the label of a site is the part of Matrix IDs behind the colon: site "`+f.otherName(site)+`" { ... }`)
 	case len(f.workerNames()) > 0:
-		return fail("Synapse has workers on "+f.name+" ("+strings.Join(f.workerNames(), ", ")+"), which are not supported yet: each would need a restart", wayOut)
+		return fail("Synapse has workers on "+f.name+" ("+strings.Join(f.workerNames(), ", ")+
+			"), which are not supported yet: each would need a restart", wayOut)
+	}
+	return steps.Finding{}, false
+}
+
+func (f facts) decide(site *steps.Site, c *Service) steps.Decision {
+	var d steps.Decision
+	if why, refused := f.refusal(site, c); refused {
+		d.Findings = []steps.Finding{why}
+		return d
 	}
 	want := f.wants(site.Needs(), c.MaxDelay)
-	var d steps.Decision
 	d.Findings = append(f.others.Warn(f.name, "Synapse's files", wayOut), f.notes(c.From)...)
-	if isContainer {
+	if inContainer, isContainer := synapseContainer(f.others); isContainer {
 		d.Findings = append(d.Findings, steps.Warning.Finding("besides "+c.Unit+", a Synapse runs in "+inContainer+" on "+f.name+"; the unit's is edited",
 			"if the site's is the other one, "+wayOut))
 	}

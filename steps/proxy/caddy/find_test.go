@@ -89,6 +89,18 @@ func TestStaticFile(t *testing.T) {
 	}
 }
 
+// Several sites of others get a file each, at once.
+func TestSeveralFiles(t *testing.T) {
+	o := caddyHost("example.org {\n\tfile_server\n}\nmatrix.example.org {\n}\n", nil, asked{})
+	step := serve(suite.WithWellKnown(suite.OneName("matrix.example.org"), "/var/www/client"), Config{})
+	d := suite.Decide(t, step, o)
+	wantVerbs(t, d, "~ /etc/caddy/Caddyfile", "+ /etc/caddy/ecdeploy/example.org.example.org.caddy", "+ "+intoFile)
+	settle(t, o, step, d)
+	if got := strings.Count(o.Files[usualMain], "\timport "); got != 2 {
+		t.Errorf("%d imports in\n%s", got, o.Files[usualMain])
+	}
+}
+
 // What ecdeploy cannot work with is said with a way out, and nothing is changed.
 func TestUnsupported(t *testing.T) {
 	const text = "www.example.org {\n}\n"
@@ -111,6 +123,7 @@ func TestUnsupported(t *testing.T) {
 		{"too old", text, asked{version: "v2.4.6 h1:x"}, "Caddy 2.4.6 on h is too old", "upgrade"},
 		{"port taken", text, asked{port443: "LISTEN 0 511 *:443 *:* users:((\"nginx\",pid=1,fd=3))\n"}, "port 443 on h is taken by nginx", "external"},
 		{"broken", "www.example.org {\n", asked{}, "cannot be understood: /etc/caddy/Caddyfile:1", "caddy validate"},
+		{"refused", text, asked{running: "refused adapting config using caddyfile: /etc/caddy/Caddyfile:2: unrecognized directive: x\n"}, "does not take its configuration as it is: adapting", "correct it"},
 		{"a missing import", "import x.caddy\n", asked{}, "an imported file does not exist", "caddy validate"},
 		{"unknown sites", "{$SITE} {\n}\n", asked{}, "it is unknown which site of Caddy serves https://matrix-rtc-sfu.example.org", "external"},
 		{"no certificates", "{\n\tauto_https off\n}\n", asked{}, "gets no certificates (auto_https off)", "certificate and key"},

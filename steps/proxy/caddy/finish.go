@@ -47,10 +47,13 @@ func (w *writer) finish() {
 			w.dropImports(p)
 		}
 	}
+	for p := range own {
+		w.src.Files[p] = nil
+	}
 	for _, p := range slices.Sorted(maps.Keys(own)) {
 		w.place(p, at[p])
 	}
-	if w.foreign(); len(own) > 0 && !w.facts.files[ownDir].Exists {
+	if w.foreign(own); len(own) > 0 && !w.facts.files[ownDir].Exists {
 		w.dirs = []steps.Dir{{Path: ownDir, Mode: 0o755}}
 	}
 	for _, p := range w.facts.ownFiles() {
@@ -127,11 +130,11 @@ func (w *writer) edit(file string, edits []splice.Edit, err error) {
 	w.src.Files[file] = text
 }
 
-// foreign turns the new texts of files of others into edits.
-func (w *writer) foreign() {
+// foreign turns the new texts of files of others, which own does not have, into edits.
+func (w *writer) foreign(own map[string]string) {
 	for _, p := range slices.Sorted(maps.Keys(w.src.Files)) {
 		file, text := w.facts.files[p], w.src.Files[p]
-		if w.facts.isOwn(p) || bytes.Equal(file.Data, text) {
+		if _, ours := own[p]; ours || w.facts.isOwn(p) || bytes.Equal(file.Data, text) {
 			continue
 		}
 		e, err := steps.ForeignFile(file.Real, file.Data, splice.Between(file.Data, text))

@@ -25,8 +25,8 @@ type facts struct {
 	name    string
 	unit    unitFacts
 	version string
-	running bool // a process of that name, whoever started it
-	other   bool // Caddy loaded something else than its file
+	running bool   // a process of that name, whoever started it
+	loaded  string // what queryRunning says
 	https   string
 	closed  map[string]string // "missing" or "closed" by path
 	others  steps.Neighbours
@@ -55,7 +55,7 @@ func (c *Config) probe(ctx context.Context, o host.Observer, site *steps.Site) (
 	}
 	f := facts{
 		name: o.Name(), unit: parseUnits(res[0]), version: version(res[1]), running: res[7].OK(), closed: map[string]string{},
-		other: strings.TrimSpace(string(res[3].Stdout)) == "other", https: holder(res[6]), others: steps.ParseNeighbours(res[5]),
+		loaded: strings.TrimSpace(string(res[3].Stdout)), https: holder(res[6]), others: steps.ParseNeighbours(res[5]),
 		now: time.Now(), header: header(site), files: map[string]host.File{},
 	}
 	for line := range strings.Lines(string(res[4].Stdout)) {
@@ -75,7 +75,10 @@ func (c *Config) probe(ctx context.Context, o host.Observer, site *steps.Site) (
 		if res, err = o.Query(ctx, host.Cmd{Argv: []string{f.unit.program, "version"}}, queryRunning(f.unit)); err != nil {
 			return f, err
 		}
-		f.version, f.other = version(res[0]), strings.TrimSpace(string(res[1].Stdout)) == "other"
+		f.version, f.loaded = version(res[0]), strings.TrimSpace(string(res[1].Stdout))
+	}
+	if f.unit.envFile != "" {
+		f.loaded = "" // it was asked without these variables
 	}
 	return f, f.follow(ctx, o)
 }

@@ -135,13 +135,19 @@ func parseEnviron(r host.Result) map[string]string {
 	return out
 }
 
-// queryRunning prints "other" where Caddy last loaded something else than what the
-// Caddyfile says now: it was edited since, or the API was used. Caddy keeps what it
-// loaded as JSON, with its keys in another order.
+// queryRunning prints "refused" and Caddy's words where Caddy does not take the
+// Caddyfile, and "other" where it last loaded something else than what the Caddyfile
+// says now: it was edited since, or the API was used. Caddy keeps what it loaded as
+// JSON, with its keys in another order.
 func queryRunning(u unitFacts) host.Cmd {
 	return host.Sh(asCaddy+`sum() { tr '{}[],:' '\n\n\n\n\n\n' | LC_ALL=C sort | cksum; }
+[ -e "$2" ] && as_caddy true || exit 0
+new=$(as_caddy "$1" adapt --config "$2" --adapter caddyfile 2>/dev/null) || {
+	why=$(as_caddy "$1" adapt --config "$2" --adapter caddyfile 2>&1 >/dev/null | tail -n 1)
+	printf 'refused %s\n' "${why#Error: }"
+	exit
+}
 old=$(as_caddy sh -c 'cat "${XDG_CONFIG_HOME:-$HOME/.config}/caddy/autosave.json"' 2>/dev/null) && [ -n "$old" ] || exit 0
-new=$(as_caddy "$1" adapt --config "$2" --adapter caddyfile 2>/dev/null) || exit 0
 [ "$(printf %s "$old" | sum)" = "$(printf %s "$new" | sum)" ] || echo other`, u.program, u.config)
 }
 
