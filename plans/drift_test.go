@@ -24,10 +24,21 @@ func makeWholePlan() SitePlan {
 		{Stage: steps.StageHost, Step: "firewall", Changes: Changes{&steps.Exec{Verb: "+", Title: "ufw allow 7881/tcp", DoText: "do", UndoText: "undo"}}},
 		{Stage: steps.StageSFU, Step: "livekit", Changes: Changes{
 			&steps.Image{Ref: "livekit:1", Why: "not on the host", Archive: &steps.Archive{Path: "/l.tar", Config: "sha256:1"}},
-			&steps.Container{Site: "x.test", Spec: host.ContainerSpec{Name: "livekit-sfu", Image: "livekit:1"}, Replaces: "0123456789abcdef", Why: []string{"its settings differ"},
-				Dirs: []steps.Dir{{Path: "/etc/ecdeploy", Mode: 0o755}}, Edits: []steps.FileEdit{file("/e/config", "hmac:1"), file("/e/keys", "")}},
+			&steps.Container{Site: "x.test",
+				Spec:     host.ContainerSpec{Name: "livekit-sfu", Image: "livekit:1"},
+				Replaces: "0123456789abcdef",
+				Why:      []string{"its settings differ"},
+				Dirs:     []steps.Dir{{Path: "/etc/ecdeploy", Mode: 0o755}}, Edits: []steps.FileEdit{file("/e/config", "hmac:1"), file("/e/keys", "")}},
 		}, Checks: []steps.Check{{Name: "LiveKit answers", HTTP: &steps.HTTPCheck{URL: "http://127.0.0.1:7880/", Status: 200}, Timeout: time.Second}}},
-		{Stage: steps.StageProxy, Step: "nginx", Changes: Changes{&steps.Files{Title: "nginx", Unit: "nginx.service", Edits: []steps.FileEdit{file("/etc/nginx/nginx.conf", "b"), file("/etc/nginx/new", "")}}}},
+		{
+			Stage: steps.StageProxy,
+			Step:  "nginx",
+			Changes: Changes{&steps.Files{
+				Title: "nginx",
+				Unit:  "nginx.service",
+				Edits: []steps.FileEdit{file("/etc/nginx/nginx.conf", "b"), file("/etc/nginx/new", "")},
+			}},
+		},
 	}}}}
 }
 
@@ -59,53 +70,143 @@ func TestDrift(t *testing.T) {
 		{"what is only said", func(s *SitePlan) {
 			s.Hosts[0].Steps[0].Findings = []Finding{{Severity: steps.Warning, Summary: "w"}}
 		}, nil},
-		{"a check more", func(s *SitePlan) { s.Hosts[0].Steps[3].Checks = []steps.Check{{Name: "c"}} }, []string{nginx + "it would be checked in another way whether it works"}},
-		{"another check", func(s *SitePlan) { s.Hosts[0].Steps[2].Checks[0].Timeout = time.Hour }, []string{sfu + "it would be checked in another way whether it works"}},
+		{
+			name: "a check more",
+			move: func(s *SitePlan) { s.Hosts[0].Steps[3].Checks = []steps.Check{{Name: "c"}} },
+			want: []string{nginx + "it would be checked in another way whether it works"},
+		},
+		{
+			name: "another check",
+			move: func(s *SitePlan) { s.Hosts[0].Steps[2].Checks[0].Timeout = time.Hour },
+			want: []string{sfu + "it would be checked in another way whether it works"},
+		},
 		{"no checks", func(s *SitePlan) { s.Hosts[0].Steps[2].Checks = nil }, []string{sfu + "it would not be checked any more whether it works"}},
-		{"a file was edited", func(s *SitePlan) { files(s).Edits[0].Before = "b2"; files(s).Edits[0].After = "a2" }, []string{nginx + "/etc/nginx/nginx.conf was changed since the plan was made"}},
+		{
+			name: "a file was edited",
+			move: func(s *SitePlan) { files(s).Edits[0].Before = "b2"; files(s).Edits[0].After = "a2" },
+			want: []string{nginx + "/etc/nginx/nginx.conf was changed since the plan was made"},
+		},
 		{"a file came", func(s *SitePlan) { files(s).Edits[1].Before = "b" }, []string{nginx + "/etc/nginx/new is there now; it was not when the plan was made"}},
 		{"a file went", func(s *SitePlan) { files(s).Edits[0].Before = "" }, []string{nginx + "/etc/nginx/nginx.conf is gone"}},
 		{"a file is right by now", func(s *SitePlan) { files(s).Edits = files(s).Edits[:1] }, []string{nginx + "/etc/nginx/new need not be changed any more"}},
-		{"one more file", func(s *SitePlan) { files(s).Edits = append(files(s).Edits, steps.FileEdit{Path: "/etc/nginx/more"}) }, []string{nginx + "/etc/nginx/more must be changed now, too"}},
-		{"other bytes for the same file", func(s *SitePlan) { files(s).Edits[1].Text = steps.Lit("other") }, []string{nginx + "what is to be written to /etc/nginx/new differs"}},
+		{
+			name: "one more file",
+			move: func(s *SitePlan) { files(s).Edits = append(files(s).Edits, steps.FileEdit{Path: "/etc/nginx/more"}) },
+			want: []string{nginx + "/etc/nginx/more must be changed now, too"},
+		},
+		{
+			name: "other bytes for the same file",
+			move: func(s *SitePlan) { files(s).Edits[1].Text = steps.Lit("other") },
+			want: []string{nginx + "what is to be written to /etc/nginx/new differs"},
+		},
 		{"another title, the same files", func(s *SitePlan) { files(s).Title = "proxy" }, []string{nginx + "proxy would be done in another way"}},
 		{"another unit", func(s *SitePlan) { files(s).Unit = "n.service" }, []string{nginx + "nginx would be done in another way"}},
-		{"no change of files", func(s *SitePlan) { s.Hosts[0].Steps[3].Changes = nil }, []string{nginx + "/etc/nginx/nginx.conf need not be changed any more", nginx + "/etc/nginx/new need not be changed any more"}},
+		{
+			name: "no change of files",
+			move: func(s *SitePlan) { s.Hosts[0].Steps[3].Changes = nil },
+			want: []string{nginx + "/etc/nginx/nginx.conf need not be changed any more", nginx + "/etc/nginx/new need not be changed any more"},
+		},
 		{"a new change of files", func(s *SitePlan) {
-			s.Hosts[0].Steps = append(s.Hosts[0].Steps, StepPlan{Stage: steps.StageWellKnown, Step: "well-known", Changes: Changes{&steps.Files{Title: "w", Edits: []steps.FileEdit{{Path: "/w"}}}}})
+			s.Hosts[0].Steps = append(s.Hosts[0].Steps, StepPlan{
+				Stage:   steps.StageWellKnown,
+				Step:    "well-known",
+				Changes: Changes{&steps.Files{Title: "w", Edits: []steps.FileEdit{{Path: "/w"}}}},
+			})
 		}, []string{"x.test: h: well-known: /w must be changed now, too"}},
-		{"a container was replaced", func(s *SitePlan) { container(s).Replaces = "fedcba9876543210" }, []string{sfu + "container livekit-sfu was replaced by another one: 0123456789ab is fedcba987654 now"}},
-		{"a container is gone", func(s *SitePlan) { container(s).Replaces = ""; container(s).Why = []string{"not there yet"} }, []string{sfu + "container livekit-sfu is gone"}},
-		{"a container stopped", func(s *SitePlan) { container(s).Why = append(container(s).Why, "it does not run") }, []string{sfu + "container livekit-sfu: it does not run"}},
-		{"a container is right but for its files", func(s *SitePlan) { container(s).Why = []string{"its files differ"} }, []string{sfu + "container livekit-sfu: its files differ", sfu + "container livekit-sfu: no longer so: its settings differ"}},
-		{"a container need not be made", func(s *SitePlan) { s.Hosts[0].Steps[2].Changes = s.Hosts[0].Steps[2].Changes[:1] }, []string{sfu + "container livekit-sfu need not be made any more"}},
+		{
+			name: "a container was replaced",
+			move: func(s *SitePlan) { container(s).Replaces = "fedcba9876543210" },
+			want: []string{sfu + "container livekit-sfu was replaced by another one: 0123456789ab is fedcba987654 now"},
+		},
+		{
+			name: "a container is gone",
+			move: func(s *SitePlan) { container(s).Replaces = ""; container(s).Why = []string{"not there yet"} },
+			want: []string{sfu + "container livekit-sfu is gone"},
+		},
+		{
+			name: "a container stopped",
+			move: func(s *SitePlan) { container(s).Why = append(container(s).Why, "it does not run") },
+			want: []string{sfu + "container livekit-sfu: it does not run"},
+		},
+		{
+			name: "a container is right but for its files",
+			move: func(s *SitePlan) { container(s).Why = []string{"its files differ"} },
+			want: []string{sfu + "container livekit-sfu: its files differ", sfu + "container livekit-sfu: no longer so: its settings differ"},
+		},
+		{
+			name: "a container need not be made",
+			move: func(s *SitePlan) { s.Hosts[0].Steps[2].Changes = s.Hosts[0].Steps[2].Changes[:1] },
+			want: []string{sfu + "container livekit-sfu need not be made any more"},
+		},
 		{"another container", func(s *SitePlan) {
-			s.Hosts[0].Steps[2].Changes = append(s.Hosts[0].Steps[2].Changes, &steps.Container{Spec: host.ContainerSpec{Name: "jwt"}, Why: []string{"not there yet", "more"}})
+			s.Hosts[0].Steps[2].Changes = append(s.Hosts[0].Steps[2].Changes, &steps.Container{
+				Spec: host.ContainerSpec{Name: "jwt"},
+				Why:  []string{"not there yet", "more"},
+			})
 		}, []string{sfu + "container jwt must be made now, too: not there yet; more"}},
 		{"a folder came", func(s *SitePlan) { container(s).Dirs = nil }, []string{sfu + "/etc/ecdeploy/ is there now as it should be"}},
-		{"a folder went", func(s *SitePlan) { container(s).Dirs = append(container(s).Dirs, steps.Dir{Path: "/etc/e"}) }, []string{sfu + "/etc/e/ is not there any more as it should be"}},
+		{
+			name: "a folder went",
+			move: func(s *SitePlan) { container(s).Dirs = append(container(s).Dirs, steps.Dir{Path: "/etc/e"}) },
+			want: []string{sfu + "/etc/e/ is not there any more as it should be"},
+		},
 		{"other settings of a container", func(s *SitePlan) { container(s).Spec.User = "1:1" }, []string{sfu + "container livekit-sfu would be done in another way"}},
 		{"an image came", func(s *SitePlan) { s.Hosts[0].Steps[2].Changes = s.Hosts[0].Steps[2].Changes[1:] }, []string{sfu + "image livekit:1 is on the host now"}},
 		{"an image went", func(s *SitePlan) {
 			s.Hosts[0].Steps[2].Changes = append(s.Hosts[0].Steps[2].Changes, &steps.Image{Ref: "jwt:1", Why: "not on the host"})
 		}, []string{sfu + "image jwt:1 must be brought now: not on the host"}},
-		{"another image of the name", func(s *SitePlan) { image(s).Why = "the host has another image of this name" }, []string{sfu + "image livekit:1: the host has another image of this name; it was not on the host"}},
+		{
+			name: "another image of the name",
+			move: func(s *SitePlan) { image(s).Why = "the host has another image of this name" },
+			want: []string{sfu + "image livekit:1: the host has another image of this name; it was not on the host"},
+		},
 		{"another archive", func(s *SitePlan) { image(s).Archive.Config = "sha256:2" }, []string{sfu + "/l.tar holds another image now"}},
 		{"a rule is there", func(s *SitePlan) { s.Hosts[0].Steps[1].Changes = nil }, []string{fw + "no longer needed: + ufw allow 7881/tcp"}},
-		{"a rule is to go", func(s *SitePlan) { s.Hosts[0].Steps[1].Changes[0].(*steps.Exec).Verb = "-" }, []string{fw + "no longer needed: + ufw allow 7881/tcp", fw + "needed now, too: - ufw allow 7881/tcp"}},
-		{"a rule is made otherwise", func(s *SitePlan) { s.Hosts[0].Steps[1].Changes[0].(*steps.Exec).DoText = "other" }, []string{fw + "ufw allow 7881/tcp would be done in another way"}},
-		{"another order", func(s *SitePlan) { c := s.Hosts[0].Steps[2].Changes; c[0], c[1] = c[1], c[0] }, []string{site + "the same would be done in another order"}},
+		{
+			name: "a rule is to go",
+			move: func(s *SitePlan) { s.Hosts[0].Steps[1].Changes[0].(*steps.Exec).Verb = "-" },
+			want: []string{fw + "no longer needed: + ufw allow 7881/tcp", fw + "needed now, too: - ufw allow 7881/tcp"},
+		},
+		{
+			name: "a rule is made otherwise",
+			move: func(s *SitePlan) { s.Hosts[0].Steps[1].Changes[0].(*steps.Exec).DoText = "other" },
+			want: []string{fw + "ufw allow 7881/tcp would be done in another way"},
+		},
+		{
+			name: "another order",
+			move: func(s *SitePlan) { c := s.Hosts[0].Steps[2].Changes; c[0], c[1] = c[1], c[0] },
+			want: []string{site + "the same would be done in another order"},
+		},
 		{"it is blocked", func(s *SitePlan) {
 			s.Hosts[0].Steps[3].Changes = nil
 			s.Hosts[0].Steps[3].Findings = []Finding{{Severity: steps.Error, Summary: "nginx does not run on h"}}
 		}, []string{nginx + "it cannot be applied any more: nginx does not run on h"}},
 		{"a host more", func(s *SitePlan) {
-			s.Hosts = append(s.Hosts, HostPlan{Host: "i", Steps: []StepPlan{{Stage: steps.StageHost, Step: "firewall", Changes: Changes{&steps.Exec{Verb: "+", Title: "r"}}}}})
+			s.Hosts = append(s.Hosts, HostPlan{
+				Host:  "i",
+				Steps: []StepPlan{{Stage: steps.StageHost, Step: "firewall", Changes: Changes{&steps.Exec{Verb: "+", Title: "r"}}}},
+			})
 		}, []string{"x.test: i: firewall: needed now, too: + r"}},
-		{"other credentials", func(s *SitePlan) { s.Secrets = secretsOf(testKeys("t")); container(s).Edits[0].Before = "hmac:2" }, []string{site + "there are other credentials (LIVEKIT_KEY and LIVEKIT_SECRET) now", sfu + "container livekit-sfu would be done in another way"}},
-		{"only the key is another", func(s *SitePlan) { s.Secrets.Values[livekit.RefKey] = host.NewSecret("other") }, []string{site + "there are other credentials (LIVEKIT_KEY and LIVEKIT_SECRET) now"}},
-		{"credentials went", func(s *SitePlan) { s.Secrets = steps.Secrets{} }, []string{site + "the credentials (LIVEKIT_KEY and LIVEKIT_SECRET) are gone: new ones would be made"}},
-		{"another site", func(s *SitePlan) { s.Site = "y.test" }, []string{site + "the plan file has no such site any more", "y.test: the saved plan does not have this site"}},
+		{
+			name: "other credentials",
+			move: func(s *SitePlan) { s.Secrets = secretsOf(testKeys("t")); container(s).Edits[0].Before = "hmac:2" },
+			want: []string{site + "there are other credentials (LIVEKIT_KEY and LIVEKIT_SECRET) now", sfu + "container livekit-sfu would be done in another way"},
+		},
+		{
+			name: "only the key is another",
+			move: func(s *SitePlan) { s.Secrets.Values[livekit.RefKey] = host.NewSecret("other") },
+			want: []string{site + "there are other credentials (LIVEKIT_KEY and LIVEKIT_SECRET) now"},
+		},
+		{
+			name: "credentials went",
+			move: func(s *SitePlan) { s.Secrets = steps.Secrets{} },
+			want: []string{site + "the credentials (LIVEKIT_KEY and LIVEKIT_SECRET) are gone: new ones would be made"},
+		},
+		{
+			name: "another site",
+			move: func(s *SitePlan) { s.Site = "y.test" },
+			want: []string{site + "the plan file has no such site any more", "y.test: the saved plan does not have this site"},
+		},
 		{"several", func(s *SitePlan) {
 			files(s).Edits[0].Before = "b2"
 			s.Hosts[0].Steps[1].Changes = nil

@@ -195,7 +195,8 @@ func TestCutRotation(t *testing.T) {
 		return Make(t.Context(), f, site, hosts, c)
 	}
 	for name, choose := range map[string]func(Site, context.Context) (Credentials, error){"rotate": Site.RotateKeys, "finish": Site.DropOldKeys} {
-		if _, err := plan(choose, on(old)); err == nil || !strings.Contains(err.Error(), "x.test: the JWT service does not make tokens with") || !strings.Contains(err.Error(), "hint: ecdeploy apply goes forward") {
+		if _, err := plan(choose, on(old)); err == nil || !strings.Contains(err.Error(), "x.test: the JWT service does not make tokens with") ||
+			!strings.Contains(err.Error(), "hint: ecdeploy apply goes forward") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -88,7 +88,13 @@ func TestLocalPaths(t *testing.T) {
 		t.Fatalf("%+v", mistakes)
 	}
 	h := f.Hosts[0]
-	got := []string{h.Identity, h.SudoPassword.File, string(configOf[*sfu.Config](t, f.Sites[0]).Archive), string(configOf[*auth.Config](t, f.Sites[0]).Archive), string(h.Become)}
+	got := []string{
+		h.Identity,
+		h.SudoPassword.File,
+		string(configOf[*sfu.Config](t, f.Sites[0]).Archive),
+		string(configOf[*auth.Config](t, f.Sites[0]).Archive),
+		string(h.Become),
+	}
 	if d := cmp.Diff([]string{"/home/me/.ssh/id", "dir/pw", "dir/images/a.tar", "/b.tar", "sudo"}, got); d != "" {
 		t.Error(d)
 	}
@@ -123,7 +129,13 @@ func TestVariables(t *testing.T) {
 		t.Errorf("variables with a value from outside: %s", d)
 	}
 	s := f.Sites[0]
-	got := []any{configOf[*sfu.Config](t, s).URL, configOf[*auth.Config](t, s).Port, configOf[*auth.Config](t, s).FullAccess, s.Keys.Key.Reveal(), s.Keys.Secret.Reveal()}
+	got := []any{
+		configOf[*sfu.Config](t, s).URL,
+		configOf[*auth.Config](t, s).Port,
+		configOf[*auth.Config](t, s).FullAccess,
+		s.Keys.Key.Reveal(),
+		s.Keys.Secret.Reveal(),
+	}
 	if d := cmp.Diff([]any{"https://flag.x.test", 8090, []string{"b.test", "x.test"}, "k1", secret}, got); d != "" {
 		t.Error(d)
 	}
@@ -219,7 +231,9 @@ func TestNodeIP(t *testing.T) {
 		"203.0.113.1,2001:db8::1":     "203.0.113.1,2001:db8::1",
 		"2001:DB8:0::1 , 203.0.113.1": "203.0.113.1,2001:db8::1",
 	} {
-		f, m := load("hosts.hcl", []byte(spoilLines(t, rightFile, "    host = host.x\n", "    host = host.x\n    node_ip = \""+given+"\"\n")), LoadOptions{Environ: environ})
+		f, m := load("hosts.hcl",
+			[]byte(spoilLines(t, rightFile, "    host = host.x\n", "    host = host.x\n    node_ip = \""+given+"\"\n")),
+			LoadOptions{Environ: environ})
 		if f == nil || len(m) > 0 || configOf[*sfu.Config](t, f.Sites[0]).NodeIP != want {
 			t.Errorf("%q: %+v", given, m)
 		}

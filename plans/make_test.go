@@ -30,7 +30,14 @@ func TestReachOfProxies(t *testing.T) {
 		sfu        string // on which front, and where it is sent
 		source     bool   // a step looks for the proxy's address
 	}{
-		{name: "nginx over the network", bind: bind, proxies: []string{`proxy "nginx" { host = host.x }`}, reaches: map[string][]string{"s": {"x"}}, sfu: "x 10.0.0.2:7880", source: true},
+		{
+			name:    "nginx over the network",
+			bind:    bind,
+			proxies: []string{`proxy "nginx" { host = host.x }`},
+			reaches: map[string][]string{"s": {"x"}},
+			sfu:     "x 10.0.0.2:7880",
+			source:  true,
+		},
 		{name: "external over the network", bind: bind, proxies: []string{onX}, reaches: map[string][]string{"s": {"x"}}, sfu: "x 10.0.0.2:7880", source: true},
 		{name: "somewhere", bind: bind, proxies: []string{external}, reaches: map[string][]string{}, sfu: "x 10.0.0.2:7880"},
 		{name: "one on each", proxies: []string{external, onS}, reaches: map[string][]string{}, sfu: "s 127.0.0.1:7880"},

@@ -19,7 +19,12 @@ func makeSomePlan() SitePlan {
 	return SitePlan{Site: "x.test", Hosts: []HostPlan{{Host: "h", Steps: []StepPlan{
 		{Stage: steps.StageSFU, Step: "livekit", Changes: Changes{&steps.Container{
 			Site: "x.test", Spec: host.ContainerSpec{Name: "livekit-sfu", Image: "livekit:1"}, Why: []string{"not there yet"},
-			Edits: []steps.FileEdit{{Path: "/etc/ecdeploy/x.test/sfu/keys.yaml", Text: steps.Text{{Ref: livekit.RefKey}, {Lit: ": "}, {Ref: livekit.RefSecret}}, Own: true, Mode: 0o640}},
+			Edits: []steps.FileEdit{{
+				Path: "/etc/ecdeploy/x.test/sfu/keys.yaml",
+				Text: steps.Text{{Ref: livekit.RefKey}, {Lit: ": "}, {Ref: livekit.RefSecret}},
+				Own:  true,
+				Mode: 0o640,
+			}},
 		}}},
 		{Stage: steps.StageProxy, Step: "nginx", Changes: Changes{&steps.Files{
 			Title: "nginx", Edits: []steps.FileEdit{{Path: "/etc/nginx/site", Before: "b", After: "a", Diff: "-\xfcber <uns> \\ufffd\n"}},

@@ -68,14 +68,17 @@ func makeSecretiveHost() recordedHost {
 	return recordedHost{
 		says: map[string]string{
 			"uname": "x86_64\n", "nginx": "nginx version: nginx/1.26\n", "sh": "", "test": "",
-			"ip":        "2: eth0    inet 203.0.113.10/24 brd 203.0.113.255 scope global eth0\n",
-			"systemctl": "LoadState=loaded\nActiveState=active\nUser=matrix-synapse\nExecStart={ path=/p ; argv[]=/usr/bin/python3 -m synapse.app.homeserver --config-path=/etc/matrix-synapse/homeserver.yaml ; }\n",
+			"ip": "2: eth0    inet 203.0.113.10/24 brd 203.0.113.255 scope global eth0\n",
+			"systemctl": "LoadState=loaded\nActiveState=active\nUser=matrix-synapse\n" +
+				"ExecStart={ path=/p ; argv[]=/usr/bin/python3 -m synapse.app.homeserver --config-path=/etc/matrix-synapse/homeserver.yaml ; }\n",
 		},
 		files: map[string]string{
-			"/etc/matrix-synapse/homeserver.yaml": "server_name: x.test\nregistration_shared_secret: " + canary + "Registration\nrc_message:\n  per_second: 0.1\n  api_token: " + canary + "Token\n" +
+			"/etc/matrix-synapse/homeserver.yaml": "server_name: x.test\nregistration_shared_secret: " + canary +
+				"Registration\nrc_message:\n  per_second: 0.1\n  api_token: " + canary + "Token\n" +
 				"experimental_features: {my_token: " + canary + "Flow, msc3266_enabled: true}\ndatabase: {args: {password: " + canary + "Database}}\n" +
 				"listeners:\n  - port: 8008\n    tls: false\n    type: http\n    resources: [{names: [client]}] # password: " + canary + "Comment\n",
-			"/etc/nginx/nginx.conf": "http {\n  server {\n    listen 443 ssl;\n    server_name sfu.x.test jwt.x.test;\n    ssl_certificate /c.pem;\n    ssl_certificate_key /k.pem;\n" +
+			"/etc/nginx/nginx.conf": "http {\n  server {\n    listen 443 ssl;\n    server_name sfu.x.test jwt.x.test;\n" +
+				"    ssl_certificate /c.pem;\n    ssl_certificate_key /k.pem;\n" +
 				"    proxy_set_header Authorization \"Bearer " + canary + "Nginx\";\n  }\n}\n",
 			"/etc/ecdeploy/x.test/sfu/keys.yaml":           canary + "OldKey: " + canary + "OldSecret0123456789012345678\n",
 			"/etc/ecdeploy/x.test/sfu/livekit-config.yaml": "port: 1\nwebhook:\n  api_key: \"" + canary + "OldKey\"\n" + canary + "Line\n",
@@ -165,7 +168,10 @@ func TestSavedHoldsNoSecret(t *testing.T) {
 				mark = `"scrypt:`
 			}
 			// There was something to find: each of these edits a file of canaries.
-			for _, want := range []string{livekit.RefKey, livekit.RefSecret, mark, "/etc/matrix-synapse/homeserver.yaml", "/etc/nginx/nginx.conf", "/var/www/x.test/client", "/sfu/livekit-config.yaml", "my_token: ***"} {
+			for _, want := range []string{
+				livekit.RefKey, livekit.RefSecret, mark, "/etc/matrix-synapse/homeserver.yaml",
+				"/etc/nginx/nginx.conf", "/var/www/x.test/client", "/sfu/livekit-config.yaml", "my_token: ***",
+			} {
 				if !strings.Contains(string(b), want) {
 					t.Errorf("it has no %s:\n%s", want, b)
 				}
@@ -177,7 +183,8 @@ func TestSavedHoldsNoSecret(t *testing.T) {
 // savedPlan is somePlan, saved.
 func savedPlan(t *testing.T) *Saved {
 	t.Helper()
-	s, err := NewSaved(&File{Path: "/d/hosts.hcl", Sum: "5a", Hosts: []Host{{Name: "h", Address: "203.0.113.10"}}, Sites: []Site{siteOnHost("h")}}, Plan{Sites: []SitePlan{makeSomePlan()}})
+	s, err := NewSaved(&File{Path: "/d/hosts.hcl", Sum: "5a", Hosts: []Host{{Name: "h", Address: "203.0.113.10"}}, Sites: []Site{siteOnHost("h")}},
+		Plan{Sites: []SitePlan{makeSomePlan()}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -71,7 +71,10 @@ func TestHostsGetTheirOwnSecretsAlone(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				for what, text := range map[string]string{"save": r.Save, "do": r.Do, "activate": r.Activate, "check": r.Check, "undo": r.Undo, "title": c.Summary().Title} {
+				for what, text := range map[string]string{
+					"save": r.Save, "do": r.Do, "activate": r.Activate, "check": r.Check, "undo": r.Undo,
+					"title": c.Summary().Title,
+				} {
 					if holds(text) {
 						t.Errorf("%s of %s on %s holds a secret", what, c.Summary().Title, h.Host)
 					}
@@ -120,16 +123,27 @@ func editsOf(c steps.Change) []steps.FileEdit {
 // What one host calls its credentials or its address goes to another one only if
 // it is no more than that.
 func TestHostsTellEachOtherNoMore(t *testing.T) {
-	f, m := load("hosts.hcl", []byte(strings.ReplaceAll(strings.Replace(threeHosts, `proxy "external" { host = host.sfu }`, "", 1), "    node_ip", "    bind = \"10.0.0.2\"\n    node_ip")), LoadOptions{Environ: environ})
+	f, m := load("hosts.hcl",
+		[]byte(strings.ReplaceAll(strings.Replace(threeHosts, `proxy "external" { host = host.sfu }`, "", 1), "    node_ip", "    bind = \"10.0.0.2\"\n    node_ip")),
+		LoadOptions{Environ: environ})
 	if f == nil {
 		t.Fatalf("%+v", m)
 	}
 	for _, evil := range []string{"x\"\nwebhook:\n  urls: [http://evil]\n#", "k: v", "a b", "'", "\x1b[2J", "", "any"} {
-		liar := &sandbox{t: t, file: f, name: "auth", files: map[string]string{"/etc/ecdeploy/x.test/auth/key": evil, "/etc/ecdeploy/x.test/auth/secret": strings.Repeat("s", 40)}, route: "10.0.0.2 dev eth0 src " + evil + "\n"}
+		liar := &sandbox{
+			t:     t,
+			file:  f,
+			name:  "auth",
+			files: map[string]string{"/etc/ecdeploy/x.test/auth/key": evil, "/etc/ecdeploy/x.test/auth/secret": strings.Repeat("s", 40)},
+			route: "10.0.0.2 dev eth0 src " + evil + "\n",
+		}
 		if evil == "any" {
 			liar.files["/etc/ecdeploy/x.test/auth/key"] = "\n"
 		}
-		p, err := Make(t.Context(), f, f.Sites[0], map[string]host.Observer{"sfu": &sandbox{t: t, file: f, name: "sfu"}, "auth": liar, "web": &sandbox{t: t, file: f, name: "web"}}, func(s credentials.Found) (livekit.Keys, error) { return s.Keys, nil })
+		p, err := Make(t.Context(),
+			f, f.Sites[0],
+			map[string]host.Observer{"sfu": &sandbox{t: t, file: f, name: "sfu"}, "auth": liar, "web": &sandbox{t: t, file: f, name: "web"}},
+			func(s credentials.Found) (livekit.Keys, error) { return s.Keys, nil })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -26,7 +26,14 @@ func TestImagePlan(t *testing.T) {
 		{"the archive's, classic store", "i:1", archive, ImageFacts{Found: true, ID: "sha256:c"}, "", ""},
 		{"the archive's, containerd store", "i:1", archive, ImageFacts{Found: true, ID: "sha256:manifest", Layers: []string{"l1", "l2"}}, "", ""},
 		{"another one", "i:1", archive, ImageFacts{Found: true, ID: "sha256:d", Layers: []string{"l1"}}, "the host has another image of this name", ""},
-		{"an archive for another machine", "i:1", &Archive{Path: "a.tar", Arch: "arm64"}, ImageFacts{}, "", "[{error image archive a.tar is for arm64, the host is amd64"},
+		{
+			name:    "an archive for another machine",
+			ref:     "i:1",
+			archive: &Archive{Path: "a.tar", Arch: "arm64"},
+			found:   ImageFacts{},
+			why:     "",
+			finding: "[{error image archive a.tar is for arm64, the host is amd64",
+		},
 		{"an archive by digest", "i@sha256:0", archive, ImageFacts{}, "", "[{error image i@sha256:0 names a digest"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -12,13 +12,31 @@ import (
 func TestDiffsShowNoSecrets(t *testing.T) {
 	const canary = "cAnArY"
 	for _, line := range []string{
-		"registration_shared_secret: " + canary, "macaroon_secret_key: \"" + canary + " " + canary + "\"", "form_secret: '" + canary + "'", "turn_shared_secret: " + canary,
+		"registration_shared_secret: " + canary,
+		"macaroon_secret_key: \"" + canary + " " + canary + "\"",
+		"form_secret: '" + canary + "'",
+		"turn_shared_secret: " + canary,
 		"  password: " + canary, "    smtp_pass: " + canary, "  client_secret: " + canary, "worker_replication_secret: " + canary, "recaptcha_private_key: " + canary,
-		"  as_token: " + canary, "  dsn: https://" + canary + "@sentry.example/1", "  pepper: " + canary, "passphrase: " + canary, "apikey: " + canary, "api-key = " + canary,
-		"url: postgres://synapse:" + canary + "@db/x", "url: redis://:" + canary + "@h", "u: postgresql+psycopg2://u:a/b@" + canary + "@h/x", `{"access_token": "` + canary + `"}`,
+		"  as_token: " + canary,
+		"  dsn: https://" + canary + "@sentry.example/1",
+		"  pepper: " + canary,
+		"passphrase: " + canary,
+		"apikey: " + canary,
+		"api-key = " + canary,
+		"url: postgres://synapse:" + canary + "@db/x",
+		"url: redis://:" + canary + "@h",
+		"u: postgresql+psycopg2://u:a/b@" + canary + "@h/x",
+		`{"access_token": "` + canary + `"}`,
 		"redis: {enabled: true, password: " + canary + "}", "rc_message: {per_second: 1, x_token: " + canary + "}", "Authorization: Bearer " + canary,
-		`proxy_set_header Authorization "Bearer ` + canary + `";`, "proxy_set_header\tX-Api-Key\t" + canary + ";", `"Bearer ` + canary + `";`, `add_header X-Token "a; ` + canary + `"; include x;`,
-		`set $secret '` + canary, `server { ssl_certificate_key /k.pem; proxy_set_header Authorization "Basic ` + canary + `"; }`, "proxy_pass http://u:" + canary + "@h/;", "location / { proxy_pass http://h; proxy_set_header X-Token " + canary + "; }", `if ($arg_token != ` + canary + `) { return 403; }`,
+		`proxy_set_header Authorization "Bearer ` + canary + `";`,
+		"proxy_set_header\tX-Api-Key\t" + canary + ";",
+		`"Bearer ` + canary + `";`,
+		`add_header X-Token "a; ` + canary + `"; include x;`,
+		`set $secret '` + canary,
+		`server { ssl_certificate_key /k.pem; proxy_set_header Authorization "Basic ` + canary + `"; }`,
+		"proxy_pass http://u:" + canary + "@h/;",
+		"location / { proxy_pass http://h; proxy_set_header X-Token " + canary + "; }",
+		`if ($arg_token != ` + canary + `) { return 403; }`,
 	} {
 		for _, diff := range []string{unified("/f", line+"\n", "x: 1\n", 0), unified("/f", "x: 1\n", line+"\n", 0)} {
 			if strings.Contains(diff, canary) || !strings.Contains(diff, "***") {
@@ -26,7 +44,16 @@ func TestDiffsShowNoSecrets(t *testing.T) {
 			}
 		}
 	}
-	for _, line := range []string{"per_second: 0.5", "signing_key_path: /etc/x", "livekit_service_url: https://u.test:443/a", "    location / {", "include /etc/nginx/x.conf;", "ssl_certificate_key /etc/x.pem;", "        proxy_pass http://127.0.0.1:7880/;", "# the token is made by hand"} {
+	for _, line := range []string{
+		"per_second: 0.5",
+		"signing_key_path: /etc/x",
+		"livekit_service_url: https://u.test:443/a",
+		"    location / {",
+		"include /etc/nginx/x.conf;",
+		"ssl_certificate_key /etc/x.pem;",
+		"        proxy_pass http://127.0.0.1:7880/;",
+		"# the token is made by hand",
+	} {
 		if diff := unified("/f", "", line+"\n", 0); !strings.Contains(diff, "+"+line+"\n") {
 			t.Errorf("%q is masked: %q", line, diff)
 		}
@@ -58,7 +85,10 @@ func TestOwnDiffsShowNoSecrets(t *testing.T) {
 		}
 	}
 	// Old and new key files look alike: neither shows.
-	e, _ := OwnFile("/k", host.File{Exists: true, Data: []byte("APIold: supersecret\n")}, Text{{Ref: "secret:x/key"}, {Lit: ": "}, {Ref: "secret:x/secret"}, {Lit: "\n"}}, 0o640, 7, testSecrets())
+	e, _ := OwnFile("/k",
+		host.File{Exists: true, Data: []byte("APIold: supersecret\n")},
+		Text{{Ref: "secret:x/key"}, {Lit: ": "}, {Ref: "secret:x/secret"}, {Lit: "\n"}},
+		0o640, 7, testSecrets())
 	if strings.Contains(e.Diff, "APIold") || strings.Contains(e.Diff, "supersecret") {
 		t.Errorf("got %s", e.Diff)
 	}

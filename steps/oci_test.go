@@ -108,7 +108,10 @@ func TestOpenArchive(t *testing.T) {
 		t.Fatal(err)
 	}
 	built := mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: img},
-		mutate.IndexAddendum{Add: other, Descriptor: v1.Descriptor{MediaType: types.OCIManifestSchema1, Platform: &v1.Platform{OS: "unknown", Architecture: "unknown"}}})
+		mutate.IndexAddendum{
+			Add:        other,
+			Descriptor: v1.Descriptor{MediaType: types.OCIManifestSchema1, Platform: &v1.Platform{OS: "unknown", Architecture: "unknown"}},
+		})
 	for _, c := range []struct {
 		name, file, ref string
 		img             v1.Image

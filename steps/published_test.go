@@ -7,7 +7,8 @@ import (
 )
 
 func TestPublishedPorts(t *testing.T) {
-	got := ParsePublished("web\t0.0.0.0:8081->80/tcp, :::8081->80/tcp, 9000/tcp\ndb\t127.0.0.1:5432->5432/tcp\nsfu\t198.51.100.7:50100-50200->50100-50200/udp\nhostnet\t\n")
+	got := ParsePublished("web\t0.0.0.0:8081->80/tcp, :::8081->80/tcp, 9000/tcp\ndb\t127.0.0.1:5432->5432/tcp\n" +
+		"sfu\t198.51.100.7:50100-50200->50100-50200/udp\nhostnet\t\n")
 	want := []PublishedPort{
 		{"web", "0.0.0.0", "tcp", 8081, 8081}, {"db", "127.0.0.1", "tcp", 5432, 5432}, {"sfu", "198.51.100.7", "udp", 50100, 50200},
 	}

@@ -45,7 +45,9 @@ func TestCallsAtOnce(t *testing.T) {
 	var f []plans.Site
 	var p []plans.SitePlan
 	for i := range sites {
-		f = append(f, plans.Site{Blocks: []plans.Declared{{Decl: steps.Decl{Parts: []steps.Part{{Host: "h", Routes: []steps.Route{{Purpose: steps.Signalling, Upstream: u.Host}}}}}}}})
+		f = append(f, plans.Site{
+			Blocks: []plans.Declared{{Decl: steps.Decl{Parts: []steps.Part{{Host: "h", Routes: []steps.Route{{Purpose: steps.Signalling, Upstream: u.Host}}}}}}},
+		})
 		p = append(p, plans.SitePlan{Site: strconv.Itoa(i) + ".test", Hosts: []plans.HostPlan{{Host: "h", Steps: []plans.StepPlan{
 			{Stage: steps.StageSFU, Changes: plans.Changes{&steps.Container{Interrupt: "LiveKit restarts"}}}}}}})
 	}

@@ -24,7 +24,9 @@ func TestE2EAlone(t *testing.T) {
 	t.Parallel()
 	h := lab.Up(t, lab.Light, "alone")[0]
 	c := newCLI(t)
-	plan := planFile(t, lightText(t, h, `user = "root"`), `verify { level = "none" }`, "verify { level = \"none\" }\n  revert_after = \""+revertAfter.String()+"\"")
+	plan := planFile(t,
+		lightText(t, h, `user = "root"`), `verify { level = "none" }`,
+		"verify { level = \"none\" }\n  revert_after = \""+revertAfter.String()+"\"")
 	// The image is kept on a rollback; ufw rewrites its files with the first rule.
 	c.run(t, exitOK, "apply", "--yes", plan)
 	c.run(t, exitOK, "destroy", "--yes", plan)
@@ -46,7 +48,8 @@ func TestE2EAlone(t *testing.T) {
 	})
 	runPhase(t, "by hand", func(t *testing.T) {
 		c.cutOff(t, "container element-call-jwt", "apply", "--yes", "--no-revert", plan)
-		if got := h.Exec(t, "ls /var/lib/ecdeploy/runs/*/armed; docker ps --format '{{.Names}}'"); !strings.Contains(got, "/armed") || !strings.Contains(got, "livekit-sfu") {
+		if got := h.Exec(t,
+			"ls /var/lib/ecdeploy/runs/*/armed; docker ps --format '{{.Names}}'"); !strings.Contains(got, "/armed") || !strings.Contains(got, "livekit-sfu") {
 			t.Fatalf("nothing was interrupted half-way:\n%s", got)
 		}
 		h.Exec(t, `sh "$(dirname /var/lib/ecdeploy/runs/*/armed)/rollback.sh"`)
@@ -62,7 +65,9 @@ func TestE2EAlone(t *testing.T) {
 // awaitRollback waits until the host has rolled back what was interrupted, the nth run here.
 func awaitRollback(t *testing.T, h *lab.Host, nth int) {
 	t.Helper()
-	h.Exec(t, fmt.Sprintf(`for i in $(seq 600); do [ "$(find /var/lib/ecdeploy/runs -name reverted | wc -l)" -lt %d ] || exit 0; sleep 0.1; done; ls /var/lib/ecdeploy/runs/*; exit 1`, nth))
+	h.Exec(t,
+		fmt.Sprintf(`for i in $(seq 600); do [ "$(find /var/lib/ecdeploy/runs -name reverted | wc -l)" -lt %d ] || exit 0; sleep 0.1; done; ls /var/lib/ecdeploy/runs/*; exit 1`,
+			nth))
 }
 
 // lockOutSSH applies a change that closes the host's port 22, to those who are
@@ -81,7 +86,10 @@ func lockOutSSH(t *testing.T, h *lab.Host, known string, before lab.Snapshot) {
 	closes := &steps.Exec{Verb: "+", Title: "a rule that closes port 22",
 		DoText:   "iptables -I INPUT -p tcp --dport 22 -j DROP",
 		UndoText: "! iptables -C INPUT -p tcp --dport 22 -j DROP 2>/dev/null || iptables -D INPUT -p tcp --dport 22 -j DROP"}
-	plan := plans.SitePlan{Site: "alone.test", Hosts: []plans.HostPlan{{Host: h.Name, Steps: []plans.StepPlan{{Stage: steps.StageHost, Step: "test", Changes: plans.Changes{closes}}}}}}
+	plan := plans.SitePlan{
+		Site:  "alone.test",
+		Hosts: []plans.HostPlan{{Host: h.Name, Steps: []plans.StepPlan{{Stage: steps.StageHost, Step: "test", Changes: plans.Changes{closes}}}}},
+	}
 	// A laptop gives up long before its own time-outs do: nobody waits for it here.
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()

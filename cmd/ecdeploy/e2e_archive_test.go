@@ -55,7 +55,9 @@ func TestE2EOCIArchive(t *testing.T) {
 	livekit, jwt := lab.Env(t, "LIVEKIT_ARCHIVE"), lab.Env(t, "JWT_ARCHIVE")
 	oci := planFile(t, readAll(t, saved), livekit, convertToOCI(t, livekit), jwt, convertToOCI(t, jwt))
 	c.run(t, exitOK, "apply", "--yes", oci)
-	if got := h.Exec(t, "docker inspect -f '{{.State.Running}} {{.Config.Image}}' livekit-sfu element-call-jwt"); got != "true "+lab.Env(t, "LIVEKIT_IMAGE")+"\ntrue "+lab.Env(t, "JWT_IMAGE")+"\n" {
+	if got := h.Exec(t,
+		"docker inspect -f '{{.State.Running}} {{.Config.Image}}' livekit-sfu "+
+			"element-call-jwt"); got != "true "+lab.Env(t, "LIVEKIT_IMAGE")+"\ntrue "+lab.Env(t, "JWT_IMAGE")+"\n" {
 		t.Errorf("containers run: %q", got)
 	}
 	for _, plan := range []string{oci, saved} {

@@ -22,7 +22,10 @@ func TestE2ECaddy(t *testing.T) {
 	before := h.Snapshot(t)
 
 	for name, f := range map[string]struct{ edit, says string }{
-		"Caddy cannot read its file":        {"sed -i 's/^\\tfile_server$/\\tfile_serve/' /etc/caddy/Caddyfile", "does not take its configuration as it is: /etc/caddy/Caddyfile:41: unrecognized directive: file_serve"},
+		"Caddy cannot read its file": {
+			edit: "sed -i 's/^\\tfile_server$/\\tfile_serve/' /etc/caddy/Caddyfile",
+			says: "does not take its configuration as it is: /etc/caddy/Caddyfile:41: unrecognized directive: file_serve",
+		},
 		"Caddy cannot start with the files": {"printf 'x.test {\\n\\ttls /nowhere.pem /nowhere.key\\n}\\n' >>/etc/caddy/Caddyfile", "check Caddy: Error: loading"},
 	} {
 		runPhase(t, name, func(t *testing.T) {

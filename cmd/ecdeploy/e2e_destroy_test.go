@@ -16,7 +16,10 @@ func TestE2EDestroy(t *testing.T) {
 	c := newCLI(t)
 	text := httpText(t, "away")
 	plan := planFile(t, text)
-	longer := planFile(t, text, `synapse "debian" { host = host.away }`, "synapse \"debian\" {\n    host            = host.away\n    max_event_delay = \"48h\"\n  }")
+	longer := planFile(t,
+		text,
+		`synapse "debian" { host = host.away }`,
+		"synapse \"debian\" {\n    host            = host.away\n    max_event_delay = \"48h\"\n  }")
 	before := h.Snapshot(t)
 
 	c.run(t, exitOK, "apply", "--yes", plan)
@@ -25,7 +28,8 @@ func TestE2EDestroy(t *testing.T) {
 
 	runPhase(t, "one that fails takes nothing away", func(t *testing.T) {
 		// nginx takes no configuration without the site's.
-		h.Exec(t, `mkdir -p /etc/systemd/system/nginx.service.d && printf '[Service]\nExecReload=\nExecReload=/bin/sh -c "grep -qs matrix-rtc /etc/nginx/*/*ecdeploy*"\n' >/etc/systemd/system/nginx.service.d/fault.conf && systemctl daemon-reload`)
+		h.Exec(t,
+			`mkdir -p /etc/systemd/system/nginx.service.d && printf '[Service]\nExecReload=\nExecReload=/bin/sh -c "grep -qs matrix-rtc /etc/nginx/*/*ecdeploy*"\n' >/etc/systemd/system/nginx.service.d/fault.conf && systemctl daemon-reload`)
 		broken := h.Snapshot(t)
 		c.run(t, exitRolledBack, "destroy", "--yes", longer)
 		compareSnapshots(t, "after the rollback", broken, h.Snapshot(t))
@@ -64,7 +68,8 @@ echo >>/var/www/away.test/.well-known/matrix/client
 		c.run(t, exitOK, "prune", "--yes", longer)
 		after := h.Snapshot(t)
 		for k := range before {
-			if after[k] != before[k] && k != "bytes /etc/matrix-synapse/homeserver.yaml" && k != "bytes /etc/nginx/sites-available/away.test" && k != "bytes /var/www/away.test/.well-known/matrix/client" {
+			if after[k] != before[k] && k != "bytes /etc/matrix-synapse/homeserver.yaml" && k != "bytes /etc/nginx/sites-available/away.test" &&
+				k != "bytes /var/www/away.test/.well-known/matrix/client" {
 				t.Errorf("%s: was %q, is %q", k, before[k], after[k])
 			}
 		}
@@ -81,7 +86,9 @@ sed -i '$d' /var/www/away.test/.well-known/matrix/client`)
 		if !strings.Contains(out, "somebody else changed in /etc/matrix-synapse/homeserver.yaml") {
 			t.Errorf("it does not say what stays:\n%s", out)
 		}
-		if got := h.Exec(t, "grep -c '^max_event_delay_duration: 7d' /etc/matrix-synapse/homeserver.yaml; grep -c matrix_rtc /etc/matrix-synapse/homeserver.yaml || :"); strings.Fields(got)[0] != "1" {
+		if got := h.Exec(t,
+			"grep -c '^max_event_delay_duration: 7d' /etc/matrix-synapse/homeserver.yaml; grep -c matrix_rtc "+
+				"/etc/matrix-synapse/homeserver.yaml || :"); strings.Fields(got)[0] != "1" {
 			t.Errorf("the human's value is gone: %s", got)
 		}
 	})

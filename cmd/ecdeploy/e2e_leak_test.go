@@ -79,13 +79,20 @@ func TestE2ELeaks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	secrets := secretsOf{"the secret": "GivenByTheEnvironment0123456789abcdefghijklmnop", "the key": "TheKeyOfThisTest0123456789", "the sudo password": strings.TrimSpace(string(password))}
+	secrets := secretsOf{
+		"the secret":        "GivenByTheEnvironment0123456789abcdefghijklmnop",
+		"the key":           "TheKeyOfThisTest0123456789",
+		"the sudo password": strings.TrimSpace(string(password)),
+	}
 	c := newCLI(t, "ECDEPLOY_TEST_SECRET="+secrets["the secret"], "ECDEPLOY_TEST_KEY="+secrets["the key"])
-	plan := planFile(t, sudoPlan(t, h, "deploypw", fmt.Sprintf("sudo_password { file = %q }", lab.Env(t, "DEPLOYPW"))), `"TheKeyOfThisTest"`, `env("ECDEPLOY_TEST_KEY")`)
+	plan := planFile(t,
+		sudoPlan(t, h, "deploypw", fmt.Sprintf("sudo_password { file = %q }", lab.Env(t, "DEPLOYPW"))),
+		`"TheKeyOfThisTest"`, `env("ECDEPLOY_TEST_KEY")`)
 
 	h.Exec(t, "echo 'Defaults log_input, log_output' >/etc/sudoers.d/zz-records")
 	for _, args := range [][]string{{"plan"}, {"status"}, {"apply", "--yes"}} {
-		if out := c.run(t, exitError, append(args, plan)...); !strings.Contains(out, "log_output") || !strings.Contains(out, "hint: add to sudoers: Defaults:deploypw !log_output") {
+		if out := c.run(t, exitError, append(args, plan)...); !strings.Contains(out, "log_output") ||
+			!strings.Contains(out, "hint: add to sudoers: Defaults:deploypw !log_output") {
 			t.Errorf("where output is recorded, %v says\n%s", args, out)
 		}
 	}
@@ -103,7 +110,10 @@ func TestE2ELeaks(t *testing.T) {
 	if got := h.Exec(t, "cat /etc/ecdeploy/leak.test/sfu/keys.yaml /etc/ecdeploy/leak.test/auth/secret"); strings.Count(got, secrets["the secret"]) != 2 {
 		t.Error("the secret did not arrive")
 	}
-	secrets.in(t, "docker inspect and logs", []byte(h.Exec(t, "docker inspect $(docker ps -aq); for c in $(docker ps -aq); do docker logs $c 2>&1; done; docker history --no-trunc $(docker images -q) 2>/dev/null; :")))
+	secrets.in(t,
+		"docker inspect and logs",
+		[]byte(h.Exec(t,
+			"docker inspect $(docker ps -aq); for c in $(docker ps -aq); do docker logs $c 2>&1; done; docker history --no-trunc $(docker images -q) 2>/dev/null; :")))
 	secrets.in(t, "logs", []byte(h.Exec(t, "journalctl -q --no-pager; cat /var/log/*.log 2>/dev/null; :")))
 	if got := h.Exec(t, "ls -d /run/ecdeploy.* /tmp/ecdeploy* /tmp/tmp.* 2>/dev/null; :"); got != "" {
 		t.Errorf("left behind:\n%s", got)
@@ -157,7 +167,8 @@ func checkWatchedLeak(t *testing.T, h *lab.Host, secrets secretsOf) {
 	t.Helper()
 	h.Exec(t, ": >/run/watch.end; while [ ! -e /run/root.saw ] || [ ! -e /run/modes.saw ] || ! grep -q '^ended$' /run/nobody.sees; do sleep 0.1; done")
 	processes, modes := h.Exec(t, "cat /run/root.saw"), h.Exec(t, "cat /run/modes.saw")
-	if !strings.Contains(processes, "\ntimeout\n") || !strings.Contains(modes, "/changes/0005/") || !strings.Contains(modes, "drwx------ deploypw /run/ecdeploy.") {
+	if !strings.Contains(processes, "\ntimeout\n") || !strings.Contains(modes, "/changes/0005/") ||
+		!strings.Contains(modes, "drwx------ deploypw /run/ecdeploy.") {
 		t.Errorf("the run was not seen:\n%s", modes)
 	}
 	secrets.in(t, "processes", []byte(processes))
@@ -182,7 +193,9 @@ func checkRecordedLeak(t *testing.T, h *lab.Host, secrets secretsOf) {
 	t.Helper()
 	dir := t.TempDir()
 	tar := filepath.Join(dir, "records.tar")
-	if out, err := exec.Command("sh", "-c", "../../scripts/lab exec "+h.Name+" tar -C /var/log -c sudo-io >"+tar+" && tar -C "+dir+" -xf "+tar).CombinedOutput(); err != nil {
+	if out, err := exec.Command("sh",
+		"-c",
+		"../../scripts/lab exec "+h.Name+" tar -C /var/log -c sudo-io >"+tar+" && tar -C "+dir+" -xf "+tar).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	inputs := 0

@@ -51,14 +51,19 @@ func TestE2EMainJob(t *testing.T) {
 	})
 	runPhase(t, "status", func(t *testing.T) {
 		out := c.run(t, exitOK, "status", plan)
-		for _, want := range []string{"no drift", "livekit-sfu  " + lab.Env(t, "LIVEKIT_IMAGE"), "element-call-jwt  " + lab.Env(t, "JWT_IMAGE"), "  Synapse 1.", "  nginx 1.", "  Up ", "  active\n"} {
+		for _, want := range []string{
+			"no drift", "livekit-sfu  " + lab.Env(t, "LIVEKIT_IMAGE"),
+			"element-call-jwt  " + lab.Env(t, "JWT_IMAGE"), "  Synapse 1.", "  nginx 1.", "  Up ",
+			"  active\n",
+		} {
 			if !strings.Contains(out, want) {
 				t.Errorf("status does not say %q:\n%s", want, out)
 			}
 		}
 		// What is there is shown, not what the plan file wants.
 		drifted := planFile(t, text, lab.Env(t, "JWT_IMAGE"), "ecdeploy-lab/other:1", lab.Env(t, "JWT_ARCHIVE"), lab.Env(t, "LIVEKIT_ARCHIVE"))
-		if out := c.run(t, exitChanges, "status", drifted); !strings.Contains(out, "drift: the hosts differ") || !strings.Contains(out, "element-call-jwt  "+lab.Env(t, "JWT_IMAGE")) {
+		if out := c.run(t, exitChanges, "status", drifted); !strings.Contains(out, "drift: the hosts differ") ||
+			!strings.Contains(out, "element-call-jwt  "+lab.Env(t, "JWT_IMAGE")) {
 			t.Errorf("status of a host that differs:\n%s", out)
 		}
 	})
@@ -85,7 +90,8 @@ func TestE2EChanges(t *testing.T) {
 // could see of processes, for noLeak.
 func applyWatched(t *testing.T, c *cli, h *lab.Host, plan string) {
 	t.Helper()
-	h.Exec(t, `nohup sh -c 'while [ ! -e /run/seen.end ]; do cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr "\0" "\n"; sleep 0.02; done | sort -u >/run/seen.new; mv /run/seen.new /run/seen' >/dev/null 2>&1 &`)
+	h.Exec(t,
+		`nohup sh -c 'while [ ! -e /run/seen.end ]; do cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr "\0" "\n"; sleep 0.02; done | sort -u >/run/seen.new; mv /run/seen.new /run/seen' >/dev/null 2>&1 &`)
 	c.run(t, exitOK, "apply", "--yes", plan)
 	h.Exec(t, ": >/run/seen.end; while [ ! -e /run/seen ]; do sleep 0.1; done")
 }
@@ -128,7 +134,14 @@ func joinAt(t *testing.T, h *lab.Host, jwtURL, sfuURL string, users ...string) {
 	defer client.CloseIdleConnections()
 	var tokens []callprobe.Token
 	for _, user := range users {
-		m := callprobe.Matrix{Homeserver: "https://matrix." + h.Domain, ServerName: h.Domain, User: user, AccessToken: lab.User(t, h.Name, user), Roots: roots, Hosts: lab.Hosts(t)}
+		m := callprobe.Matrix{
+			Homeserver:  "https://matrix." + h.Domain,
+			ServerName:  h.Domain,
+			User:        user,
+			AccessToken: lab.User(t, h.Name, user),
+			Roots:       roots,
+			Hosts:       lab.Hosts(t),
+		}
 		tok, err := m.Token(ctx, jwtURL, "!room:"+h.Domain)
 		if err != nil {
 			t.Fatal(err)
@@ -139,7 +152,14 @@ func joinAt(t *testing.T, h *lab.Host, jwtURL, sfuURL string, users ...string) {
 		tokens = append(tokens, tok)
 	}
 	for _, network := range []string{"udp4", "tcp4"} {
-		got, err := rtc.Call{URL: tokens[0].URL, Client: client, Tokens: []string{tokens[0].JWT, tokens[1].JWT}, Publishers: 1, Network: network, Duration: time.Second}.Run(ctx)
+		got, err := rtc.Call{
+			URL:        tokens[0].URL,
+			Client:     client,
+			Tokens:     []string{tokens[0].JWT, tokens[1].JWT},
+			Publishers: 1,
+			Network:    network,
+			Duration:   time.Second,
+		}.Run(ctx)
 		if err != nil || len(got.Flows) != 2 {
 			t.Fatalf("%s: %v: %+v", network, err, got)
 		}
@@ -156,7 +176,8 @@ func checkAfterChange(t *testing.T, c *cli, h *lab.Host, text string) {
 	sfu, jwt := started("livekit-sfu"), started("element-call-jwt")
 	nginx := h.Exec(t, "stat -c %y /etc/nginx/*/*ecdeploy*")
 	// What neither a port nor a name of LiveKit concerns.
-	const matrix = "stat -c '%n %y' /etc/matrix-synapse/*.yaml /etc/matrix-synapse/conf.d/* /var/www/*/.well-known/matrix/client; systemctl show -p ActiveEnterTimestamp matrix-synapse"
+	const matrix = "stat -c '%n %y' /etc/matrix-synapse/*.yaml /etc/matrix-synapse/conf.d/* " +
+		"/var/www/*/.well-known/matrix/client; systemctl show -p ActiveEnterTimestamp matrix-synapse"
 	synapse := h.Exec(t, matrix)
 	port := planFile(t, text, "node_ip =", "ports {\n      tcp = 7899\n    }\n    node_ip =")
 	c.run(t, exitOK, "apply", "--yes", port)
@@ -171,7 +192,9 @@ func checkAfterChange(t *testing.T, c *cli, h *lab.Host, text string) {
 	}
 	sfu = started("livekit-sfu")
 	h.Exec(t, "echo "+h.IP+" rtc-sfu."+h.Domain+" >>/etc/hosts")
-	c.run(t, exitOK, "apply", "--yes", planFile(t, text, "node_ip =", "ports {\n      tcp = 7899\n    }\n    node_ip =", "matrix-rtc-sfu."+h.Domain, "rtc-sfu."+h.Domain))
+	c.run(t,
+		exitOK, "apply", "--yes",
+		planFile(t, text, "node_ip =", "ports {\n      tcp = 7899\n    }\n    node_ip =", "matrix-rtc-sfu."+h.Domain, "rtc-sfu."+h.Domain))
 	if started("element-call-jwt") == jwt || h.Exec(t, "stat -c %y /etc/nginx/*/*ecdeploy*") == nginx {
 		t.Error("the JWT service or nginx does not follow LiveKit's name")
 	}
@@ -183,7 +206,9 @@ func checkAfterChange(t *testing.T, c *cli, h *lab.Host, text string) {
 	}
 	c.run(t, exitOK, "apply", "--yes", port)
 	jwt = started("element-call-jwt")
-	c.run(t, exitOK, "apply", "--yes", planFile(t, text, "node_ip =", "ports {\n      tcp = 7899\n    }\n    node_ip =", "matrix-rtc-jwt."+h.Domain, "rtc-jwt."+h.Domain))
+	c.run(t,
+		exitOK, "apply", "--yes",
+		planFile(t, text, "node_ip =", "ports {\n      tcp = 7899\n    }\n    node_ip =", "matrix-rtc-jwt."+h.Domain, "rtc-jwt."+h.Domain))
 	if started("element-call-jwt") != jwt {
 		t.Error("the JWT service's own name is not one of its settings, and it was restarted")
 	}
@@ -201,7 +226,8 @@ func anotherImage(t *testing.T, c *cli, h *lab.Host, text string) {
 	image := lab.Env(t, "JWT_IMAGE")
 	h.Exec(t, "printf 'FROM "+image+"\nLABEL other=yes\n' | DOCKER_BUILDKIT=0 docker build -q -t "+image+"-other - >/dev/null 2>&1")
 	plan := planFile(t, text, `"`+image+`"`, `"`+image+`-other"`, `archive = "`+lab.Env(t, "JWT_ARCHIVE")+`"`, "")
-	const rest = "docker inspect -f '{{.State.StartedAt}}' livekit-sfu; stat -c '%n %y' /etc/nginx/*/*ecdeploy* /etc/matrix-synapse/*.yaml /var/www/*/.well-known/matrix/client; ufw status; systemctl show -p ActiveEnterTimestamp matrix-synapse"
+	const rest = "docker inspect -f '{{.State.StartedAt}}' livekit-sfu; stat -c '%n %y' /etc/nginx/*/*ecdeploy* " +
+		"/etc/matrix-synapse/*.yaml /var/www/*/.well-known/matrix/client; ufw status; systemctl show -p ActiveEnterTimestamp matrix-synapse"
 	before := h.Exec(t, rest)
 	c.run(t, exitOK, "apply", "--yes", plan)
 	if d := lab.LineDiff(t, before, h.Exec(t, rest)); len(d) > 0 {
@@ -218,10 +244,14 @@ func anotherImage(t *testing.T, c *cli, h *lab.Host, text string) {
 func checkOneName(t *testing.T, c *cli, h *lab.Host, text string) {
 	site := "cat /etc/nginx/sites-available/" + h.Domain
 	before := h.Exec(t, site)
-	text = strings.NewReplacer("https://matrix-rtc-sfu."+h.Domain, "https://matrix."+h.Domain+"/livekit/sfu", "https://matrix-rtc-jwt."+h.Domain, "https://matrix."+h.Domain+"/livekit/jwt").Replace(text)
+	text = strings.NewReplacer("https://matrix-rtc-sfu."+h.Domain,
+		"https://matrix."+h.Domain+"/livekit/sfu",
+		"https://matrix-rtc-jwt."+h.Domain,
+		"https://matrix."+h.Domain+"/livekit/jwt").Replace(text)
 	plan := planFile(t, text)
 	c.run(t, exitOK, "apply", "--yes", plan)
-	if d := lab.LineDiff(t, before, h.Exec(t, site)); len(d) != 1 || !strings.HasPrefix(d[0], "+    include /etc/nginx/ecdeploy/") && !strings.HasPrefix(d[0], "+\tinclude /etc/nginx/ecdeploy/") {
+	if d := lab.LineDiff(t, before, h.Exec(t, site)); len(d) != 1 || !strings.HasPrefix(d[0], "+    include /etc/nginx/ecdeploy/") &&
+		!strings.HasPrefix(d[0], "+\tinclude /etc/nginx/ecdeploy/") {
 		t.Errorf("not one include line:\n%s", strings.Join(d, "\n"))
 	}
 	if got := h.Exec(t, "grep -rl matrix-rtc- /etc/nginx; :"); got != "" {
@@ -273,7 +303,8 @@ func checkLeaks(t *testing.T, c *cli, h *lab.Host, plan string) {
 	}
 	// What any local user can read, and what the engine tells of containers.
 	// Where the canaries are planted is world-readable by itself.
-	readable := h.Exec(t, `runuser -u nobody -- sh -c 'find /etc /var /run /tmp /usr/local /opt -xdev -type f -readable -size -2M -not -path "/etc/matrix-synapse/homeserver.yaml" -not -path "/etc/nginx/sites-available/*.test" -exec cat {} + 2>/dev/null | tr -d "\0"; :'`)
+	readable := h.Exec(t,
+		`runuser -u nobody -- sh -c 'find /etc /var /run /tmp /usr/local /opt -xdev -type f -readable -size -2M -not -path "/etc/matrix-synapse/homeserver.yaml" -not -path "/etc/nginx/sites-available/*.test" -exec cat {} + 2>/dev/null | tr -d "\0"; :'`)
 	if !strings.Contains(readable, "nobody:x:") {
 		t.Fatal("the search for readable files found nothing")
 	}
@@ -284,7 +315,10 @@ func checkLeaks(t *testing.T, c *cli, h *lab.Host, plan string) {
 	}
 	logs := h.Exec(t, "docker logs livekit-sfu 2>&1; docker logs element-call-jwt 2>&1; journalctl -q --no-pager; cat /var/log/nginx/*.log")
 	for _, n := range all {
-		for name, text := range map[string]string{"output": printed, "world-readable files": readable, "docker inspect": inspect, "processes": processes, "logs": logs} {
+		for name, text := range map[string]string{
+			"output": printed, "world-readable files": readable, "docker inspect": inspect,
+			"processes": processes, "logs": logs,
+		} {
 			if name != n.fine && strings.Contains(text, n.text) {
 				t.Errorf("%s is in %s", n.what, name)
 			}
@@ -293,7 +327,8 @@ func checkLeaks(t *testing.T, c *cli, h *lab.Host, plan string) {
 	if strings.Contains(logs, "access_token=ey") {
 		t.Error("a LiveKit token is in a log")
 	}
-	if got := h.Exec(t, "stat -c %a /var/lib/ecdeploy; find /var/lib/ecdeploy -type f -perm /077 | grep -vE '\\.old$|/user6?\\.new$' | head"); strings.TrimSpace(got) != "700" {
+	if got := h.Exec(t,
+		"stat -c %a /var/lib/ecdeploy; find /var/lib/ecdeploy -type f -perm /077 | grep -vE '\\.old$|/user6?\\.new$' | head"); strings.TrimSpace(got) != "700" {
 		t.Errorf("the journal is open to others:\n%s", got)
 	}
 }

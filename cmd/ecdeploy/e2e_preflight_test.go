@@ -40,9 +40,11 @@ site "doctor.test" {
 `, h.IP, lab.Env(t, "KEY"), h.IP))
 	for _, sh := range []string{
 		// coturn, as far as preflight looks at it: its process and its file.
-		"cp /usr/bin/sleep /usr/local/bin/turnserver && printf 'listening-port=3478\nmin-port=50000\nmax-port=50150\n' >/etc/turnserver.conf && (setsid turnserver 3600 >/dev/null 2>&1 &)",
+		"cp /usr/bin/sleep /usr/local/bin/turnserver && printf 'listening-port=3478\nmin-port=50000\nmax-port=50150\n" +
+			"' >/etc/turnserver.conf && (setsid turnserver 3600 >/dev/null 2>&1 &)",
 		"(setsid busybox httpd -f -h /run -p 127.0.0.1:8080 >/dev/null 2>&1 &)",
-		"printf '#!/bin/sh\n[ \"$*\" = +%%s ] || exec /usr/bin/date \"$@\"\necho $(($(/usr/bin/date +%%s) + 3620))\n' >/usr/local/sbin/date && chmod 755 /usr/local/sbin/date",
+		"printf '#!/bin/sh\n[ \"$*\" = +%%s ] || exec /usr/bin/date \"$@\"\necho $(($(/usr/bin/date +%%s) + 3620))\n" +
+			"' >/usr/local/sbin/date && chmod 755 /usr/local/sbin/date",
 		"echo 'Defaults log_input' >/etc/sudoers.d/zz-doctor",
 		"mkdir -p /matrix/synapse /var/lib/rancher/k3s",
 	} {
@@ -57,7 +59,8 @@ site "doctor.test" {
 		"doctor: sudo records what is sent to it (log_input)",
 		"no certificate for matrix-rtc-sfu.nowhere.test on doctor", "certbot certonly --nginx -d matrix-rtc-sfu.nowhere.test",
 		"matrix-rtc-sfu.nowhere.test does not resolve on doctor",
-		"Synapse on doctor belongs to matrix-docker-ansible-deploy (/matrix/synapse), a Kubernetes cluster as for ess-helm (/var/lib/rancher/k3s)", `synapse "external"`,
+		"Synapse on doctor belongs to matrix-docker-ansible-deploy (/matrix/synapse), a Kubernetes cluster as for ess-helm (/var/lib/rancher/k3s)",
+		`synapse "external"`,
 		"matrix-docker-ansible-deploy (/matrix/synapse) is on doctor: it would overwrite edits of nginx", `proxy "external"`,
 	} {
 		if !strings.Contains(out, want) {
@@ -79,7 +82,9 @@ func TestE2EProbesWriteNothing(t *testing.T) {
 	c := newCLI(t)
 	text := readAll(t, lightPlan(t, h, `user = "root"`))
 	live := "/etc/letsencrypt/live/" + h.Domain
-	plan := planFile(t, text, `proxy "external" {}`, fmt.Sprintf("proxy \"nginx\" {\n    host = host.still\n    certificate = \"%s/fullchain.pem\"\n    key = \"%s/privkey.pem\"\n  }", live, live))
+	plan := planFile(t,
+		text, `proxy "external" {}`,
+		fmt.Sprintf("proxy \"nginx\" {\n    host = host.still\n    certificate = \"%s/fullchain.pem\"\n    key = \"%s/privkey.pem\"\n  }", live, live))
 	frozen := planFile(t, readAll(t, plan), `user = "root"`, "user = \"root\"\n  port = 2222")
 	h.Exec(t, `ufw allow 2222/tcp >/dev/null && unshare -m sh -c '
 for d in /bin /boot /etc /home /opt /root /srv /tmp /usr /var; do
@@ -115,9 +120,30 @@ func TestE2ESudoers(t *testing.T) {
 	c := newCLI(t)
 	password := fmt.Sprintf("sudo_password { file = %q }", lab.Env(t, "DEPLOYPW"))
 	for _, f := range []struct{ name, sudoers, user, more, says, hint string }{
-		{"a terminal", "Defaults requiretty\nALL ALL=(ALL) NOPASSWD: ALL", "deploy", "", "sudo on the host wants a terminal (requiretty)", "Defaults:deploy !requiretty"},
-		{"some commands", "deploy ALL=(root) NOPASSWD: /usr/bin/apt", "deploy", "", "sudoers allows deploy only some commands without a password; ecdeploy needs `sh` as root: (root) NOPASSWD: /usr/bin/apt", "NOPASSWD: ALL"},
-		{"some commands, with a password", "deploypw ALL=(root) /usr/bin/apt", "deploypw", password, "sudoers allows deploypw only some commands; ecdeploy needs `sh` as root", ""},
+		{
+			name:    "a terminal",
+			sudoers: "Defaults requiretty\nALL ALL=(ALL) NOPASSWD: ALL",
+			user:    "deploy",
+			more:    "",
+			says:    "sudo on the host wants a terminal (requiretty)",
+			hint:    "Defaults:deploy !requiretty",
+		},
+		{
+			name:    "some commands",
+			sudoers: "deploy ALL=(root) NOPASSWD: /usr/bin/apt",
+			user:    "deploy",
+			more:    "",
+			says:    "sudoers allows deploy only some commands without a password; ecdeploy needs `sh` as root: (root) NOPASSWD: /usr/bin/apt",
+			hint:    "NOPASSWD: ALL",
+		},
+		{
+			name:    "some commands, with a password",
+			sudoers: "deploypw ALL=(root) /usr/bin/apt",
+			user:    "deploypw",
+			more:    password,
+			says:    "sudoers allows deploypw only some commands; ecdeploy needs `sh` as root",
+			hint:    "",
+		},
 		{"a password", "deploy ALL=(root) ALL", "deploy", "", "sudo wants a password of deploy\n", "sudo_password { ask = true }"},
 		{"no rule", "root ALL=(ALL) ALL", "deploypw", password, "deploypw may not use sudo", ""},
 	} {

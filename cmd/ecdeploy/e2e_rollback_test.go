@@ -25,7 +25,8 @@ type fault struct {
 // A unit that fails once its service's configuration holds what a run writes.
 func failingUnit(unit, command, files string) (breaks, fixes string) {
 	dir := "/etc/systemd/system/" + unit + ".d"
-	return "mkdir -p " + dir + " && printf '[Service]\\n" + command + "/bin/sh -c \"! grep -qs ecdeploy-fault -- " + files + " && ! grep -qs matrix-rtc -- " + files + "\"\\n' >" + dir + "/fault.conf && systemctl daemon-reload",
+	return "mkdir -p " + dir + " && printf '[Service]\\n" + command + "/bin/sh -c \"! grep -qs ecdeploy-fault -- " +
+			files + " && ! grep -qs matrix-rtc -- " + files + "\"\\n' >" + dir + "/fault.conf && systemctl daemon-reload",
 		"rm -r " + dir + " && systemctl daemon-reload && systemctl reset-failed"
 }
 
@@ -71,16 +72,41 @@ func TestE2ERollback(t *testing.T) {
 	synapseBreaks, synapseMends := failingUnit("matrix-synapse.service", "ExecStartPre=", "/etc/matrix-synapse/homeserver.yaml")
 	nginxBreaks, nginxMends := failingUnit("nginx.service", "ExecReload=\\nExecReload=", "/etc/nginx/*/*ecdeploy*")
 	faults := []fault{
-		{name: "image missing", replace: []string{"archive = \"" + lab.Env(t, "LIVEKIT_ARCHIVE") + "\"", "# no archive", "livekit-server:v1.13.5", "livekit-server:v0.0.1-none"}, exit: exitError, says: "v0.0.1-none"},
-		{name: "LiveKit refuses its configuration", replace: []string{"archive = \"" + lab.Env(t, "LIVEKIT_ARCHIVE") + "\"", "archive = \"" + lab.Env(t, "JWT_ARCHIVE") + "\"", "livekit/livekit-server:v1.13.5", "ecdeploy-lab/no-livekit:1"}, exit: exitError, says: "check container livekit-sfu"},
-		{name: "ufw fails", breaks: "dpkg-divert --quiet --local --rename --add /usr/sbin/ufw && printf '#!/bin/sh\\ncase \"$*\" in *50100*--*|allow*50100*) echo broken >&2; exit 1;; esac\\nexec /usr/sbin/ufw.distrib \"$@\"\\n' >/usr/sbin/ufw && chmod 755 /usr/sbin/ufw",
+		{
+			name:    "image missing",
+			replace: []string{"archive = \"" + lab.Env(t, "LIVEKIT_ARCHIVE") + "\"", "# no archive", "livekit-server:v1.13.5", "livekit-server:v0.0.1-none"},
+			exit:    exitError,
+			says:    "v0.0.1-none",
+		},
+		{
+			name: "LiveKit refuses its configuration",
+			replace: []string{
+				"archive = \"" + lab.Env(t, "LIVEKIT_ARCHIVE") + "\"",
+				"archive = \"" + lab.Env(t, "JWT_ARCHIVE") + "\"",
+				"livekit/livekit-server:v1.13.5",
+				"ecdeploy-lab/no-livekit:1",
+			},
+			exit: exitError,
+			says: "check container livekit-sfu",
+		},
+		{name: "ufw fails",
+			breaks: "dpkg-divert --quiet --local --rename --add /usr/sbin/ufw && printf '#!/bin/sh\\n" +
+				"case \"$*\" in *50100*--*|allow*50100*) echo broken >&2; exit 1;; esac\\nexec /usr/sbin/ufw.distrib \"$@\"\\n' >/usr/sbin/ufw && chmod 755 /usr/sbin/ufw",
 			fixes: "rm /usr/sbin/ufw && dpkg-divert --quiet --local --rename --remove /usr/sbin/ufw", exit: exitRolledBack, says: "broken"},
-		{name: "nginx -t fails", breaks: "echo 'nonsense on;' >/etc/nginx/conf.d/zz-fault.conf", fixes: "rm /etc/nginx/conf.d/zz-fault.conf", exit: exitError, says: "nonsense"},
+		{
+			name:   "nginx -t fails",
+			breaks: "echo 'nonsense on;' >/etc/nginx/conf.d/zz-fault.conf",
+			fixes:  "rm /etc/nginx/conf.d/zz-fault.conf",
+			exit:   exitError,
+			says:   "nonsense",
+		},
 		{name: "nginx does not reload", breaks: nginxBreaks, fixes: nginxMends, exit: exitRolledBack, says: "nginx"},
 		{name: "Synapse does not start", breaks: synapseBreaks, fixes: synapseMends, exit: exitRolledBack, says: "Synapse",
 			replace: []string{`synapse "debian" { host = host.fail }`, "synapse \"debian\" {\n    host = host.fail\n    start_timeout = \"20s\"\n  }"}},
 		{name: "a health check times out", breaks: "sed -i.fault '/Access-Control-Allow-Origin/d' /etc/nginx/sites-available/* && systemctl reload nginx",
-			fixes: "for f in /etc/nginx/sites-available/*.fault; do mv $f ${f%.fault}; done; systemctl reload nginx", exit: exitRolledBack, says: "Access-Control-Allow-Origin"},
+			fixes: "for f in /etc/nginx/sites-available/*.fault; do mv $f ${f%.fault}; done; systemctl reload nginx",
+			exit:  exitRolledBack,
+			says:  "Access-Control-Allow-Origin"},
 	}
 	for _, f := range faults {
 		runPhase(t, f.name, func(t *testing.T) {

@@ -56,7 +56,11 @@ func TestE2ERotate(t *testing.T) {
 	s.wait(first, `"num_participants":2`, `"num_participants":1`) // it counts every five seconds
 	out := c.run(t, exitOK, "secrets", "rotate", "--yes", plan)
 	said, _, _ := strings.Cut(out, "rotate.test: lock")
-	for _, want := range []string{"rotate.test: LiveKit restarts, which interrupts 2 calls now, with 3 participants", "LiveKit accepts the old LIVEKIT_KEY, too", "secrets rotate --finish, which restarts LiveKit once more"} {
+	for _, want := range []string{
+		"rotate.test: LiveKit restarts, which interrupts 2 calls now, with 3 participants",
+		"LiveKit accepts the old LIVEKIT_KEY, too",
+		"secrets rotate --finish, which restarts LiveKit once more",
+	} {
 		if !strings.Contains(said, want) {
 			t.Errorf("before anything changes it does not say %q:\n%s", want, said)
 		}
@@ -286,7 +290,12 @@ func (s sfu) join(k credentials, room, identity string) string {
 	if got, _ := s.call(k, "CreateRoom", fmt.Sprintf(`{"name": %q, "empty_timeout": 300}`, room)); got != http.StatusOK {
 		s.t.Fatalf("LiveKit answers %d to CreateRoom", got)
 	}
-	query := url.Values{"access_token": {s.token(k, identity, &auth.VideoGrant{RoomJoin: true, Room: room})}, "protocol": {"9"}, "sdk": {"go"}, "version": {"1.0.0"}}
+	query := url.Values{
+		"access_token": {s.token(k, identity, &auth.VideoGrant{RoomJoin: true, Room: room})},
+		"protocol":     {"9"},
+		"sdk":          {"go"},
+		"version":      {"1.0.0"},
+	}
 	ctx, cancel := context.WithTimeout(s.t.Context(), 20*time.Second)
 	defer cancel()
 	ws, _, err := websocket.Dial(ctx, s.url+"/rtc?"+query.Encode(), nil)

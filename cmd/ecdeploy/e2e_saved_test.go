@@ -62,7 +62,8 @@ func TestE2ESavedPlan(t *testing.T) {
 	h := lab.Up(t, lab.Light, "sav")[0]
 	const key, secret = "CanaryKey", "CanarySecret0123456789CanarySecret0123456789"
 	c := newCLI(t, "CANARY_KEY="+key)
-	text := fmt.Sprintf("variable \"secret\" {}\nhost \"h\" {\n  address = %q\n  user = \"root\"\n  identity = %q\n}\n", h.IP, lab.Env(t, "KEY")) + lightSite(t, h, 1)
+	text := fmt.Sprintf("variable \"secret\" {}\nhost \"h\" {\n  address = %q\n  user = \"root\"\n  identity = %q\n}\n", h.IP, lab.Env(t, "KEY")) +
+		lightSite(t, h, 1)
 	// Paths of the laptop that are relative, to the plan file and to where it is made.
 	archive := lab.Env(t, "LIVEKIT_ARCHIVE")
 	plan := planFile(t, text, archive, "livekit.tar")
@@ -140,7 +141,8 @@ func TestE2ESavedPlan(t *testing.T) {
 		c.run(t, exitOK, "plan", "-out", saved, "-var", "secret="+secret, planFile(t, text, `signalling = 7910`, `signalling = 7919`))
 		const config = "/etc/ecdeploy/s1.sav.test/sfu/livekit-config.yaml"
 		own := strings.TrimSpace(h.Exec(t, "grep -l 7910 /etc/nginx/*/*ecdeploy* /etc/nginx/ecdeploy/* 2>/dev/null | head -n 1"))
-		h.Exec(t, "cp -a "+config+" /root/config; cp -a "+own+" /root/nginx; echo '# edited' >>"+config+"; echo '# edited' >>"+own+"; docker update --restart=no livekit-sfu1")
+		h.Exec(t,
+			"cp -a "+config+" /root/config; cp -a "+own+" /root/nginx; echo '# edited' >>"+config+"; echo '# edited' >>"+own+"; docker update --restart=no livekit-sfu1")
 		out := refused(t, "-var", "secret="+secret, saved)
 		wants(t, out, "s1.sav.test: h: livekit: "+config+" was changed since the plan was made", "s1.sav.test: h: nginx: "+own+" was changed since the plan was made",
 			`s1.sav.test: h: livekit: container livekit-sfu1: its restart policy is "no"`, "hint: make the plan again: ")

@@ -82,7 +82,9 @@ func TestE2ESudo(t *testing.T) {
 	if err := os.WriteFile(wrong, []byte("not the password\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out := c.run(t, exitError, "apply", "--yes", plan("deploypw", fmt.Sprintf("sudo_password { file = %q }", wrong))); !strings.Contains(out, "sudo does not take the password") {
+	if out := c.run(t,
+		exitError, "apply", "--yes",
+		plan("deploypw", fmt.Sprintf("sudo_password { file = %q }", wrong))); !strings.Contains(out, "sudo does not take the password") {
 		t.Error(out)
 	}
 	if out := c.run(t, exitError, "apply", "--yes", plan("deploypw", "")); !strings.Contains(out, "sudo_password") {
@@ -148,5 +150,8 @@ site %q {
   }
   verify { level = "none" }
 }
-`, h.IP, user, lab.Env(t, "KEY"), password, h.Domain, h.Domain, lab.Env(t, "LIVEKIT_IMAGE"), lab.Env(t, "LIVEKIT_ARCHIVE"), h.IP, h.Domain, lab.Env(t, "JWT_IMAGE"), lab.Env(t, "JWT_ARCHIVE"), h.Domain)
+`,
+		h.IP, user, lab.Env(t, "KEY"), password, h.Domain, h.Domain, lab.Env(t, "LIVEKIT_IMAGE"),
+		lab.Env(t, "LIVEKIT_ARCHIVE"), h.IP, h.Domain, lab.Env(t, "JWT_IMAGE"),
+		lab.Env(t, "JWT_ARCHIVE"), h.Domain)
 }

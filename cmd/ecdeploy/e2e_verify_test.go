@@ -95,7 +95,9 @@ func TestE2EVerify(t *testing.T) {
 	})
 	runPhase(t, "from another host", func(t *testing.T) {
 		other := lab.Up(t, lab.Light, "seer")[0]
-		from := planFile(t, text, "site \"bars.test\"", fmt.Sprintf("host %q {\n  address  = %q\n  user     = \"root\"\n  identity = %q\n}\nsite \"bars.test\"", other.Name, other.IP, lab.Env(t, "KEY")),
+		from := planFile(t,
+			text, "site \"bars.test\"",
+			fmt.Sprintf("host %q {\n  address  = %q\n  user     = \"root\"\n  identity = %q\n}\nsite \"bars.test\"", other.Name, other.IP, lab.Env(t, "KEY")),
 			"verify {", "verify {\n    from = [host.seer]")
 		r := c.report(t, exitOK, "verify", "--seconds", "1", from)
 		for _, what := range []string{"https", "websocket", "tcp", "udp"} {

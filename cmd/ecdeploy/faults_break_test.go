@@ -285,7 +285,10 @@ func (b *breakage) inject(fault string, goOn func()) error {
 	case "disk full":
 		full := filepath.Join(b.h.disk, "full")
 		b.lifts = append(b.lifts, func() error { return os.Remove(full) })
-		if _, err := sh("sh", "-c", `dd if=/dev/zero of="$1" bs=64k 2>/dev/null; dd if=/dev/zero of="$1" bs=1k oflag=append conv=notrunc 2>/dev/null; sync "$1"; :`, "sh", full); err != nil {
+		if _, err := sh("sh",
+			"-c",
+			`dd if=/dev/zero of="$1" bs=64k 2>/dev/null; dd if=/dev/zero of="$1" bs=1k oflag=append conv=notrunc 2>/dev/null; sync "$1"; :`,
+			"sh", full); err != nil {
 			return err
 		}
 		goOn()
@@ -312,7 +315,8 @@ func (b *breakage) inject(fault string, goOn func()) error {
 	case "human edit":
 		files := []string{"/var/www/html/.well-known/matrix/client", "/etc/nginx/nginx.conf", "/etc/nginx/conf.d/ecdeploy-" + b.l.hosts[0].name + ".test.conf"}
 		b.edited = files[b.rnd.IntN(len(files))]
-		err := b.h.exec(fmt.Sprintf("f=%s; if [ -e $f ]; then case $f in *client) echo ' ' >>$f;; *) echo '# a human' >>$f;; esac; else touch /etc/a-human; fi", b.edited))
+		err := b.h.exec(fmt.Sprintf("f=%s; if [ -e $f ]; then case $f in *client) echo ' ' >>$f;; *) echo '# a human' >>$f;; esac; else touch /etc/a-human; fi",
+			b.edited))
 		goOn()
 		return err
 	default:

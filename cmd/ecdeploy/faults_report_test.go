@@ -53,19 +53,32 @@ func writeReport(t *testing.T, path string, cases []faultCase, done map[string]f
 	for _, c := range cases {
 		commits[done[c.ID].Commit] = true
 	}
-	fmt.Fprintf(&out, "`%s`, %s, at %s: %d pairs of %d kinds of points and %d faults.\n", os.Getenv("ECDEPLOY_FAULT_COMMAND"), time.Now().UTC().Format("2006-01-02"),
+	fmt.Fprintf(&out,
+		"`%s`, %s, at %s: %d pairs of %d kinds of points and %d faults.\n",
+		os.Getenv("ECDEPLOY_FAULT_COMMAND"),
+		time.Now().UTC().Format("2006-01-02"),
 		strings.Join(sorted(commits), ", "), len(cases), len(count(func(c faultCase) string { return c.Class })), len(faultNames))
 	for _, table := range []struct {
 		name string
 		of   func(faultCase) string
-	}{{"scenario", func(c faultCase) string { return c.Scenario }}, {"fault", func(c faultCase) string { return c.Fault }}, {"point", func(c faultCase) string { return c.Class }}} {
+	}{{"scenario", func(c faultCase) string { return c.Scenario }},
+		{"fault", func(c faultCase) string { return c.Fault }},
+		{"point", func(c faultCase) string { return c.Class }}} {
 		fmt.Fprintf(&out, "\n| %s | pairs | restored | planned | conflict | in doubt | lost | residue |\n|---|---|---|---|---|---|---|---|\n", table.name)
 		rows := count(table.of)
 		sum := row{}
 		for _, k := range sorted(rows) {
 			w := rows[k]
 			fmt.Fprintf(&out, "| %s | %d | %d | %d | %d | %d | %d | %d |\n", k, w.pairs, w.restored, w.planned, w.conflict, w.doubt, w.lost, w.residue)
-			sum = row{sum.pairs + w.pairs, sum.restored + w.restored, sum.planned + w.planned, sum.conflict + w.conflict, sum.doubt + w.doubt, sum.lost + w.lost, sum.residue + w.residue}
+			sum = row{
+				pairs:    sum.pairs + w.pairs,
+				restored: sum.restored + w.restored,
+				planned:  sum.planned + w.planned,
+				conflict: sum.conflict + w.conflict,
+				doubt:    sum.doubt + w.doubt,
+				lost:     sum.lost + w.lost,
+				residue:  sum.residue + w.residue,
+			}
 		}
 		fmt.Fprintf(&out, "| **all** | %d | %d | %d | %d | %d | %d | %d |\n", sum.pairs, sum.restored, sum.planned, sum.conflict, sum.doubt, sum.lost, sum.residue)
 	}

@@ -57,7 +57,15 @@ var scenarios = map[string]struct {
 }
 
 func newLane(t *testing.T, self string, names ...string) *lane {
-	l := &lane{t: t, self: self, dir: t.TempDir(), points: map[string][]string{}, from: map[string][]lab.Snapshot{}, to: map[string][]lab.Snapshot{}, env: map[string]string{}}
+	l := &lane{
+		t:      t,
+		self:   self,
+		dir:    t.TempDir(),
+		points: map[string][]string{},
+		from:   map[string][]lab.Snapshot{},
+		to:     map[string][]lab.Snapshot{},
+		env:    map[string]string{},
+	}
 	for _, k := range []string{"KEY", "LIVEKIT_IMAGE", "LIVEKIT_ARCHIVE", "JWT_IMAGE", "JWT_ARCHIVE", "KNOWN_HOSTS", "LAB"} {
 		l.env[k] = lab.Env(t, k)
 	}

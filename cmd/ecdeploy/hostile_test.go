@@ -16,7 +16,18 @@ import (
 func TestHostileHistory(t *testing.T) {
 	const steers = "x\x1b]52;c;YQ==\x07\u009b2J\u202e\ny: ok\rz"
 	past := func(state string) engine.Past {
-		return engine.Past{Host: steers, Site: steers, Run: steers, State: state, By: steers, Since: time.Unix(1, 0).UTC(), Version: steers, Hosts: []string{steers}, Watched: steers, Conflict: true}
+		return engine.Past{
+			Host:     steers,
+			Site:     steers,
+			Run:      steers,
+			State:    state,
+			By:       steers,
+			Since:    time.Unix(1, 0).UTC(),
+			Version:  steers,
+			Hosts:    []string{steers},
+			Watched:  steers,
+			Conflict: true,
+		}
 	}
 	other := past("reverted")
 	other.Host = "other"

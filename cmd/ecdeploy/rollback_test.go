@@ -23,7 +23,8 @@ func TestWayBack(t *testing.T) {
 		if sfu != auth {
 			more = fmt.Sprintf("proxy \"nginx\" { host = host.%s }", sfu)
 		}
-		text := "host \"a\" { address = \"a\" }\nhost \"b\" { address = \"b\" }\nhost \"c\" { address = \"c\" }\nhost \"z\" { address = \"z\" }\n" + fmt.Sprintf(`site "x.test" {
+		text := "host \"a\" { address = \"a\" }\nhost \"b\" { address = \"b\" }\nhost \"c\" { address = \"c\" }\nhost \"z\" { address = \"z\" }\n" +
+			fmt.Sprintf(`site "x.test" {
   sfu {
     host = host.%s
     url  = "https://sfu.x.test"

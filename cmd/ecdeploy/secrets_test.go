@@ -28,9 +28,18 @@ func TestLeaveOutKept(t *testing.T) {
 		says   string
 		silent bool
 	}{
-		{"rotate, one is in a rotation", []plans.SitePlan{{Site: "x", Found: pair(a, livekit.Pair{}), Secrets: pair(b, a)}, {Site: "y", Found: pair(b, a), Secrets: pair(b, a)}, {Site: "z", Found: pair(a, livekit.Pair{}), Secrets: pair(b, a)}},
+		{"rotate, one is in a rotation",
+			[]plans.SitePlan{
+				{Site: "x", Found: pair(a, livekit.Pair{}), Secrets: pair(b, a)},
+				{Site: "y", Found: pair(b, a), Secrets: pair(b, a)},
+				{Site: "z", Found: pair(a, livekit.Pair{}), Secrets: pair(b, a)},
+			},
 			[]string{"x", "z"}, "y: it is left out: LiveKit accepts its old LIVEKIT_KEY still", false},
-		{"finish, one is in no rotation", []plans.SitePlan{{Site: "x", Found: pair(a, livekit.Pair{}), Secrets: pair(a, livekit.Pair{})}, {Site: "y", Found: pair(b, a), Secrets: pair(b, livekit.Pair{})}},
+		{"finish, one is in no rotation",
+			[]plans.SitePlan{
+				{Site: "x", Found: pair(a, livekit.Pair{}), Secrets: pair(a, livekit.Pair{})},
+				{Site: "y", Found: pair(b, a), Secrets: pair(b, livekit.Pair{})},
+			},
 			[]string{"y"}, "x: there is nothing to finish", false},
 		{"all go on", []plans.SitePlan{{Site: "x", Found: pair(b, a), Secrets: pair(b, livekit.Pair{})}}, []string{"x"}, "", true},
 	} {

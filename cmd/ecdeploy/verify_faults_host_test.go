@@ -38,7 +38,14 @@ func newVerifyLane(t *testing.T) *verifyLane {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &verifyLane{t: t, self: self, dir: t.TempDir(), known: lab.Env(t, "KNOWN_HOSTS"), seconds: os.Getenv("ECDEPLOY_FAULT_SECONDS"), thrifty: os.Getenv("ECDEPLOY_FAULT_THRIFTY") != ""}
+	l := &verifyLane{
+		t:       t,
+		self:    self,
+		dir:     t.TempDir(),
+		known:   lab.Env(t, "KNOWN_HOSTS"),
+		seconds: os.Getenv("ECDEPLOY_FAULT_SECONDS"),
+		thrifty: os.Getenv("ECDEPLOY_FAULT_THRIFTY") != "",
+	}
 	l.token = filepath.Join(l.dir, "token")
 	l.makeHost()
 	return l

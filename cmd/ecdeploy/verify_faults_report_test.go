@@ -61,12 +61,16 @@ func healthyText(done map[string]verifyResult) string {
 		}
 		fmt.Fprintf(&b, "| %d | %.1f | %.1f | %.1f |\n", i, r.Seconds, r.Media, r.Seconds-r.Media)
 	}
-	return fmt.Sprintf("## When nothing is broken\n\n%d healthy runs, %d false alarms. Seconds: all, of these while calls were held and a\nWebSocket was silent, and what is left.\n\n| run | all | calls | rest |\n|---|---|---|---|\n%s\n", n, alarms, &b)
+	return fmt.Sprintf("## When nothing is broken\n\n"+
+		"%d healthy runs, %d false alarms. Seconds: all, of these while calls were held and a\n"+
+		"WebSocket was silent, and what is left.\n\n| run | all | calls | rest |\n|---|---|---|---|\n%s\n",
+		n, alarms, &b)
 }
 
 func faultTable(faults []verifyFault, done map[string]verifyResult) string {
 	var b strings.Builder
-	b.WriteString("## What was broken, and what verify said first\n\n| broken | expected | found | cause lies at | people see | Element shows | s |\n|---|---|---|---|---|---|---|\n")
+	b.WriteString("## What was broken, and what verify said first\n\n" +
+		"| broken | expected | found | cause lies at | people see | Element shows | s |\n|---|---|---|---|---|---|---|\n")
 	for _, f := range faults {
 		r := done[f.name]
 		found := fmt.Sprintf("%s `%s`", r.FoundID, r.Found)
@@ -81,7 +85,10 @@ func faultTable(faults []verifyFault, done map[string]verifyResult) string {
 		for _, e := range rtc.Explain(string(f.code)) {
 			sees, shows = e.Sees, strings.Join(e.Element, ", ")
 		}
-		fmt.Fprintf(&b, "| %s | %s `%s` | %s | %s | %s | %s | %.0f |\n", escapeCell(f.name), strings.Join(f.ids, " or "), f.code, found, side, escapeCell(sees), escapeCell(shows), r.Seconds)
+		fmt.Fprintf(&b,
+			"| %s | %s `%s` | %s | %s | %s | %s | %.0f |\n",
+			escapeCell(f.name), strings.Join(f.ids, " or "), f.code, found, side, escapeCell(sees),
+			escapeCell(shows), r.Seconds)
 	}
 	return b.String() + "\n"
 }

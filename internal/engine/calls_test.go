@@ -32,7 +32,14 @@ func TestCountCalls(t *testing.T) {
 		body    string
 		want    *Calls // nil for nothing said
 	}{
-		{"two calls and an empty room", restart, keys, 200, `{"rooms":[{"sid":"RM_1","name":"a","num_participants":2},{"sid":"RM_2","name":"b","num_participants":3,"num_publishers":1},{"sid":"RM_3","name":"c","num_participants":0}]}`, &Calls{Rooms: 2, People: 5}},
+		{
+			name:    "two calls and an empty room",
+			changes: restart,
+			found:   keys,
+			status:  200,
+			body:    `{"rooms":[{"sid":"RM_1","name":"a","num_participants":2},{"sid":"RM_2","name":"b","num_participants":3,"num_publishers":1},{"sid":"RM_3","name":"c","num_participants":0}]}`,
+			want:    &Calls{Rooms: 2, People: 5},
+		},
 		{"no rooms", restart, keys, 200, `{"rooms":[]}`, &Calls{}},
 		{"other credentials in use", restart, other, 200, `{"rooms":[]}`, &Calls{Err: "answers 401, not 200"}},
 		{"no credentials known", restart, livekit.Keys{}, 200, `{"rooms":[]}`, &Calls{Err: "answers 401, not 200"}},
@@ -102,7 +109,12 @@ func TestCountCallsUnreachable(t *testing.T) {
 	closed.Close()
 	for name, srv := range map[string]*httptest.Server{"closed": closed, "silent": hangs} {
 		var got Calls
-		p := steps.SitePlan{Hosts: []steps.HostPlan{{Host: "h", Steps: []steps.StepPlan{{Stage: steps.StageSFU, Changes: steps.Changes{&steps.Container{Interrupt: "LiveKit restarts"}}}}}}}
+		p := steps.SitePlan{
+			Hosts: []steps.HostPlan{{
+				Host:  "h",
+				Steps: []steps.StepPlan{{Stage: steps.StageSFU, Changes: steps.Changes{&steps.Container{Interrupt: "LiveKit restarts"}}}},
+			}},
+		}
 		CountCalls(ctx, reachable{}, srv.URL, p, func(e Event) {
 			if c, ok := e.(Calls); ok {
 				got = c

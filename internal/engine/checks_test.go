@@ -40,9 +40,30 @@ func TestHTTPChecks(t *testing.T) {
 	}{
 		{"as it should be", wellKnown, 200, [][2]string{{"Access-Control-Allow-Origin", "*"}, {"Content-Type", "application/json"}}, announced, ""},
 		{"no CORS header", wellKnown, 200, [][2]string{{"Content-Type", "application/json"}}, announced, "Access-Control-Allow-Origin"},
-		{"two CORS headers", wellKnown, 200, [][2]string{{"Access-Control-Allow-Origin", "*"}, {"Access-Control-Allow-Origin", "*"}, {"Content-Type", "application/json"}}, announced, "exactly one"},
-		{"not as JSON", wellKnown, 200, [][2]string{{"Access-Control-Allow-Origin", "*"}, {"Content-Type", "application/octet-stream"}}, announced, "application/octet-stream"},
-		{"another URL", wellKnown, 200, [][2]string{{"Access-Control-Allow-Origin", "*"}, {"Content-Type", "application/json"}}, strings.Replace(announced, "jwt.example.org", "jwt.example.org/", 1), "does not announce"},
+		{
+			name:   "two CORS headers",
+			check:  wellKnown,
+			status: 200,
+			header: [][2]string{{"Access-Control-Allow-Origin", "*"}, {"Access-Control-Allow-Origin", "*"}, {"Content-Type", "application/json"}},
+			body:   announced,
+			fails:  "exactly one",
+		},
+		{
+			name:   "not as JSON",
+			check:  wellKnown,
+			status: 200,
+			header: [][2]string{{"Access-Control-Allow-Origin", "*"}, {"Content-Type", "application/octet-stream"}},
+			body:   announced,
+			fails:  "application/octet-stream",
+		},
+		{
+			name:   "another URL",
+			check:  wellKnown,
+			status: 200,
+			header: [][2]string{{"Access-Control-Allow-Origin", "*"}, {"Content-Type", "application/json"}},
+			body:   strings.Replace(announced, "jwt.example.org", "jwt.example.org/", 1),
+			fails:  "does not announce",
+		},
 		{"cut", wellKnown, 200, [][2]string{{"Access-Control-Allow-Origin", "*"}, {"Content-Type", "application/json"}}, announced[:40], "no JSON"},
 		{"a redirect", wellKnown, 302, [][2]string{{"Location", "/"}}, "", "302"},
 		{"flag on", flags, 200, nil, `{"unstable_features": {"org.matrix.msc4140": true}}`, ""},
@@ -67,7 +88,9 @@ func TestHTTPChecks(t *testing.T) {
 			if c.fails == "" && got.Err != "" || !strings.Contains(got.Err, c.fails) {
 				t.Errorf("got %q, want %q", got.Err, c.fails)
 			}
-			if got := (Checker{}).Once(t.Context(), reachable{}, steps.Check{Name: "it", HTTP: &c.check, Timeout: 5 * time.Second}); !strings.Contains(got.Err, "ca_file") {
+			if got := (Checker{}).Once(t.Context(),
+				reachable{},
+				steps.Check{Name: "it", HTTP: &c.check, Timeout: 5 * time.Second}); !strings.Contains(got.Err, "ca_file") {
 				t.Errorf("a certificate that nobody trusts: %q", got.Err)
 			}
 		})

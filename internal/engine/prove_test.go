@@ -19,9 +19,17 @@ func TestProve(t *testing.T) {
 		fails int // which of the proofs; 0 for none
 		want  []string
 	}{
-		{"all is well", 0, []string{"phase sfu", "phase proxy", "phase verify", "proved before", "phase synapse", "phase well-known", "phase verify", "proved after"}},
+		{
+			name:  "all is well",
+			fails: 0,
+			want:  []string{"phase sfu", "phase proxy", "phase verify", "proved before", "phase synapse", "phase well-known", "phase verify", "proved after"},
+		},
 		{"no media", 1, []string{"phase sfu", "phase proxy", "phase verify", "proved before"}},
-		{"not announced", 2, []string{"phase sfu", "phase proxy", "phase verify", "proved before", "phase synapse", "phase well-known", "phase verify", "proved after"}},
+		{
+			name:  "not announced",
+			fails: 2,
+			want:  []string{"phase sfu", "phase proxy", "phase verify", "proved before", "phase synapse", "phase well-known", "phase verify", "proved after"},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var got []string

@@ -206,7 +206,8 @@ func TestRollbackOfACommittedRun(t *testing.T) {
 	if err := os.Rename(d.run+"/armed", d.run+"/committed"); err != nil {
 		t.Fatal(err)
 	}
-	other, err := d.sh(fmt.Sprintf(". %s/lib.sh; echo run OTHER; ec_boot | sed 's/^/boot /'; ec_ancestors %d | head -n 1 | sed 's/^/process /'", d.run, os.Getpid()))
+	other, err := d.sh(fmt.Sprintf(". %s/lib.sh; echo run OTHER; ec_boot | sed 's/^/boot /'; ec_ancestors %d | head -n 1 | sed 's/^/process /'",
+		d.run, os.Getpid()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -231,7 +231,8 @@ func TestLockOfADeadHolder(t *testing.T) {
 			if err := holder.Start(); err != nil {
 				t.Fatal(err)
 			}
-			text, err := d.lib(fmt.Sprintf("printf 'run OTHER\\nby them@there\\n'; ec_boot | sed 's/^/boot /'; ec_ancestors %d | head -n 1 | sed 's/^/process /'", holder.Process.Pid))
+			text, err := d.lib(fmt.Sprintf("printf 'run OTHER\\nby them@there\\n'; ec_boot | sed 's/^/boot /'; ec_ancestors %d | head -n 1 | sed 's/^/process /'",
+				holder.Process.Pid))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -79,8 +79,26 @@ func FuzzReadAnswer(f *testing.F) {
 	plain := fmt.Sprintf("i 0\np %s\nr %s\ns 81a4 0 0\nd %s\n.\n", b("/a"), b("/a"), b("text"))
 	missing := fmt.Sprintf("i 1\np %s\nr %s\n.\n", b("/b*"), b("/b*"))
 	for _, text := range []string{
-		plain + missing, plain, missing, missing + plain, plain + plain + missing, plain + strings.Repeat(missing, 3), "", ".\n", ".\n.\n", strings.Repeat(".\n", maxMatches+2),
-		"i 99\n.\n", "i -1\n.\n", "i x\n.\n", "p !\n.\n", "i 0\np " + b("/b") + "\n.\n" + missing, "s zz\n.\n", "s ffffffff -1 99999999999999999999\n.\n", "u \x1b[2J\n.\n", "x \x1b]0;x\x07\n.\n", "n " + b("///a//..//\n") + "\n.\n",
+		plain + missing,
+		plain,
+		missing,
+		missing + plain,
+		plain + plain + missing,
+		plain + strings.Repeat(missing, 3),
+		"",
+		".\n",
+		".\n.\n",
+		strings.Repeat(".\n", maxMatches+2),
+		"i 99\n.\n",
+		"i -1\n.\n",
+		"i x\n.\n",
+		"p !\n.\n",
+		"i 0\np " + b("/b") + "\n.\n" + missing,
+		"s zz\n.\n",
+		"s ffffffff -1 99999999999999999999\n.\n",
+		"u \x1b[2J\n.\n",
+		"x \x1b]0;x\x07\n.\n",
+		"n " + b("///a//..//\n") + "\n.\n",
 	} {
 		f.Add([]byte(text))
 	}
@@ -105,7 +123,11 @@ func FuzzReadAnswer(f *testing.F) {
 }
 
 func FuzzClean(f *testing.F) {
-	for _, text := range []string{"", "a\tb\nc\r\n", "\x1b[31mred\x1b[0m", "\x1b]52;c;YQ==\x07x", "\x1b]0;t\x1b\\x", "\x1b\x1b[31m[31mx", "\x9b31m", "\u009b31m", "a\u202eb\u2066c", "\x1bP0;1|17/ab\x1b\\", "\x1b]8;;http://x\x07l\x1b]8;;\x07", "\xff\xfe", "\x1b", "\x1b[", "\x1b[?25l\a\b\v\x7f"} {
+	for _, text := range []string{
+		"", "a\tb\nc\r\n", "\x1b[31mred\x1b[0m", "\x1b]52;c;YQ==\x07x", "\x1b]0;t\x1b\\x",
+		"\x1b\x1b[31m[31mx", "\x9b31m", "\u009b31m", "a\u202eb\u2066c", "\x1bP0;1|17/ab\x1b\\",
+		"\x1b]8;;http://x\x07l\x1b]8;;\x07", "\xff\xfe", "\x1b", "\x1b[", "\x1b[?25l\a\b\v\x7f",
+	} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -121,8 +143,26 @@ func FuzzClean(f *testing.F) {
 func FuzzKnownHosts(f *testing.F) {
 	const key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPxiDmcYcLEK+Jc3hnlbuMsk2XhxG4IZLzdzXK7bWN8c"
 	for _, text := range []string{
-		"", "# c\n\n", "h " + key, "[h]:22,1.2.3.4 " + key + " comment", "|1|c2FsdA==|aGFzaA== " + key, "|1|x " + key, "| " + key, "|2|a|b " + key, "@revoked x " + key, "@cert-authority *.x " + key, "@x h " + key,
-		"h ssh-newest AAAA", "h ssh-rsa AAAA", "h", "h " + key + "\r\n", "\x00\n", "*?!h,,[ " + key, "!h " + key, "h ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA==", strings.Repeat("h,", 9000) + "h " + key,
+		"",
+		"# c\n\n",
+		"h " + key,
+		"[h]:22,1.2.3.4 " + key + " comment",
+		"|1|c2FsdA==|aGFzaA== " + key,
+		"|1|x " + key,
+		"| " + key,
+		"|2|a|b " + key,
+		"@revoked x " + key,
+		"@cert-authority *.x " + key,
+		"@x h " + key,
+		"h ssh-newest AAAA",
+		"h ssh-rsa AAAA",
+		"h",
+		"h " + key + "\r\n",
+		"\x00\n",
+		"*?!h,,[ " + key,
+		"!h " + key,
+		"h ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA==",
+		strings.Repeat("h,", 9000) + "h " + key,
 	} {
 		f.Add([]byte(text))
 	}
@@ -165,8 +205,25 @@ func (a stringAddr) String() string { return string(a) }
 
 func FuzzSSHConfig(f *testing.F) {
 	for _, text := range []string{
-		"", "Host *\n  User x\n", "Host a\n HostName %h.example\n Port 22\n IdentityFile ~/.ssh/%h%%%d\n ProxyJump b,c@d:2222\n", "Host a\nPort many\n", "Host a\nPort 0\n", "Match all\nUser x\n", "Match exec \"x\"\n",
-		"Host \"\n", "Host !a *\n", "User\n", "=\n", "User=x\nUser = y\n", "Host a\r\n User x\r\n", "UserKnownHostsFile a b \"c d\"\n", "ProxyCommand nc %h\n", "ProxyCommand none\n", "IdentityAgent $X\nIdentitiesOnly yes\n", "\x00", "Host a #c\n User \"x\" # c\n",
+		"",
+		"Host *\n  User x\n",
+		"Host a\n HostName %h.example\n Port 22\n IdentityFile ~/.ssh/%h%%%d\n ProxyJump b,c@d:2222\n",
+		"Host a\nPort many\n",
+		"Host a\nPort 0\n",
+		"Match all\nUser x\n",
+		"Match exec \"x\"\n",
+		"Host \"\n",
+		"Host !a *\n",
+		"User\n",
+		"=\n",
+		"User=x\nUser = y\n",
+		"Host a\r\n User x\r\n",
+		"UserKnownHostsFile a b \"c d\"\n",
+		"ProxyCommand nc %h\n",
+		"ProxyCommand none\n",
+		"IdentityAgent $X\nIdentitiesOnly yes\n",
+		"\x00",
+		"Host a #c\n User \"x\" # c\n",
 	} {
 		f.Add([]byte(text))
 	}

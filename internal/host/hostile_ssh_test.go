@@ -364,7 +364,11 @@ func TestAcceptedKeyIsOneLine(t *testing.T) {
 	for name, key := range map[string]ssh.Signer{"a key": plain, "a certificate": signed} {
 		for _, before := range []string{"", "other.example ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPxiDmcYcLEK+Jc3hnlbuMsk2XhxG4IZLzdzXK7bWN8c"} {
 			t.Run(name, func(t *testing.T) {
-				r := &rogue{key: key, banner: "x\n* ssh-ed25519 AAAA\n" + steers, exec: func(_ string, ch ssh.Channel) uint32 { io.WriteString(ch.Stderr(), steers); return 1 }}
+				r := &rogue{
+					key:    key,
+					banner: "x\n* ssh-ed25519 AAAA\n" + steers,
+					exec:   func(_ string, ch ssh.Channel) uint32 { io.WriteString(ch.Stderr(), steers); return 1 },
+				}
 				r.start(t)
 				dir := t.TempDir()
 				file := filepath.Join(dir, "known_hosts")

@@ -83,8 +83,21 @@ func TestFloodedChannel(t *testing.T) {
 	}{
 		{name: "no line ever ends", says: &endless{line: []byte("x"), left: 64 << 20}, asks: 1, most: 1 << 20, want: errChannelLost},
 		{name: "lines that are for nobody", says: &endless{line: []byte("motd\n"), left: 16 << 20}, asks: 1, most: 1 << 20, want: errChannelLost},
-		{name: "a line of ours never ends", says: io.MultiReader(strings.NewReader("n 1 o "), &endless{line: []byte("YWJj"), left: 64 << 20}), asks: 1, most: 1 << 20, want: errGarbled, text: "a line of more than"},
-		{name: "an answer without end", says: io.MultiReader(&endless{line: []byte("n 1 o " + full + "\n"), left: 64 << 20}, strings.NewReader("\nn 1 r 0\n")), asks: 1, most: 400 << 20, output: MaxOutput},
+		{
+			name: "a line of ours never ends",
+			says: io.MultiReader(strings.NewReader("n 1 o "), &endless{line: []byte("YWJj"), left: 64 << 20}),
+			asks: 1,
+			most: 1 << 20,
+			want: errGarbled,
+			text: "a line of more than",
+		},
+		{
+			name:   "an answer without end",
+			says:   io.MultiReader(&endless{line: []byte("n 1 o " + full + "\n"), left: 64 << 20}, strings.NewReader("\nn 1 r 0\n")),
+			asks:   1,
+			most:   400 << 20,
+			output: MaxOutput,
+		},
 		{name: "all answers at once", says: &flood{full: full, answers: 20}, asks: 20, most: 1 << 30, want: errGarbled, text: "more than 64 MiB at once"},
 		{name: "answers that nobody asked for", says: &endless{line: []byte("n 9 o " + full + "\n"), left: 16 << 20}, asks: 1, most: 100 << 20, want: errChannelLost},
 	} {
@@ -173,7 +186,14 @@ func TestKilledScript(t *testing.T) {
 
 // An SFTP server or engine that is to be started, and floods instead.
 func TestSkipTo(t *testing.T) {
-	for text, ok := range map[string]bool{"mark\n": true, "a\n\nmark\n": true, "xmark\nmark": false, strings.Repeat("x", 5000) + "mark\n": false, strings.Repeat("x", 5000) + "mark\nmark\n": true, "": false} {
+	for text, ok := range map[string]bool{
+		"mark\n":                             true,
+		"a\n\nmark\n":                        true,
+		"xmark\nmark":                        false,
+		strings.Repeat("x", 5000) + "mark\n": false,
+		strings.Repeat("x", 5000) + "mark\nmark\n": true,
+		"": false,
+	} {
 		if err := skipTo(bufio.NewReader(strings.NewReader(text)), "mark"); (err == nil) != ok {
 			t.Errorf("%.40q: %v", text, err)
 		}

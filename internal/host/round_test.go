@@ -162,8 +162,17 @@ func TestRoundTellsCommandsApart(t *testing.T) {
 	h := &counted{Observer: echo{}}
 	r := NewRound(h)
 	different := []Cmd{
-		{Argv: []string{"a b"}}, {Argv: []string{"a", "b"}}, {Argv: []string{`a" "b`}}, {Argv: []string{"a", "b", ""}}, {Argv: []string{"a\xff"}}, {Argv: []string{`a\xff`}}, {Argv: []string{"a\ufffd"}},
-		{Argv: []string{"a", "b"}, Stdin: []byte{}}, {Argv: []string{"a", "b"}, Stdin: []byte("in")}, {Argv: []string{"a", "b"}, Timeout: 1}, {Argv: []string{"a", "b"}, Stdin: []byte("in"), Timeout: 1},
+		{Argv: []string{"a b"}},
+		{Argv: []string{"a", "b"}},
+		{Argv: []string{`a" "b`}},
+		{Argv: []string{"a", "b", ""}},
+		{Argv: []string{"a\xff"}},
+		{Argv: []string{`a\xff`}},
+		{Argv: []string{"a\ufffd"}},
+		{Argv: []string{"a", "b"}, Stdin: []byte{}},
+		{Argv: []string{"a", "b"}, Stdin: []byte("in")},
+		{Argv: []string{"a", "b"}, Timeout: 1},
+		{Argv: []string{"a", "b"}, Stdin: []byte("in"), Timeout: 1},
 	}
 	for range 2 {
 		if _, err := r.Query(t.Context(), different...); err != nil {
@@ -324,7 +333,13 @@ func (v vague) Read(context.Context, ...string) ([]File, error) { return v.files
 func (v vague) Query(context.Context, ...Cmd) ([]Result, error) { return v.results, nil }
 
 func TestRoundOfVagueAnswers(t *testing.T) {
-	for _, files := range [][]File{nil, {{Path: "/a"}}, {{Path: "/b"}, {Path: "/a"}}, {{Path: "/a"}, {Path: "/b"}, {Path: "/c"}}, {{Path: "/a"}, {Path: "/x", Pattern: "/x*"}, {Path: "/b"}}} {
+	for _, files := range [][]File{
+		nil,
+		{{Path: "/a"}},
+		{{Path: "/b"}, {Path: "/a"}},
+		{{Path: "/a"}, {Path: "/b"}, {Path: "/c"}},
+		{{Path: "/a"}, {Path: "/x", Pattern: "/x*"}, {Path: "/b"}},
+	} {
 		if got, err := NewRound(vague{files: files}).Read(t.Context(), "/a", "/b"); !errors.Is(err, errGarbled) {
 			t.Errorf("%+v: %+v, %v", files, got, err)
 		}

@@ -117,7 +117,38 @@ func TestAnswers(t *testing.T) {
 // program can be given is refused.
 func TestHostileArguments(t *testing.T) {
 	runInEachShell(t, func(t *testing.T, s *shell) {
-		args := []string{"", " ", "-n", "-rf", "--", "'", `"`, "''\\''", "a\nb\n", "\n", "a\tb\r", "$(id)", "`id`", "${HOME}", "$", "*", "?", "~", "!", "#", ";", "&", "|", "<", ">", "(", ")", "{a,b}", `\`, `\\n`, "%s%n", "EC_STDIN",
+		args := []string{"",
+			" ",
+			"-n",
+			"-rf",
+			"--",
+			"'",
+			`"`,
+			"''\\''",
+			"a\nb\n",
+			"\n",
+			"a\tb\r",
+			"$(id)",
+			"`id`",
+			"${HOME}",
+			"$",
+			"*",
+			"?",
+			"~",
+			"!",
+			"#",
+			";",
+			"&",
+			"|",
+			"<",
+			">",
+			"(",
+			")",
+			"{a,b}",
+			`\`,
+			`\\n`,
+			"%s%n",
+			"EC_STDIN",
 			"ä€😀", "e\u0301", "\u202e\u009b", "\xff\xfe\x80", "\x01\x1b[2J\x7f", strings.Repeat("x", 64<<10), strings.Repeat("'", 8<<10)}
 		input := []byte(strings.Join(args, "\n") + "\x00\nEC_STDIN\n\xff")
 		got, err := s.do(t.Context(), laneQuery, []request{
@@ -272,13 +303,15 @@ func TestReadFiles(t *testing.T) {
 		if err := os.Symlink(dir+"/nowhere", dir+"/dangling"); err != nil {
 			t.Fatal(err)
 		}
-		got, err := readFiles(t.Context(), []string{dir + "/c?", dir + "/none*", weird, dir + "/link", dir + "/dangling", dir}, func(ctx context.Context, r request) (Result, error) {
-			res, err := s.do(ctx, laneQuery, []request{r})
-			if err != nil {
-				return Result{}, err
-			}
-			return res[0], nil
-		})
+		got, err := readFiles(t.Context(),
+			[]string{dir + "/c?", dir + "/none*", weird, dir + "/link", dir + "/dangling", dir},
+			func(ctx context.Context, r request) (Result, error) {
+				res, err := s.do(ctx, laneQuery, []request{r})
+				if err != nil {
+					return Result{}, err
+				}
+				return res[0], nil
+			})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -319,8 +352,13 @@ func TestLooseSymlinks(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for link, to := range map[string]string{"ours/a": "b", "ours/b": "../ours/file", "ours/theirs": "file", "theirs/a": "../ours/file", "open/a": "../ours/file", "group/a": "../ours/file",
-			"sticky/a": "../ours/file", "sticky/theirs": "../ours/file", "ours/far": "../theirs/a", "ours/circle": "circle", "ours/dir": dir + "/theirs"} {
+		for link, to := range map[string]string{"ours/a": "b",
+			"ours/b":      "../ours/file",
+			"ours/theirs": "file",
+			"theirs/a":    "../ours/file",
+			"open/a":      "../ours/file",
+			"group/a":     "../ours/file",
+			"sticky/a":    "../ours/file", "sticky/theirs": "../ours/file", "ours/far": "../theirs/a", "ours/circle": "circle", "ours/dir": dir + "/theirs"} {
 			if err := os.Symlink(to, dir+"/"+link); err != nil {
 				t.Fatal(err)
 			}
@@ -336,7 +374,13 @@ func TestLooseSymlinks(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := map[string]string{"ours/file": "", "theirs/file": "", "ours/a": "", "ours/dir/file": "", "ours/../ours/./a": "", "sticky/a": "", "ours/circle": "",
-			"ours/theirs": "ours/theirs", "theirs/a": "theirs/a", "open/a": "open/a", "group/a": "group/a", "sticky/theirs": "sticky/theirs", "ours/far": "theirs/a", "ours/dir/a": "theirs/a"}
+			"ours/theirs":   "ours/theirs",
+			"theirs/a":      "theirs/a",
+			"open/a":        "open/a",
+			"group/a":       "group/a",
+			"sticky/theirs": "sticky/theirs",
+			"ours/far":      "theirs/a",
+			"ours/dir/a":    "theirs/a"}
 		var paths []string
 		for p := range want {
 			paths = append(paths, dir+"/"+p)

@@ -244,7 +244,11 @@ func TestHostKeys(t *testing.T) {
 		line := strings.Replace(other.known(t, "ed25519"), fmt.Sprint(other.port), fmt.Sprint(s.port), 1)
 		o := known(t, "\n"+line)
 		o.AcceptNew = true // never accepts a changed one
-		wantError(t, login(t, o, s.target()), readFingerprint(t, s.path("host_ed25519.pub")), readFingerprint(t, other.path("host_ed25519.pub")), o.KnownHosts[0]+":2", "ssh-keygen -f")
+		wantError(t,
+			login(t, o, s.target()),
+			readFingerprint(t, s.path("host_ed25519.pub")),
+			readFingerprint(t, other.path("host_ed25519.pub")),
+			o.KnownHosts[0]+":2", "ssh-keygen -f")
 	})
 	t.Run("revoked", func(t *testing.T) {
 		wantError(t, login(t, known(t, "@revoked "+s.known(t, "ed25519")), s.target()), "revoked")
@@ -399,8 +403,13 @@ func TestSSHConfig(t *testing.T) {
 	jump, inner := startServer(t), startServer(t)
 	dir := t.TempDir()
 	known := write(t, dir+"/known_hosts", jump.known(t, "ed25519")+inner.known(t, "ed25519"))
-	config := write(t, dir+"/config", "Include "+dir+"/more\nHost bastion\n  HostName 127.0.0.1\n  Port "+fmt.Sprint(jump.port)+"\n  IdentityFile "+jump.path("id")+"\n")
-	write(t, dir+"/more", "Host server\n  HostName 127.0.0.1\n  Port "+fmt.Sprint(inner.port)+"\n  IdentityFile "+inner.path("id")+"\n  ProxyJump bastion\n  UserKnownHostsFile "+known+"\nHost bastion\n  UserKnownHostsFile "+known+"\n")
+	config := write(t,
+		dir+"/config",
+		"Include "+dir+"/more\nHost bastion\n  HostName 127.0.0.1\n  Port "+fmt.Sprint(jump.port)+"\n  IdentityFile "+jump.path("id")+"\n")
+	write(t,
+		dir+"/more",
+		"Host server\n  HostName 127.0.0.1\n  Port "+fmt.Sprint(inner.port)+"\n  IdentityFile "+inner.path("id")+
+			"\n  ProxyJump bastion\n  UserKnownHostsFile "+known+"\nHost bastion\n  UserKnownHostsFile "+known+"\n")
 	if err := login(t, Options{SSHConfig: config}, Target{Address: "server"}); err != nil {
 		t.Errorf("by an alias, through a jump: %v", err)
 	}

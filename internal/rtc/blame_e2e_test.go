@@ -118,7 +118,10 @@ func TestE2EBlame(t *testing.T) {
 	})
 	t.Run("a part of the range", func(t *testing.T) {
 		with(t, "ufw allow 50100:50150/udp", "ufw delete allow 50100:50150/udp")
-		checkBlame(t, udp(t), "firewall-udp", HostSide, "udp4 50175, 50200: 120 packets sent to there, dropped", "udp4 50100, 50125, 50150: 180 packets sent to there, let in")
+		checkBlame(t,
+			udp(t), "firewall-udp", HostSide,
+			"udp4 50175, 50200: 120 packets sent to there, dropped",
+			"udp4 50100, 50125, 50150: 180 packets sent to there, let in")
 	})
 	t.Run("open and LiveKit does not run", func(t *testing.T) {
 		open(t)
@@ -151,7 +154,9 @@ func TestE2EBlame(t *testing.T) {
 	}
 	t.Run("dropped on the host's network card", func(t *testing.T) {
 		open(t)
-		with(t, `nft 'add table netdev mine; add chain netdev mine early { type filter hook ingress device "eth0" priority 0; }; add rule netdev mine early udp dport 50000-51000 counter drop'`, "nft delete table netdev mine")
+		with(t,
+			`nft 'add table netdev mine; add chain netdev mine early { type filter hook ingress device "eth0" priority 0; }; add rule netdev mine early udp dport 50000-51000 counter drop'`,
+			"nft delete table netdev mine")
 		checkBlame(t, udp(t), "firewall-udp", HostSide, "network card did receive", "netdev mine early: udp dport 50000-51000 drop")
 	})
 	t.Run("something in front filters the range", func(t *testing.T) {
@@ -170,7 +175,9 @@ func TestE2EBlame(t *testing.T) {
 		open(t)
 		listening(t, "7880")
 		listening(t, "7881")
-		with(t, "iptables -I OUTPUT -p icmp -j DROP; iptables -I OUTPUT -p tcp --sport 7881 -j DROP", "iptables -D OUTPUT -p icmp -j DROP; iptables -D OUTPUT -p tcp --sport 7881 -j DROP")
+		with(t,
+			"iptables -I OUTPUT -p icmp -j DROP; iptables -I OUTPUT -p tcp --sport 7881 -j DROP",
+			"iptables -D OUTPUT -p icmp -j DROP; iptables -D OUTPUT -p tcp --sport 7881 -j DROP")
 		checkBlame(t, udp(t), "return-path", HostSide, "its own netfilter drops what it answers")
 		checkBlame(t, tcp(t), "return-path", HostSide, "its own netfilter drops them")
 	})
@@ -205,16 +212,30 @@ func TestE2EBlameFromTwo(t *testing.T) {
 	t.Run("the network here lets no UDP out", func(t *testing.T) {
 		dropInFront(t, hosts[0], "egress", "meta l4proto udp ip saddr "+gateway+" drop")
 		dropInFront(t, hosts[1], "egress", "meta l4proto udp ip saddr "+gateway+" drop")
-		checkBlame(t, target.blameUDP(t.Context(), "udp4", addr), "laptop-udp", LaptopSide, "UDP from blameb to port 50100 of the host does arrive", "of blameb does not arrive")
+		checkBlame(t,
+			target.blameUDP(t.Context(), "udp4", addr),
+			"laptop-udp", LaptopSide,
+			"UDP from blameb to port 50100 of the host does arrive",
+			"of blameb does not arrive")
 	})
 	t.Run("something in front of the host lets no UDP in", func(t *testing.T) {
 		dropInFront(t, hosts[0], "egress", "meta l4proto udp drop")
-		checkBlame(t, target.blameUDP(t.Context(), "udp4", addr), "blocked-udp", WaySide, "UDP from blameb to port 50100 of the host does not arrive either", "UDP from here does arrive at another host")
+		checkBlame(t,
+			target.blameUDP(t.Context(), "udp4", addr),
+			"blocked-udp", WaySide,
+			"UDP from blameb to port 50100 of the host does not arrive either",
+			"UDP from here does arrive at another host")
 	})
 	t.Run("something in front lets in the other host alone", func(t *testing.T) {
-		hosts[0].Exec(t, "ufw allow 7881/tcp; systemd-run --quiet --unit=seven perl -MIO::Socket::INET -e '$$s = IO::Socket::INET->new(LocalPort => 7881, Listen => 9) or die; sleep 999'; sleep 1")
+		hosts[0].Exec(t,
+			"ufw allow 7881/tcp; systemd-run --quiet --unit=seven perl -MIO::Socket::INET -e '$$s = "+
+				"IO::Socket::INET->new(LocalPort => 7881, Listen => 9) or die; sleep 999'; sleep 1")
 		dropInFront(t, hosts[0], "egress", "ip saddr "+gateway+" meta l4proto { tcp, udp } th dport { 443, 3478, 7881, 40007, 50100-50200 } drop")
-		checkBlame(t, target.blameUDP(t.Context(), "udp4", addr), "blocked-udp", WaySide, "UDP from blameb to port 50100 of the host does arrive", "UDP from here does arrive at another host")
+		checkBlame(t,
+			target.blameUDP(t.Context(), "udp4", addr),
+			"blocked-udp", WaySide,
+			"UDP from blameb to port 50100 of the host does arrive",
+			"UDP from here does arrive at another host")
 		checkBlame(t, target.blameTCP(t.Context(), "tcp4", addr), "blocked-tcp", WaySide, "blameb does get a connection")
 	})
 }

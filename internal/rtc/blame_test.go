@@ -67,13 +67,16 @@ func TestFate(t *testing.T) {
 		"half are lost on the way":   {seen{k: sixty, d: netCounters{received: 30, delivered: 30, noPorts: 30}}, fateLetIn},
 		"never there":                {seen{k: sixty, d: netCounters{received: 3, delivered: 3}}, fateLost},
 		"never there, next to calls": {seen{k: sixty, d: netCounters{received: 900, delivered: 900}, usual: netCounters{received: 8000, delivered: 8000}}, fateLost},
-		"dropped, next to calls":     {seen{k: sixty, d: netCounters{received: 900, delivered: 841}, usual: netCounters{received: 8000, delivered: 7998}}, fateDropped},
-		"a flood is dropped":         {seen{k: sixty, d: netCounters{received: 60}, usual: netCounters{received: 500}}, fateUnclear},
-		"let in, next to a flood":    {seen{k: sixty, d: netCounters{noPorts: 60}, usual: netCounters{received: 500}}, fateLetIn},
-		"to a container":             {seen{k: sixty, d: netCounters{received: 60, forwarded: 60}}, fateForwarded},
-		"address of nobody":          {seen{k: sixty, d: netCounters{received: 60, noRoute: 60}}, fateForeign},
-		"reverse path":               {seen{k: sixty, d: netCounters{received: 60, reversePath: 60}}, fateMisrouted},
-		"not sent":                   {seen{}, fateUnsent},
+		"dropped, next to calls": {
+			s:    seen{k: sixty, d: netCounters{received: 900, delivered: 841}, usual: netCounters{received: 8000, delivered: 7998}},
+			want: fateDropped,
+		},
+		"a flood is dropped":      {seen{k: sixty, d: netCounters{received: 60}, usual: netCounters{received: 500}}, fateUnclear},
+		"let in, next to a flood": {seen{k: sixty, d: netCounters{noPorts: 60}, usual: netCounters{received: 500}}, fateLetIn},
+		"to a container":          {seen{k: sixty, d: netCounters{received: 60, forwarded: 60}}, fateForwarded},
+		"address of nobody":       {seen{k: sixty, d: netCounters{received: 60, noRoute: 60}}, fateForeign},
+		"reverse path":            {seen{k: sixty, d: netCounters{received: 60, reversePath: 60}}, fateMisrouted},
+		"not sent":                {seen{}, fateUnsent},
 	} {
 		if got := tt.s.fate(); got != tt.want {
 			t.Errorf("%s: %q, want %q", name, got, tt.want)
@@ -162,11 +165,19 @@ func TestRules(t *testing.T) {
 		not          []string
 	}{
 		"policy": {strings.Replace(bookBefore, "INPUT DROP [0:0]", "INPUT DROP [60:99]", 1), "udp", 50150,
-			[]string{"iptables: the default policy of INPUT is DROP (60 of 60 packets met this rule)", "none of its rules is for 50150/udp", "deny (incoming)"}, []string{"nft"}},
+			[]string{"iptables: the default policy of INPUT is DROP (60 of 60 packets met this rule)", "none of its rules is for 50150/udp", "deny (incoming)"},
+			[]string{"nft"}},
 		"rule": {strings.Replace(strings.Replace(bookBefore, "[1:60]", "[61:999]", 1), "packets 1 bytes", "packets 61 bytes", 1), "udp", 50100,
-			[]string{"iptables: ufw-user-input -p udp -m multiport --dports 50000:50110 -j DROP (60 of 60", "its rule 50000:50110/udp DENY IN Anywhere # no media"}, []string{"nft", "INPUT"}},
-		"no counter": {bookBefore, "udp", 50150, []string{"nft: inet mine early: udp dport { 443, 50100-50200 } drop (it has no counter", "nft: inet mine early: meta mark 7 drop"}, []string{"tcp dport", "policy", "1.2.3.4"}},
-		"tcp":        {bookBefore, "tcp", 7881, []string{"its rule 7881 on eth0 LIMIT IN"}, []string{"dport"}},
+			[]string{"iptables: ufw-user-input -p udp -m multiport --dports 50000:50110 -j DROP (60 of 60", "its rule 50000:50110/udp DENY IN Anywhere # no media"},
+			[]string{"nft", "INPUT"}},
+		"no counter": {
+			after: bookBefore,
+			proto: "udp",
+			port:  50150,
+			want:  []string{"nft: inet mine early: udp dport { 443, 50100-50200 } drop (it has no counter", "nft: inet mine early: meta mark 7 drop"},
+			not:   []string{"tcp dport", "policy", "1.2.3.4"},
+		},
+		"tcp": {bookBefore, "tcp", 7881, []string{"its rule 7881 on eth0 LIMIT IN"}, []string{"dport"}},
 	} {
 		got := guilty(tt.after, tt.proto, tt.port)
 		for _, w := range tt.want {

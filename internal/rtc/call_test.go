@@ -92,7 +92,11 @@ func TestCallWithoutTCP(t *testing.T) {
 
 // By TURN servers alone: media goes from relay to LiveKit.
 func TestCallOverTURN(t *testing.T) {
-	base, client := startLiveKit(t, true, fmt.Sprintf("turn: {enabled: true, domain: localhost, udp_port: %d, relay_range_start: 45200, relay_range_end: 45240, allow_restricted_peer_cidrs: [127.0.0.0/8]}\n", freePort(t)))
+	base, client := startLiveKit(t,
+		true,
+		fmt.Sprintf("turn: {enabled: true, domain: localhost, udp_port: %d, relay_range_start: 45200, relay_range_end: "+
+			"45240, allow_restricted_peer_cidrs: [127.0.0.0/8]}\n",
+			freePort(t)))
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	got, err := call(base, client, overTURN).Run(ctx)
@@ -165,7 +169,8 @@ keys: {key: %s}
 	})
 	to := &url.URL{Scheme: "http", Host: fmt.Sprintf("127.0.0.1:%d", port)}
 	transport := &http.Transport{DisableKeepAlives: true}
-	server := httptest.NewTLSServer(http.StripPrefix("/livekit/sfu", &httputil.ReverseProxy{Transport: transport, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to) }}))
+	server := httptest.NewTLSServer(http.StripPrefix("/livekit/sfu",
+		&httputil.ReverseProxy{Transport: transport, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to) }}))
 	t.Cleanup(server.Close)
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		if resp, err := (&http.Client{Transport: transport}).Get(to.String()); err == nil {

@@ -39,7 +39,19 @@ func TestCandidates(t *testing.T) {
 		{"another port", []string{strings.Replace(strings.Replace(udp, "ADDR", "203.0.113.10", 1), "50123", "60000", 1)}, "", "203.0.113.10", "port-outside"},
 		{"another TCP port", []string{strings.Replace(strings.Replace(tcp, "ADDR", "203.0.113.10", 1), "7881", "7882", 1)}, "", "203.0.113.10", "port-outside"},
 		{"none", nil, "", "203.0.113.10", "no-candidates"},
-		{"words", []string{"", "a b c", "1 1 udp 1 matrix.local 50100 typ host", "1 1 udp 1 203.0.113.10 99999 typ host", "1 1 udp 1 2001:db8::1%$(touch$IFS/x) 50100 typ host"}, "", "203.0.113.10", "no-candidates"},
+		{
+			name: "words",
+			lines: []string{
+				"",
+				"a b c",
+				"1 1 udp 1 matrix.local 50100 typ host",
+				"1 1 udp 1 203.0.113.10 99999 typ host",
+				"1 1 udp 1 2001:db8::1%$(touch$IFS/x) 50100 typ host",
+			},
+			nodeIP: "",
+			dns:    "203.0.113.10",
+			code:   "no-candidates",
+		},
 		{"a relay somewhere else", append(at("203.0.113.10"), "3 1 udp 1 198.51.100.50 3478 typ relay"), "", "203.0.113.10", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -48,7 +60,11 @@ func TestCandidates(t *testing.T) {
 				sfu.Addresses = strings.Split(c.nodeIP, ",")
 			}
 			k := &verifier{Target: Target{Site: new(steps.Site), SFU: sfu}, links: map[string]Link{}, seen: map[string]*machine{"h": {addrs: []steps.HostAddr{
-				{Dev: "eth0", IP: "203.0.113.10"}, {Dev: "eth0", IP: "2001:db8::10"}, {Dev: "eth1", IP: "10.0.0.5"}, {Dev: "docker0", IP: "172.17.0.1"}, {Dev: "br-1a2b", IP: "172.18.0.1"}}}}}
+				{Dev: "eth0", IP: "203.0.113.10"},
+				{Dev: "eth0", IP: "2001:db8::10"},
+				{Dev: "eth1", IP: "10.0.0.5"},
+				{Dev: "docker0", IP: "172.17.0.1"},
+				{Dev: "br-1a2b", IP: "172.18.0.1"}}}}}
 			k.names = []*name{{id: "sfu", host: "sfu.x.test", addrs: []netip.Addr{netip.MustParseAddr(c.dns)}}}
 			got := k.candidates(c.lines)
 			if got.code != c.code || (got.status == Failed) != (c.code != "") || c.code != "" && got.side != HostSide {
@@ -61,9 +77,16 @@ func TestCandidates(t *testing.T) {
 // Nothing that admits anybody is told, whoever said it.
 func TestRedact(t *testing.T) {
 	secret := func(s string) host.Secret { return host.NewSecret(s) }
-	tgt := Target{Keys: livekit.Pair{Key: secret("the-key"), Secret: secret("the-secret")}, Issues: livekit.Pair{Key: secret("other-key"), Secret: secret("other-secret")}}
+	tgt := Target{
+		Keys:   livekit.Pair{Key: secret("the-key"), Secret: secret("the-secret")},
+		Issues: livekit.Pair{Key: secret("other-key"), Secret: secret("other-secret")},
+	}
 	jwt := tgt.Issues.Token("x", livekit.Grant{RoomJoin: true}, time.Now())
-	for _, line := range []string{"invalid API key: the-key", "secret other-secret.", "GET /rtc?access_token=" + jwt + "&x=1", "invalid token: " + jwt, "cut: " + jwt[:60],
+	for _, line := range []string{"invalid API key: the-key",
+		"secret other-secret.",
+		"GET /rtc?access_token=" + jwt + "&x=1",
+		"invalid token: " + jwt,
+		"cut: " + jwt[:60],
 		`look up err="https://hs/_matrix/federation/v1/openid/userinfo?access_token=syt_abc": EOF`} {
 		got := tgt.redact([]string{line})[0]
 		for _, s := range []string{"the-key", "the-secret", "other-key", "other-secret", "eyJ", "syt_abc"} {

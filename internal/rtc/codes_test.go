@@ -93,8 +93,10 @@ func TestSchemaHasTheCodes(t *testing.T) {
 func TestExplain(t *testing.T) {
 	for what, want := range map[string][]Code{
 		"firewall-udp": {"firewall-udp"}, "FIREWALL_UDP": {"firewall-udp"}, "MISSING_MATRIX_RTC_TRANSPORT": {"flag-off", "transports-empty"},
-		"It says: Waiting for media...": {"wrong-address", "firewall-udp", "blocked-udp"}, "OPEN_ID_ERROR": {"jwt-down", "no-openid-listener", "hairpin"}, "SFU_ERROR": {"secret-differs", "no-upgrade"},
-		"calls end after 18 s": {"delayed-events-off", "rate-limits"}, "18 s": nil, "": nil, "?!": nil, "nonsense": nil,
+		"It says: Waiting for media...": {"wrong-address", "firewall-udp", "blocked-udp"},
+		"OPEN_ID_ERROR":                 {"jwt-down", "no-openid-listener", "hairpin"},
+		"SFU_ERROR":                     {"secret-differs", "no-upgrade"},
+		"calls end after 18 s":          {"delayed-events-off", "rate-limits"}, "18 s": nil, "": nil, "?!": nil, "nonsense": nil,
 	} {
 		var got []Code
 		for _, e := range Explain(what) {

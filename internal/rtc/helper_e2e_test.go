@@ -12,7 +12,8 @@ import (
 // checkTraces fails the test where anything of a helper is on the host.
 func checkTraces(t *testing.T, h *lab.Host) {
 	t.Helper()
-	left := h.Exec(t, `systemctl list-units --all --plain --no-legend 'ecdeploy-echo*'; ls -d /run/ecdeploy-echo* 2>/dev/null; grep -lz '^[e]cdeploy-echo' /proc/[0-9]*/cmdline 2>/dev/null; ss -Hlun 'sport >= :50100 and sport <= :50200'; exit 0`)
+	left := h.Exec(t,
+		`systemctl list-units --all --plain --no-legend 'ecdeploy-echo*'; ls -d /run/ecdeploy-echo* 2>/dev/null; grep -lz '^[e]cdeploy-echo' /proc/[0-9]*/cmdline 2>/dev/null; ss -Hlun 'sport >= :50100 and sport <= :50200'; exit 0`)
 	if strings.TrimSpace(left) != "" {
 		t.Errorf("the helper left behind:\n%s", left)
 	}
@@ -24,7 +25,9 @@ func TestE2EHelper(t *testing.T) {
 	h := lab.Up(t, lab.Light, "blameh")[0]
 	target, addr := connectLab(t, h)
 	target.Helper = true
-	h.Exec(t, "ufw allow 50100:50200/udp && ufw allow 7881/tcp && systemd-run --quiet --unit=seven perl -MIO::Socket::INET -e '$$s = IO::Socket::INET->new(LocalPort => 7880, Listen => 9) or die; sleep 999'; sleep 1")
+	h.Exec(t,
+		"ufw allow 50100:50200/udp && ufw allow 7881/tcp && systemd-run --quiet --unit=seven perl -MIO::Socket::INET -e "+
+			"'$$s = IO::Socket::INET->new(LocalPort => 7880, Listen => 9) or die; sleep 999'; sleep 1")
 	before := h.Snapshot(t)
 	udp := func(t *testing.T) Blame { return target.blameUDP(t.Context(), "udp4", addr) }
 
@@ -43,11 +46,15 @@ func TestE2EHelper(t *testing.T) {
 			}
 		}
 		checkTraces(t, h)
-		checkBlame(t, udp(t), "media", HostSide, "the way is open in both directions", "udp 50150: 20 sent, 20 arrived at the helper, 20 answered, 20 answers came back")
+		checkBlame(t,
+			udp(t), "media", HostSide,
+			"the way is open in both directions",
+			"udp 50150: 20 sent, 20 arrived at the helper, 20 answered, 20 answers came back")
 		checkTraces(t, h)
 	})
 	t.Run("ports that are taken", func(t *testing.T) {
-		h.Exec(t, `systemd-run --quiet --unit=taken perl -MIO::Socket::INET -e '@s = map { IO::Socket::INET->new(LocalPort => $$_, Proto => "udp") or die } 50100, 50101, 50200; sleep 99'; sleep 1`)
+		h.Exec(t,
+			`systemd-run --quiet --unit=taken perl -MIO::Socket::INET -e '@s = map { IO::Socket::INET->new(LocalPort => $$_, Proto => "udp") or die } 50100, 50101, 50200; sleep 99'; sleep 1`)
 		defer h.Exec(t, "systemctl stop taken")
 		ports, err := target.echoOn(t.Context(), "udp4", addr)
 		if err != nil || len(ports) != 4 || ports[1].port != 50102 || ports[2].port != 50150 || ports[3].port != 50103 || ports[1].back != echoes {
@@ -66,7 +73,10 @@ func TestE2EHelper(t *testing.T) {
 		checkTraces(t, h)
 	})
 	t.Run("cut short", func(t *testing.T) {
-		for _, after := range []time.Duration{0, 5 * time.Millisecond, 30 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond, 250 * time.Millisecond} {
+		for _, after := range []time.Duration{
+			0, 5 * time.Millisecond, 30 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond,
+			250 * time.Millisecond,
+		} {
 			ctx, cancel := context.WithTimeout(t.Context(), after)
 			ports, err := target.echoOn(ctx, "udp4", addr)
 			cancel()
@@ -91,7 +101,8 @@ func TestE2EHelper(t *testing.T) {
 		if got := h.Exec(t, "systemctl show -p RuntimeMaxUSec --value "+e.unit()); strings.TrimSpace(got) != "1min" {
 			t.Errorf("it runs for %s", got)
 		}
-		if got := h.Exec(t, "ls -d /run/ecdeploy-echo* 2>/dev/null; grep -E '^(Uid|Gid)' /proc/"+e.pid+"/status"); strings.Contains(got, "/run") || strings.Count(got, "\t65534") != 8 {
+		if got := h.Exec(t,
+			"ls -d /run/ecdeploy-echo* 2>/dev/null; grep -E '^(Uid|Gid)' /proc/"+e.pid+"/status"); strings.Contains(got, "/run") || strings.Count(got, "\t65534") != 8 {
 			t.Errorf("while it runs:\n%s", got)
 		}
 		e.nonce = []byte("not what it knows")[:16]

@@ -57,9 +57,10 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	token := fmt.Sprintf(`{"url":%q,"jwt":%q}`, b.url, b.jwt)
 	text, ok := map[string]string{
-		"GET /_matrix/client/v3/account/whoami":                                     `{"user_id":"@alice:hs.test","device_id":"PHONE"}`,
-		"GET " + pathTransports:                                                     `{"rtc_transports":[{"type":"other"},{"type":"livekit","livekit_service_url":"http://` + r.Host + `/jwt"}]}`,
-		"POST /_matrix/client/v3/user/@alice:hs.test/openid/request_token":          `{"access_token":"` + testOpenID + `","token_type":"Bearer","matrix_server_name":"hs.test","expires_in":3600}`,
+		"GET /_matrix/client/v3/account/whoami": `{"user_id":"@alice:hs.test","device_id":"PHONE"}`,
+		"GET " + pathTransports:                 `{"rtc_transports":[{"type":"other"},{"type":"livekit","livekit_service_url":"http://` + r.Host + `/jwt"}]}`,
+		"POST /_matrix/client/v3/user/@alice:hs.test/openid/request_token": `{"access_token":"` + testOpenID +
+			`","token_type":"Bearer","matrix_server_name":"hs.test","expires_in":3600}`,
 		"POST /jwt/sfu/get":                                                         token,
 		"POST /jwt/get_token":                                                       token,
 		"POST /_matrix/client/v3/createRoom":                                        `{"room_id":"!made:hs.test"}`,
@@ -175,23 +176,51 @@ func TestAsUserBroken(t *testing.T) {
 		"homeserver is gone": {whoami, `502 <html>`, "user.whoami", NotSeen, "", "HTTP 502"},
 		"another server":     {whoami, `200 {"user_id":"@alice:else.test"}`, "user.whoami", Failed, "token-refused", "no user of hs.test"},
 		"empty":              {transports, `200 {}`, "user.transports", Failed, "transports-empty", ""},
-		"earlier key":        {transports, `200 {"transports":[{"type":"livekit","livekit_service_url":"https://other"}]}`, "user.transports", Failed, "transports-url", "https://other"},
-		"flag":               {transports, `404 {"errcode":"M_UNRECOGNIZED"}`, "user.transports", Failed, "flag-off", ""},
-		"no JSON":            {transports, `200 <html>`, "user.transports", Failed, "synapse-path", ""},
-		"openid":             {openID, `403 {"errcode":"M_FORBIDDEN","error":"no"}`, "user.openid", Failed, "openid-token", "M_FORBIDDEN"},
-		"sfu-get":            {"POST /jwt/sfu/get", `500 {"errcode":"M_UNKNOWN","error":"Unable to create room on SFU ` + testOpenID + `"}`, "user.sfu-get", Failed, "jwt-refused", "Unable to create room"},
-		"get-token":          {"POST /jwt/get_token", `404 404 page not found`, "user.get-token", Failed, "path-not-routed", "404"},
-		"url":                {"POST /jwt/get_token", `200 {"url":"wss://other","jwt":"a.b.c"}`, "user.get-token", Failed, "livekit-url", "wss://other"},
-		"claims":             {"POST /jwt/get_token", `200 {"url":"wss://sfu.hs.test","jwt":"a.b.c"}`, "user.claims", Failed, "claims", ""},
-		"delayed off":        {send, `400 {"errcode":"M_UNKNOWN","error":"no","org.matrix.msc4140.errcode":"M_MAX_DELAY_UNSUPPORTED"}`, "user.delayed-event", Failed, "delayed-events-off", "M_MAX_DELAY_UNSUPPORTED"},
-		"delayed forbidden":  {send, `403 {"errcode":"M_FORBIDDEN","error":"Sending delayed events has been disallowed"}`, "user.delayed-event", Failed, "delayed-events-off", "disallowed"},
-		"sent at once":       {send, `200 {"event_id":"$e"}`, "user.delayed-event", Failed, "delayed-events-off", ""},
-		"limited":            {send, `429 {"errcode":"M_LIMIT_EXCEEDED","error":"no"}`, "user.delayed-event", Failed, "rate-limits", ""},
-		"no cancel":          {cancel, `500 {"errcode":"M_UNKNOWN","error":"no"}`, "user.delayed-event", Failed, "delayed-event", "cancelled"},
-		"newer cancel":       {cancel, `404 {"errcode":"M_UNRECOGNIZED"}`, "user.delayed-event", OK, "", ""},
-		"room stays":         {leave, `500 oops`, "user.delayed-event", Warning, "", "was not taken away"},
-		"anybody":            {"POST /jwt/sfu/get", `200 {"url":"wss://sfu.hs.test","jwt":"a.b.c"}`, "user.restricted", Failed, "not-restricted", ""},
-		"proxy is gone":      {"POST /jwt/sfu/get", `502 bad`, "user.restricted", NotSeen, "", ""},
+		"earlier key": {
+			what:   transports,
+			answer: `200 {"transports":[{"type":"livekit","livekit_service_url":"https://other"}]}`,
+			id:     "user.transports",
+			status: Failed,
+			code:   "transports-url",
+			words:  "https://other",
+		},
+		"flag":    {transports, `404 {"errcode":"M_UNRECOGNIZED"}`, "user.transports", Failed, "flag-off", ""},
+		"no JSON": {transports, `200 <html>`, "user.transports", Failed, "synapse-path", ""},
+		"openid":  {openID, `403 {"errcode":"M_FORBIDDEN","error":"no"}`, "user.openid", Failed, "openid-token", "M_FORBIDDEN"},
+		"sfu-get": {
+			what:   "POST /jwt/sfu/get",
+			answer: `500 {"errcode":"M_UNKNOWN","error":"Unable to create room on SFU ` + testOpenID + `"}`,
+			id:     "user.sfu-get",
+			status: Failed,
+			code:   "jwt-refused",
+			words:  "Unable to create room",
+		},
+		"get-token": {"POST /jwt/get_token", `404 404 page not found`, "user.get-token", Failed, "path-not-routed", "404"},
+		"url":       {"POST /jwt/get_token", `200 {"url":"wss://other","jwt":"a.b.c"}`, "user.get-token", Failed, "livekit-url", "wss://other"},
+		"claims":    {"POST /jwt/get_token", `200 {"url":"wss://sfu.hs.test","jwt":"a.b.c"}`, "user.claims", Failed, "claims", ""},
+		"delayed off": {
+			what:   send,
+			answer: `400 {"errcode":"M_UNKNOWN","error":"no","org.matrix.msc4140.errcode":"M_MAX_DELAY_UNSUPPORTED"}`,
+			id:     "user.delayed-event",
+			status: Failed,
+			code:   "delayed-events-off",
+			words:  "M_MAX_DELAY_UNSUPPORTED",
+		},
+		"delayed forbidden": {
+			what:   send,
+			answer: `403 {"errcode":"M_FORBIDDEN","error":"Sending delayed events has been disallowed"}`,
+			id:     "user.delayed-event",
+			status: Failed,
+			code:   "delayed-events-off",
+			words:  "disallowed",
+		},
+		"sent at once":  {send, `200 {"event_id":"$e"}`, "user.delayed-event", Failed, "delayed-events-off", ""},
+		"limited":       {send, `429 {"errcode":"M_LIMIT_EXCEEDED","error":"no"}`, "user.delayed-event", Failed, "rate-limits", ""},
+		"no cancel":     {cancel, `500 {"errcode":"M_UNKNOWN","error":"no"}`, "user.delayed-event", Failed, "delayed-event", "cancelled"},
+		"newer cancel":  {cancel, `404 {"errcode":"M_UNRECOGNIZED"}`, "user.delayed-event", OK, "", ""},
+		"room stays":    {leave, `500 oops`, "user.delayed-event", Warning, "", "was not taken away"},
+		"anybody":       {"POST /jwt/sfu/get", `200 {"url":"wss://sfu.hs.test","jwt":"a.b.c"}`, "user.restricted", Failed, "not-restricted", ""},
+		"proxy is gone": {"POST /jwt/sfu/get", `502 bad`, "user.restricted", NotSeen, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := verifyAsAlice(t, &backend{other: map[string]string{tt.what: tt.answer}}, goodEnv, func(context.Context, string, string) error { return nil })[tt.id]
@@ -217,7 +246,12 @@ func TestAsUserJoinAndAccess(t *testing.T) {
 		have    string
 		planned []string
 		want    Status
-	}{{"hs.test", nil, OK}, {"*", []string{"*"}, OK}, {"*", nil, Failed}, {"a.test,hs.test", []string{"hs.test", "a.test"}, OK}, {"a.test,hs.test", nil, Failed}, {"", nil, Failed}} {
+	}{{"hs.test", nil, OK},
+		{"*", []string{"*"}, OK},
+		{"*", nil, Failed},
+		{"a.test,hs.test", []string{"hs.test", "a.test"}, OK},
+		{"a.test,hs.test", nil, Failed},
+		{"", nil, Failed}} {
 		if got := judgeAccess([]string{"LIVEKIT_FULL_ACCESS_HOMESERVERS=" + tt.have}, tt.planned, "hs.test"); got.status != tt.want {
 			t.Errorf("%+v: %+v", tt, got)
 		}
@@ -232,7 +266,10 @@ func TestReadJWT(t *testing.T) {
 		t.Errorf("%+v, %v", g, err)
 	}
 	p := strings.Split(whole, ".")
-	for _, bad := range []string{"", "a.b", "!.!.!", p[0] + "." + p[1] + ".", p[0] + "." + p[0] + "." + p[2], "eyJhbGciOiJub25lIn0." + p[1] + ".", p[0] + "." + p[1] + "." + p[2] + ".x"} {
+	for _, bad := range []string{
+		"", "a.b", "!.!.!", p[0] + "." + p[1] + ".", p[0] + "." + p[0] + "." + p[2],
+		"eyJhbGciOiJub25lIn0." + p[1] + ".", p[0] + "." + p[1] + "." + p[2] + ".x",
+	} {
 		if g, err := readJWT(bad, keys.Secret); err == nil {
 			t.Errorf("%q: %+v", bad, g)
 		}

@@ -155,7 +155,8 @@ func TestCaddyFileIsReal(t *testing.T) {
 			}
 			got := strings.TrimSpace(string(body))
 			if got == "{}" {
-				got += " as " + strings.Join(resp.Header.Values("Content-Type"), " and ") + " for " + strings.Join(resp.Header.Values("Access-Control-Allow-Origin"), " and ")
+				got += " as " + strings.Join(resp.Header.Values("Content-Type"), " and ") + " for " +
+					strings.Join(resp.Header.Values("Access-Control-Allow-Origin"), " and ")
 			}
 			if got != want {
 				t.Errorf("%s: %s is %s", caddy, path, got)

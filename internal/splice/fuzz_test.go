@@ -136,7 +136,10 @@ func FuzzYAMLNewKey(f *testing.F) {
 }
 
 func FuzzJSONSet(f *testing.F) {
-	for i, text := range []string{"{}", "[]", "{\n}", `{"a":1}`, "{\n\t\"a\": {\"b\": [1, 2.5e3, \"\\u00e9\\\"\"]}\n}\n", `[{"a": null}, true]`, `{"a": {}, "a": []}`, "{\r\n  \"a\" : [\r\n  ]\r\n}"} {
+	for i, text := range []string{
+		"{}", "[]", "{\n}", `{"a":1}`, "{\n\t\"a\": {\"b\": [1, 2.5e3, \"\\u00e9\\\"\"]}\n}\n",
+		`[{"a": null}, true]`, `{"a": {}, "a": []}`, "{\r\n  \"a\" : [\r\n  ]\r\n}",
+	} {
 		for j, path := range []string{"a", "a.b", "a.0", "0.a", "new.deep"} {
 			f.Add([]byte(text), path, uint8(i+j))
 		}
@@ -160,7 +163,11 @@ func FuzzJSONSet(f *testing.F) {
 }
 
 func FuzzRTCFoci(f *testing.F) {
-	for _, text := range []string{`{}`, `{"org.matrix.msc4143.rtc_foci": []}`, `{"org.matrix.msc4143.rtc_foci": [{"type": "livekit"}, 7, {"type": "livekit", "livekit_service_url": "https://x"}, {"type": "livekit", "livekit_service_url": "https://x/"}]}`} {
+	for _, text := range []string{
+		`{}`,
+		`{"org.matrix.msc4143.rtc_foci": []}`,
+		`{"org.matrix.msc4143.rtc_foci": [{"type": "livekit"}, 7, {"type": "livekit", "livekit_service_url": "https://x"}, {"type": "livekit", "livekit_service_url": "https://x/"}]}`,
+	} {
 		f.Add([]byte(text), "https://x")
 	}
 	f.Fuzz(func(t *testing.T, text []byte, url string) {

@@ -113,9 +113,14 @@ func TestRTCFoci(t *testing.T) {
 	ours, other := entry(url), entry("https://other.example.com")
 	tests := []struct{ name, before, after string }{
 		{"new", "{\n  \"m.homeserver\": {\n    \"base_url\": \"https://matrix.example.com\"\n  }\n}\n",
-			"{\n  \"m.homeserver\": {\n    \"base_url\": \"https://matrix.example.com\"\n  },\n  " + key + ": [\n    {\n      \"type\": \"livekit\",\n      \"livekit_service_url\": \"" + url + "\"\n    }\n  ]\n}\n"},
+			"{\n  \"m.homeserver\": {\n    \"base_url\": \"https://matrix.example.com\"\n  },\n  " + key +
+				": [\n    {\n      \"type\": \"livekit\",\n      \"livekit_service_url\": \"" + url + "\"\n    }\n  ]\n}\n"},
 		{"empty", `{}`, `{` + key + `: [` + ours + `]}`},
-		{"compact", `{"m.homeserver":{"base_url":"https://m"}}`, `{"m.homeserver":{"base_url":"https://m"},` + key + `:[{"type":"livekit","livekit_service_url":"` + url + `"}]}`},
+		{
+			name:   "compact",
+			before: `{"m.homeserver":{"base_url":"https://m"}}`,
+			after:  `{"m.homeserver":{"base_url":"https://m"},` + key + `:[{"type":"livekit","livekit_service_url":"` + url + `"}]}`,
+		},
 		{"null", `{` + key + `: null, "b": 1}`, `{` + key + `: [` + ours + `], "b": 1}`},
 		{"empty list", `{` + key + `: []}`, `{` + key + `: [` + ours + `]}`},
 		{"other type", `{` + key + `: [{"type": "x"}]}`, `{` + key + `: [{"type": "x"}, ` + ours + `]}`},

@@ -198,7 +198,11 @@ func TestLocationFor(t *testing.T) {
 func TestNginxInclude(t *testing.T) {
 	tests := []struct{ name, before, after string }{
 		{"tabs", "server {\n\tlisten 80;\n}\n", "server {\n\tlisten 80;\n\tinclude e/x.conf;\n}\n"},
-		{"nested", "http {\n  server {\n    listen 80;\n\n    location / {\n      root /x;\n    }\n  }\n}\n", "http {\n  server {\n    listen 80;\n\n    location / {\n      root /x;\n    }\n    include e/x.conf;\n  }\n}\n"},
+		{
+			name:   "nested",
+			before: "http {\n  server {\n    listen 80;\n\n    location / {\n      root /x;\n    }\n  }\n}\n",
+			after:  "http {\n  server {\n    listen 80;\n\n    location / {\n      root /x;\n    }\n    include e/x.conf;\n  }\n}\n",
+		},
 		{"comment last", "server {\n    listen 80;\n    # the end }\n}\n", "server {\n    listen 80;\n    # the end }\n    include e/x.conf;\n}\n"},
 		{"empty", "server {\n}\n", "server {\n    include e/x.conf;\n}\n"},
 		{"empty on one line", "server {}\n", "server { include e/x.conf;}\n"},

@@ -17,14 +17,26 @@ func TestUndo(t *testing.T) {
 		before, after, current, want string
 		kept                         []string
 	}{
-		"untouched":                  {yaml, ours, ours, yaml, nil},
-		"lines elsewhere":            {yaml, ours, "top: 0\na: 1\nrc:\n  x: 0.5\n  new: true\nb: 3\nmatrix_rtc:\n  t: 1\nc: 4\n", "top: 0\na: 1\nrc:\n  x: 0.2\nb: 3\nc: 4\n", nil},
-		"just behind ours":           {"a\nb\n", "a\nours\nb\n", "a\nours\nhuman\nb\n", "a\nhuman\nb\n", nil},
-		"just before ours":           {"a\nb\n", "a\nours\nb\n", "a\nhuman\nours\nb\n", "a\nhuman\nb\n", nil},
-		"taken out by somebody":      {"a\nb\n", "a\nours\nb\n", "a\nb\nc\n", "a\nb\nc\n", nil},
-		"changed by somebody":        {"a\nb\n", "a\nours: 1\nb\n", "a\nours: 2\nb\n", "a\nours: 2\nb\n", []string{"ours: 1\n"}},
-		"a value changed":            {"x: 0.2\n", "x: 0.5\n", "x: 0.9\n", "x: 0.9\n", []string{"5"}},
-		"one of two changed":         {"a\nb\nc\nd\n", "a\nours: 1\nb\nc\nours: 2\nd\n", "a\nours: 1\nb\nc\nours: 3\nd\n", "a\nb\nc\nours: 3\nd\n", []string{"ours: 2\n"}},
+		"untouched": {yaml, ours, ours, yaml, nil},
+		"lines elsewhere": {
+			before:  yaml,
+			after:   ours,
+			current: "top: 0\na: 1\nrc:\n  x: 0.5\n  new: true\nb: 3\nmatrix_rtc:\n  t: 1\nc: 4\n",
+			want:    "top: 0\na: 1\nrc:\n  x: 0.2\nb: 3\nc: 4\n",
+			kept:    nil,
+		},
+		"just behind ours":      {"a\nb\n", "a\nours\nb\n", "a\nours\nhuman\nb\n", "a\nhuman\nb\n", nil},
+		"just before ours":      {"a\nb\n", "a\nours\nb\n", "a\nhuman\nours\nb\n", "a\nhuman\nb\n", nil},
+		"taken out by somebody": {"a\nb\n", "a\nours\nb\n", "a\nb\nc\n", "a\nb\nc\n", nil},
+		"changed by somebody":   {"a\nb\n", "a\nours: 1\nb\n", "a\nours: 2\nb\n", "a\nours: 2\nb\n", []string{"ours: 1\n"}},
+		"a value changed":       {"x: 0.2\n", "x: 0.5\n", "x: 0.9\n", "x: 0.9\n", []string{"5"}},
+		"one of two changed": {
+			before:  "a\nb\nc\nd\n",
+			after:   "a\nours: 1\nb\nc\nours: 2\nd\n",
+			current: "a\nours: 1\nb\nc\nours: 3\nd\n",
+			want:    "a\nb\nc\nours: 3\nd\n",
+			kept:    []string{"ours: 2\n"},
+		},
 		"what follows ours moved":    {"a\nb\n", "a\nours\nb\n", "a\nb\nours\n", "a\nb\n", nil},
 		"ours took something away":   {"a\nold\nb\n", "a\nb\n", "a\nb\nc\n", "a\nold\nb\nc\n", nil},
 		"and somebody wrote there":   {"a\nold\nb\n", "a\nb\n", "a\nhuman\nb\n", "a\nhuman\nb\n", []string{""}},
@@ -35,9 +47,21 @@ func TestUndo(t *testing.T) {
 		"characters of two bytes":    {"x: \u00e4\n", "x: \u00e5\n", "x: \u00e5\nc\n", "x: \u00e4\nc\n", nil},
 		"everything else is another": {"a\nb\n", "a\nours: 12345\nb\n", "x\n  ours: 12345\ny\nours: 12345\nz\n", "x\n  ours: 12345\ny\nz\n", nil},
 		"ours is where it was not":   {"a\nb\n", "a\nours: 12345\nb\n", "x\ny\nours: 12345\nz\n", "x\ny\nz\n", nil},
-		"two edits around ours":      {json, strings.Replace(oursJSON, "[1]", "[12345]", 1), `{"m.homeserver": {"base_url": "https://b"}, "rtc": [12345], "c": 2}`, `{"m.homeserver": {"base_url": "https://b"}, "c": 2}`, nil},
-		"one entry of several":       {"a: 1\n", "a: 1\nx: 24h\nrc:\n  y: 2\nm:\n  - t: 1\n", "a: 1\nx: 7d\nrc:\n  y: 2\nm:\n  - t: 1\n", "a: 1\nx: 7d\n", []string{"x: 24h\n"}},
-		"somebody emptied the file":  {"a\nb\n", "a\nours\nb\n", "", "", nil},
+		"two edits around ours": {
+			before:  json,
+			after:   strings.Replace(oursJSON, "[1]", "[12345]", 1),
+			current: `{"m.homeserver": {"base_url": "https://b"}, "rtc": [12345], "c": 2}`,
+			want:    `{"m.homeserver": {"base_url": "https://b"}, "c": 2}`,
+			kept:    nil,
+		},
+		"one entry of several": {
+			before:  "a: 1\n",
+			after:   "a: 1\nx: 24h\nrc:\n  y: 2\nm:\n  - t: 1\n",
+			current: "a: 1\nx: 7d\nrc:\n  y: 2\nm:\n  - t: 1\n",
+			want:    "a: 1\nx: 7d\n",
+			kept:    []string{"x: 24h\n"},
+		},
+		"somebody emptied the file": {"a\nb\n", "a\nours\nb\n", "", "", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			edits, kept := Undo([]byte(c.before), []byte(c.after), []byte(c.current))
@@ -76,7 +100,8 @@ func FuzzUndo(f *testing.F) {
 		if got, err = Apply(current, edits); err != nil {
 			t.Fatal(err)
 		}
-		if want := len(before) + len(head) + len(tail); kept == nil && strings.HasSuffix(head, "\n") && strings.HasSuffix(after, "\n") && strings.HasSuffix(before, "\n") && len(got) != want {
+		if want := len(before) + len(head) + len(tail); kept == nil && strings.HasSuffix(head, "\n") &&
+			strings.HasSuffix(after, "\n") && strings.HasSuffix(before, "\n") && len(got) != want {
 			t.Fatalf("%d bytes, not %d: %q", len(got), want, got)
 		}
 	})

@@ -123,7 +123,13 @@ func TestReportInBrowser(t *testing.T) {
 			t.Errorf("of %d pixels %d are green and %d red", all, green, red)
 		}
 		dom := browse(t, file, "--dump-dom")
-		for _, want := range []string{"<h1 id=\"site-1-name\">emdecloud.de</h1>", "Broken at media over UDP", "the path of a call is broken here", "<code class=\"command\">ecdeploy apply FILE</code>", "0 of 500"} {
+		for _, want := range []string{
+			"<h1 id=\"site-1-name\">emdecloud.de</h1>",
+			"Broken at media over UDP",
+			"the path of a call is broken here",
+			"<code class=\"command\">ecdeploy apply FILE</code>",
+			"0 of 500",
+		} {
 			if !strings.Contains(dom, want) {
 				t.Errorf("the page does not have %q", want)
 			}

@@ -75,8 +75,13 @@ func TestNothingSteersTheTerminal(t *testing.T) {
 	done, worked, back, kept := changed, checked, filled[engine.RolledBack](), filled[engine.RolledBack]()
 	done.Err, worked.Err, kept.Err, kept.Conflicts = "", "", "", true
 	events := map[string]engine.Event{
-		"phase": filled[engine.PhaseStarted](), "progress": filled[engine.Progress](), "changed": done, "change failed": changed, "checked": worked, "check failed": checked,
-		"committed": filled[engine.Committed](), "rolled back": back, "rolled back but for": kept,
+		"phase":         filled[engine.PhaseStarted](),
+		"progress":      filled[engine.Progress](),
+		"changed":       done,
+		"change failed": changed,
+		"checked":       worked,
+		"check failed":  checked,
+		"committed":     filled[engine.Committed](), "rolled back": back, "rolled back but for": kept,
 	}
 	shown := func(show func(*textForm)) string {
 		var b strings.Builder

@@ -12,7 +12,16 @@ import (
 func TestMistakes(t *testing.T) {
 	var out bytes.Buffer
 	newText(&out, false).Mistakes(plans.Mistakes{
-		{Severity: plans.SeverityError, File: "hosts.hcl", Line: 12, Column: 10, End: 19, Summary: `there is no host "mtrix"`, Detail: "did you mean host.matrix?", Snippet: "\thost  = host.mtrix"},
+		{
+			Severity: plans.SeverityError,
+			File:     "hosts.hcl",
+			Line:     12,
+			Column:   10,
+			End:      19,
+			Summary:  `there is no host "mtrix"`,
+			Detail:   "did you mean host.matrix?",
+			Snippet:  "\thost  = host.mtrix",
+		},
 		{Severity: plans.SeverityWarning, File: "hosts.hcl", Summary: "no place", Detail: "fix it"},
 	})
 	want := "hosts.hcl:12:10: error: there is no host \"mtrix\"\n" +

@@ -66,7 +66,13 @@ func wantWhole(t *testing.T, page string) {
 }
 
 func TestHTML(t *testing.T) {
-	for name, reports := range map[string][]rtc.Report{"healthy": {healthyReport()}, "broken": {ailingReport()}, "sites": {healthyReport(), ailingReport(), reportWithoutMedia()}, "nothing": nil, "empty": {{}}} {
+	for name, reports := range map[string][]rtc.Report{
+		"healthy": {healthyReport()},
+		"broken":  {ailingReport()},
+		"sites":   {healthyReport(), ailingReport(), reportWithoutMedia()},
+		"nothing": nil,
+		"empty":   {{}},
+	} {
 		t.Run(name, func(t *testing.T) {
 			page := string(pageOf(t, reports...))
 			wantAlone(t, page)
@@ -96,7 +102,10 @@ func TestHops(t *testing.T) {
 	for _, h := range sitePageOf("x", r).Hops {
 		got = append(got, h.Path+" "+h.Class+" "+h.Count)
 	}
-	want := []string{"whole good 5 of 5 ok", "whole good 4 of 4 ok", "whole good 3 of 3 ok", "cut bad 1 of 2 failed", "after good 2 of 2 ok", "after bad 2 of 3 failed", "after none not seen"}
+	want := []string{
+		"whole good 5 of 5 ok", "whole good 4 of 4 ok", "whole good 3 of 3 ok", "cut bad 1 of 2 failed",
+		"after good 2 of 2 ok", "after bad 2 of 3 failed", "after none not seen",
+	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%q", got)
 	}
@@ -104,7 +113,13 @@ func TestHops(t *testing.T) {
 
 func TestSentence(t *testing.T) {
 	for s, want := range map[string]string{
-		"": "", "nothing": "Nothing", "open it; or not": "Open it; or not", "docker logs x": "docker logs x", "matrix_rtc.transports is empty": "matrix_rtc.transports is empty", "für alle": "für alle", "<b>x": "<b>x",
+		"":                               "",
+		"nothing":                        "Nothing",
+		"open it; or not":                "Open it; or not",
+		"docker logs x":                  "docker logs x",
+		"matrix_rtc.transports is empty": "matrix_rtc.transports is empty",
+		"für alle":                       "für alle",
+		"<b>x":                           "<b>x",
 	} {
 		if got := sentence(s); got != want {
 			t.Errorf("%q, want %q", got, want)
@@ -118,7 +133,8 @@ func TestSentence(t *testing.T) {
 }
 
 // harm is what a host could say to become part of a terminal, a page or metrics.
-const harm = steers + "\"'><script>alert(1)</script><img src=x onerror=alert(1)>{{.}}\\\"} 1\nevil_metric{a=\"b\"} 2\n--></style></svg>\u2028" + "nowordhasanend"
+const harm = steers + "\"'><script>alert(1)</script><img src=x onerror=alert(1)>{{.}}\\\"} 1\nevil_metric{a=\"b\"} 2\n--></style></svg>\u2028" +
+	"nowordhasanend"
 
 // hostileReport has harm in every text, for each status that a link can have.
 func hostileReport() rtc.Report {
@@ -126,7 +142,15 @@ func hostileReport() rtc.Report {
 	fill(reflect.ValueOf(&r).Elem())
 	long := harm + strings.Repeat("x", 500)
 	link, flow, words := r.Links[0], r.Flows[0], r.Explained[0]
-	for _, s := range []*string{&r.Site, &r.From, &link.ID, &link.Name, (*string)(&link.Part), &link.From, (*string)(&link.Code), (*string)(&link.Side), &link.Evidence[0],
+	for _, s := range []*string{&r.Site,
+		&r.From,
+		&link.ID,
+		&link.Name,
+		(*string)(&link.Part),
+		&link.From,
+		(*string)(&link.Code),
+		(*string)(&link.Side),
+		&link.Evidence[0],
 		&flow.Network, &flow.Kind, &flow.Pair, (*string)(&words.Code), &words.Element[0], &words.Sees, &words.Why, &words.Do, &words.Command} {
 		*s = long
 	}

@@ -20,10 +20,18 @@ func makePlan() plans.Plan {
 	return plans.Plan{Sites: []plans.SitePlan{{Site: "example.org", Hosts: []plans.HostPlan{
 		{Host: "web", Steps: []plans.StepPlan{{Stage: steps.StageProxy, Step: "nginx",
 			Changes: []steps.Change{
-				&steps.Files{Title: "nginx", Interrupt: "nginx reloads", Edits: []steps.FileEdit{{Path: "/etc/x", Before: "1", Diff: "@@ -1 +1 @@\n-old\n+new " + hostile + "\n"}}},
+				&steps.Files{
+					Title:     "nginx",
+					Interrupt: "nginx reloads",
+					Edits:     []steps.FileEdit{{Path: "/etc/x", Before: "1", Diff: "@@ -1 +1 @@\n-old\n+new " + hostile + "\n"}},
+				},
 				&steps.Exec{Verb: "+", Title: "ufw allow 1/tcp"},
 			},
-			Findings: []steps.Finding{{Severity: steps.Note, Summary: "a note"}, {Severity: steps.Warning, Summary: "a warning\nof two lines", Hint: "do this"}, {Severity: steps.Note, Summary: "a note"}},
+			Findings: []steps.Finding{
+				{Severity: steps.Note, Summary: "a note"},
+				{Severity: steps.Warning, Summary: "a warning\nof two lines", Hint: "do this"},
+				{Severity: steps.Note, Summary: "a note"},
+			},
 		}}},
 		{Host: "sfu", Steps: []plans.StepPlan{{Stage: steps.StageSFU, Step: "livekit"}}},
 	}}}}

@@ -78,15 +78,50 @@ func TestVerdict(t *testing.T) {
 	}{
 		{"nothing", rtc.Report{}, nothingSeen, "nothing was seen to work: nothing was looked at"},
 		{"only unseen", rtc.Report{Links: []rtc.Link{unseen, {Status: "odd"}}}, nothingSeen, "nothing was seen to work: none of 2 links could be looked at"},
-		{"no media", rtc.Report{Links: []rtc.Link{good, unseen}}, untried, "the links that were looked at work: 1 of 2 links (1 not seen); no media was tried, so nobody saw whether a call works"},
-		{"no media arrived", rtc.Report{Links: []rtc.Link{good}, Flows: []rtc.Flow{flow("udp4", 0)}}, silent, "no media arrived: it was tried over udp4, and no link that was looked at failed"},
+		{
+			name:  "no media",
+			r:     rtc.Report{Links: []rtc.Link{good, unseen}},
+			state: untried,
+			want:  "the links that were looked at work: 1 of 2 links (1 not seen); no media was tried, so nobody saw whether a call works",
+		},
+		{
+			name:  "no media arrived",
+			r:     rtc.Report{Links: []rtc.Link{good}, Flows: []rtc.Flow{flow("udp4", 0)}},
+			state: silent,
+			want:  "no media arrived: it was tried over udp4, and no link that was looked at failed",
+		},
 		{"media, and no link", rtc.Report{Flows: []rtc.Flow{flow("udp4", 1)}}, nothingSeen, "nothing was seen to work: nothing was looked at"},
-		{"one network of two", rtc.Report{Links: []rtc.Link{good}, Flows: []rtc.Flow{flow("udp4", 9), flow("udp6", 9), flow("udp6", 0)}}, calls, "a call works: 1 of 1 link, media over udp4, but not over udp6"},
-		{"three networks", rtc.Report{Links: []rtc.Link{good, {Status: rtc.Warning}}, Flows: []rtc.Flow{flow("udp4", 9), flow("tcp4", 9), flow("udp6", 9)}}, calls, "a call works: 2 of 2 links (1 with a warning), media over udp4, tcp4 and udp6"},
+		{
+			name:  "one network of two",
+			r:     rtc.Report{Links: []rtc.Link{good}, Flows: []rtc.Flow{flow("udp4", 9), flow("udp6", 9), flow("udp6", 0)}},
+			state: calls,
+			want:  "a call works: 1 of 1 link, media over udp4, but not over udp6",
+		},
+		{
+			name:  "three networks",
+			r:     rtc.Report{Links: []rtc.Link{good, {Status: rtc.Warning}}, Flows: []rtc.Flow{flow("udp4", 9), flow("tcp4", 9), flow("udp6", 9)}},
+			state: calls,
+			want:  "a call works: 2 of 2 links (1 with a warning), media over udp4, tcp4 and udp6",
+		},
 		{"a failure", rtc.Report{Links: []rtc.Link{good, bad}, Flows: []rtc.Flow{flow("udp4", 9)}}, broken, "broken at the link: no reason is known"},
-		{"explained", rtc.Report{Links: []rtc.Link{bad, bad, bad}, Explained: []rtc.Explanation{{Code: "media", Why: "x"}}}, broken, "broken at the link: x; 2 links more failed"},
-		{"on the way", rtc.Report{Links: []rtc.Link{at(rtc.WaySide), bad}}, broken, "broken at the link: no reason is known (the cause lies on the way to the host); 1 link more failed"},
-		{"at the laptop", rtc.Report{Links: []rtc.Link{at(rtc.LaptopSide)}}, broken, "broken at the link: no reason is known (the cause lies at the laptop, not at the site)"},
+		{
+			name:  "explained",
+			r:     rtc.Report{Links: []rtc.Link{bad, bad, bad}, Explained: []rtc.Explanation{{Code: "media", Why: "x"}}},
+			state: broken,
+			want:  "broken at the link: x; 2 links more failed",
+		},
+		{
+			name:  "on the way",
+			r:     rtc.Report{Links: []rtc.Link{at(rtc.WaySide), bad}},
+			state: broken,
+			want:  "broken at the link: no reason is known (the cause lies on the way to the host); 1 link more failed",
+		},
+		{
+			name:  "at the laptop",
+			r:     rtc.Report{Links: []rtc.Link{at(rtc.LaptopSide)}},
+			state: broken,
+			want:  "broken at the link: no reason is known (the cause lies at the laptop, not at the site)",
+		},
 		{"on the host", rtc.Report{Links: []rtc.Link{at(rtc.HostSide)}}, broken, "broken at the link: no reason is known"},
 	} {
 		state, short, detail := verdict(c.r)

@@ -54,7 +54,10 @@ func listDifferences(at string, root, s *schema, typ reflect.Type) []string {
 	if s = s.follow(root); s == nil {
 		return []string{at + " has no definition"}
 	}
-	want := map[reflect.Kind]string{reflect.String: "string", reflect.Int: "integer", reflect.Int64: "integer", reflect.Float64: "number", reflect.Slice: "array", reflect.Struct: "object"}[typ.Kind()]
+	want := map[reflect.Kind]string{
+		reflect.String: "string", reflect.Int: "integer", reflect.Int64: "integer",
+		reflect.Float64: "number", reflect.Slice: "array", reflect.Struct: "object",
+	}[typ.Kind()]
 	switch {
 	case typ == reflect.TypeFor[time.Time]():
 		if s.Type != "string" || s.Format != "date-time" {
@@ -112,7 +115,10 @@ func TestSchemaIsOfTheReport(t *testing.T) {
 	}
 	words("part", parts...)
 	for ref, typ := range map[string]reflect.Type{
-		"#/$defs/status": reflect.TypeFor[rtc.Status](), "#/$defs/side": reflect.TypeFor[rtc.Side](), "#/$defs/part": reflect.TypeFor[rtc.Part](), "#/$defs/code": reflect.TypeFor[rtc.Code](),
+		"#/$defs/status": reflect.TypeFor[rtc.Status](),
+		"#/$defs/side":   reflect.TypeFor[rtc.Side](),
+		"#/$defs/part":   reflect.TypeFor[rtc.Part](),
+		"#/$defs/code":   reflect.TypeFor[rtc.Code](),
 	} {
 		for i := range reflect.TypeFor[rtc.Link]().NumField() {
 			f := reflect.TypeFor[rtc.Link]().Field(i)

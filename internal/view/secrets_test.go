@@ -90,7 +90,17 @@ func TestRotationShowsNoSecrets(t *testing.T) {
 		{"in between", plans.Site.KeepKeys, files("b", "a"), "", "note: LiveKit accepts the old LIVEKIT_KEY, too"},
 		{"finish", plans.Site.DropOldKeys, files("b", "a"), "", "-*** (a line that may hold a secret)\n"},
 		{"other credentials at once", plans.Site.KeepKeys, files("b", "a"), given, "change at once"},
-		{"a key file edited by hand", plans.Site.KeepKeys, held{sfu + "keys.yaml": "# x\nkeys: {" + pair("a") + "}\n", auth + "key": files("b", "")[auth+"key"], auth + "secret": files("b", "")[auth+"secret"]}, "", "keys.yaml"},
+		{
+			name:   "a key file edited by hand",
+			choose: plans.Site.KeepKeys,
+			host: held{
+				sfu + "keys.yaml": "# x\nkeys: {" + pair("a") + "}\n",
+				auth + "key":      files("b", "")[auth+"key"],
+				auth + "secret":   files("b", "")[auth+"secret"],
+			},
+			block: "",
+			want:  "keys.yaml",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := planFile(t, c.block)
@@ -116,7 +126,13 @@ func TestRotationShowsNoSecrets(t *testing.T) {
 				t.Errorf("it does not show %q:\n%s", c.want, &text)
 			}
 			for form, shown := range map[string]string{"text": text.String(), "JSON": lines.String(), "the whole plan": string(whole)} {
-				for _, secret := range []string{strings.Repeat("a", 40), strings.Repeat("b", 40), strings.Repeat("c", 40), plans.KeysOf(p.Secrets).Key.Reveal(), plans.KeysOf(p.Secrets).Secret.Reveal()} {
+				for _, secret := range []string{
+					strings.Repeat("a", 40),
+					strings.Repeat("b", 40),
+					strings.Repeat("c", 40),
+					plans.KeysOf(p.Secrets).Key.Reveal(),
+					plans.KeysOf(p.Secrets).Secret.Reveal(),
+				} {
 					if strings.Contains(shown, secret) {
 						t.Errorf("credentials in %s:\n%s", form, shown)
 					}

@@ -64,7 +64,10 @@ func TestLicencesOfAModule(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"LICENSE": isc, "a/COPYING.txt": string(apache), "c/LICENSE": gpl, "a/b/license.go": "package b", "LICENSE.docs": gpl} {
+	for name, text := range map[string]string{
+		"LICENSE": isc, "a/COPYING.txt": string(apache), "c/LICENSE": gpl, "a/b/license.go": "package b",
+		"LICENSE.docs": gpl,
+	} {
 		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -57,7 +57,12 @@ func TestJWTServiceFindings(t *testing.T) {
 		{"for its group", "", host.File{Exists: true, Mode: 0o640, GID: 10033}, ""},
 		{"no CA", "error: ca_file /ca.pem is not on the host", host.File{}, ""},
 		{"unreadable CA", "error: ca_file /ca.pem cannot be read by the JWT service", host.File{Exists: true, Mode: 0o640}, ""},
-		{"another site's container", "error: container element-call-jwt is the site example.net's", host.File{Exists: true, Mode: 0o644}, `[{"Id":"c","Config":{"Labels":{"ecdeploy.site":"example.net","ecdeploy.spec":"x"}}}]`},
+		{
+			name:    "another site's container",
+			want:    "error: container element-call-jwt is the site example.net's",
+			ca:      host.File{Exists: true, Mode: 0o644},
+			inspect: `[{"Id":"c","Config":{"Labels":{"ecdeploy.site":"example.net","ecdeploy.spec":"x"}}}]`,
+		},
 		{"our own container", "", host.File{Exists: true, Mode: 0o644}, `[{"Id":"c","Config":{"Labels":{"ecdeploy.site":"example.org","ecdeploy.spec":"x"}}}]`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

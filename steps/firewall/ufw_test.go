@@ -135,12 +135,33 @@ func TestFirewallSays(t *testing.T) {
 		{"inactive", "ufw", "Status: inactive\n", true, false, "note: ufw is not active on h"},
 		{"not installed, found by itself", "", "", false, false, "note: no firewall that ecdeploy knows is on h"},
 		{"not installed, asked for", "ufw", "", false, false, "error: ufw is not installed on h"},
-		{"broken", "", "ERROR: problem running iptables: no permission\n", true, false, "error: ufw on h: cannot read its status: ERROR: problem running iptables: no permission"},
+		{
+			name:      "broken",
+			label:     "",
+			status:    "ERROR: problem running iptables: no permission\n",
+			installed: true,
+			firewalld: false,
+			want:      "error: ufw on h: cannot read its status: ERROR: problem running iptables: no permission",
+		},
 		{"broken, and left alone", "none", "ERROR: problem running iptables\n", true, false, "note: the firewall of h is left alone"},
 		{"firewalld", "", "", false, true, "warning: firewalld runs on h"},
 		{"none", "none", ufwStatus, true, false, "note: the firewall of h is left alone"},
-		{"closed by the admin", "", "Status: active\nDefault: deny (incoming)\n7881/tcp DENY IN Anywhere\n50100:50200/udp ALLOW IN Anywhere\n", true, false, "error: a rule of ufw on h closes 7881/tcp: 7881/tcp DENY from anywhere"},
-		{"limited by the admin", "", "Status: active\nDefault: deny (incoming)\n7881/tcp LIMIT IN Anywhere\n50100:50200/udp ALLOW IN Anywhere\n", true, false, "warning: a rule of ufw on h limits 7881/tcp"},
+		{
+			name:      "closed by the admin",
+			label:     "",
+			status:    "Status: active\nDefault: deny (incoming)\n7881/tcp DENY IN Anywhere\n50100:50200/udp ALLOW IN Anywhere\n",
+			installed: true,
+			firewalld: false,
+			want:      "error: a rule of ufw on h closes 7881/tcp: 7881/tcp DENY from anywhere",
+		},
+		{
+			name:      "limited by the admin",
+			label:     "",
+			status:    "Status: active\nDefault: deny (incoming)\n7881/tcp LIMIT IN Anywhere\n50100:50200/udp ALLOW IN Anywhere\n",
+			installed: true,
+			firewalld: false,
+			want:      "warning: a rule of ufw on h limits 7881/tcp",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := ufwDecision(t, suite.OneHost(), c.label, c.status, c.installed, "", c.firewalld)
@@ -153,7 +174,12 @@ func TestFirewallSays(t *testing.T) {
 
 // A rule for one interface or address closes less, and still closes.
 func TestFirewallNamesPartlyClosed(t *testing.T) {
-	for _, line := range []string{"7881/tcp on eth0 DENY IN Anywhere", "Anywhere on eth1 REJECT IN Anywhere", "203.0.113.10 7881/tcp DENY IN Anywhere", "203.0.113.10 DENY IN Anywhere"} {
+	for _, line := range []string{
+		"7881/tcp on eth0 DENY IN Anywhere",
+		"Anywhere on eth1 REJECT IN Anywhere",
+		"203.0.113.10 7881/tcp DENY IN Anywhere",
+		"203.0.113.10 DENY IN Anywhere",
+	} {
 		d := ufwDecision(t, suite.OneHost(), "", "Status: active\nDefault: deny (incoming)\n"+line+"\n", true, "", false)
 		if len(d.Changes) != 2 || !strings.Contains(suite.Summaries(d.Findings), "warning: a rule of ufw on h closes 7881/tcp") {
 			t.Errorf("%s: %d changes and %s", line, len(d.Changes), suite.Summaries(d.Findings))
@@ -188,12 +214,16 @@ func TestFirewallOpensSignallingToTheProxyAlone(t *testing.T) {
 // Rules of ours for this site that nothing needs go; those of other sites and
 // of the admin stay, and a second run has nothing to do.
 func TestFirewallRemovesItsOwnStaleRules(t *testing.T) {
-	const rules = "Status: active\nDefault: deny (incoming)\n7881/tcp ALLOW IN Anywhere # ecdeploy example.org\n50100:50200/udp ALLOW IN Anywhere # ecdeploy example.org\n7881/tcp (v6) ALLOW IN Anywhere (v6) # ecdeploy example.org\n" +
+	const rules = "Status: active\nDefault: deny (incoming)\n7881/tcp ALLOW IN Anywhere # ecdeploy example.org\n" +
+		"50100:50200/udp ALLOW IN Anywhere # ecdeploy example.org\n7881/tcp (v6) ALLOW IN Anywhere (v6) # ecdeploy example.org\n" +
 		"40000:40100/udp ALLOW IN Anywhere # ecdeploy example.org.uk\n40200:40300/udp ALLOW IN Anywhere\n"
 	if d := ufwDecision(t, suite.OneHost(), "", rules, true, "", false); len(d.Changes) != 0 {
 		t.Fatalf("got %d changes, want none", len(d.Changes))
 	}
-	d := ufwDecision(t, suite.OneHost(), "", rules+"50300:50400/udp ALLOW IN Anywhere # ecdeploy example.org\n7880/tcp ALLOW IN 10.0.0.9 # ecdeploy example.org\n", true, "", false)
+	d := ufwDecision(t,
+		suite.OneHost(), "",
+		rules+"50300:50400/udp ALLOW IN Anywhere # ecdeploy example.org\n7880/tcp ALLOW IN 10.0.0.9 # ecdeploy example.org\n",
+		true, "", false)
 	var got []string
 	for _, c := range d.Changes {
 		got = append(got, c.Summary().Verb+" "+c.Summary().Title)
@@ -205,7 +235,11 @@ func TestFirewallRemovesItsOwnStaleRules(t *testing.T) {
 
 func TestFirewallNamesTheatre(t *testing.T) {
 	const docker = "web\t0.0.0.0:3000->80/tcp, [::]:3000->80/tcp\nadmin\t0.0.0.0:9000->9000/tcp\ndb\t127.0.0.1:5432->5432/tcp\ndns\t0.0.0.0:3000->53/udp\n"
-	d := ufwDecision(t, suite.OneHost(), "", "Status: active\nDefault: deny (incoming)\n7881/tcp ALLOW IN Anywhere\n50100:50200/udp ALLOW IN Anywhere\n3000/tcp DENY IN Anywhere\n5432/tcp DENY IN Anywhere\n", true, docker, false)
+	d := ufwDecision(t,
+		suite.OneHost(), "",
+		"Status: active\nDefault: deny (incoming)\n7881/tcp ALLOW IN Anywhere\n50100:50200/udp ALLOW IN Anywhere\n"+
+			"3000/tcp DENY IN Anywhere\n5432/tcp DENY IN Anywhere\n",
+		true, docker, false)
 	want := "note: the rule 3000/tcp DENY from anywhere of ufw on h has no effect: Docker publishes port 3000/tcp of container web past ufw\n" +
 		"note: ufw on h does not govern what Docker publishes past it: port 9000/tcp of container admin, port 3000/udp of container dns\n"
 	if diff := cmp.Diff(want, suite.Summaries(d.Findings)); diff != "" {

@@ -29,19 +29,58 @@ func TestReservedPorts(t *testing.T) {
 		wantFinds  string
 	}{
 		{name: "Debian's default", proc: "32768\t60999\n\n", wantFile: "50100-50200", wantLive: "'50100-50200'", wantUndo: "''"},
-		{name: "an admin's own are kept", proc: "32768\t60999\n8080,50050-50120\n", wantFile: "8080,50050-50200", wantBefore: beforeLine + "8080,50050-50120\n", wantLive: "'8080,50050-50200'", wantUndo: "'8080,50050-50120'"},
-		{name: "ours from another site are kept", proc: "32768\t60999\n40000-40100\n", files: map[string]string{sysctlFile: head + reservedKey + " = 40000-40100\n"}, wantFile: "40000-40100,50100-50200", wantLive: "'40000-40100,50100-50200'", wantUndo: "'40000-40100'"},
-		{name: "the file alone survived", proc: "32768\t60999\n\n", files: map[string]string{sysctlFile: head + reservedKey + " = 40000-40100\n"}, wantFile: "40000-40100,50100-50200", wantLive: "'50100-50200'", wantUndo: "''"},
+		{
+			name:       "an admin's own are kept",
+			proc:       "32768\t60999\n8080,50050-50120\n",
+			wantFile:   "8080,50050-50200",
+			wantBefore: beforeLine + "8080,50050-50120\n",
+			wantLive:   "'8080,50050-50200'",
+			wantUndo:   "'8080,50050-50120'",
+		},
+		{
+			name:     "ours from another site are kept",
+			proc:     "32768\t60999\n40000-40100\n",
+			files:    map[string]string{sysctlFile: head + reservedKey + " = 40000-40100\n"},
+			wantFile: "40000-40100,50100-50200",
+			wantLive: "'40000-40100,50100-50200'",
+			wantUndo: "'40000-40100'",
+		},
+		{
+			name:     "the file alone survived",
+			proc:     "32768\t60999\n\n",
+			files:    map[string]string{sysctlFile: head + reservedKey + " = 40000-40100\n"},
+			wantFile: "40000-40100,50100-50200",
+			wantLive: "'50100-50200'",
+			wantUndo: "''",
+		},
 		{name: "reserved by somebody else", proc: "32768\t60999\n50000-51000\n"},
 		{name: "ours, as it should be", proc: "32768\t60999\n50100-50200\n", files: map[string]string{sysctlFile: head + reservedKey + " = 50100-50200\n"}},
 		{name: "no overlap", proc: "1024\t32000\n\n", wantFile: "7880-7881,8080", wantLive: "'7880-7881,8080'", wantUndo: "''"},
 		{name: "an ephemeral range above", proc: "52000\t60999\n\n"},
 		{name: "JWT port in the range", proc: "32768\t60999\n\n", auth: 40080, wantFile: "40080,50100-50200", wantLive: "'40080,50100-50200'", wantUndo: "''"},
 		{name: "a container's host", proc: "32768\t60999\n\n", readOnly: true, wantFinds: "warning: the kernel may give ports of 50100-50200"},
-		{name: "a later file removes them", proc: "32768\t60999\n50000-51000\n", files: map[string]string{"/etc/sysctl.d/90-web.conf": "# web\n-net/ipv4/ip_local_reserved_ports=8080\n"}, wantFinds: "warning: /etc/sysctl.d/90-web.conf sets " + reservedKey + " too"},
-		{name: "sysctl.conf is read last", proc: "32768\t60999\n50000-51000\n", files: map[string]string{"/etc/sysctl.conf": reservedKey + " = 8080\n"}, wantFinds: "warning: /etc/sysctl.conf sets"},
-		{name: "a later file that has them", proc: "32768\t60999\n50000-51000\n", files: map[string]string{"/etc/sysctl.d/90-web.conf": reservedKey + " = 8080,50000-51000\n"}},
-		{name: "an earlier file, and a comment", proc: "32768\t60999\n50000-51000\n", files: map[string]string{"/etc/sysctl.d/10-web.conf": reservedKey + " = 8080\n", "/usr/lib/sysctl.d/99-x.conf": "#" + reservedKey + " = 1\n"}},
+		{
+			name:      "a later file removes them",
+			proc:      "32768\t60999\n50000-51000\n",
+			files:     map[string]string{"/etc/sysctl.d/90-web.conf": "# web\n-net/ipv4/ip_local_reserved_ports=8080\n"},
+			wantFinds: "warning: /etc/sysctl.d/90-web.conf sets " + reservedKey + " too",
+		},
+		{
+			name:      "sysctl.conf is read last",
+			proc:      "32768\t60999\n50000-51000\n",
+			files:     map[string]string{"/etc/sysctl.conf": reservedKey + " = 8080\n"},
+			wantFinds: "warning: /etc/sysctl.conf sets",
+		},
+		{
+			name:  "a later file that has them",
+			proc:  "32768\t60999\n50000-51000\n",
+			files: map[string]string{"/etc/sysctl.d/90-web.conf": reservedKey + " = 8080,50000-51000\n"},
+		},
+		{
+			name:  "an earlier file, and a comment",
+			proc:  "32768\t60999\n50000-51000\n",
+			files: map[string]string{"/etc/sysctl.d/10-web.conf": reservedKey + " = 8080\n", "/usr/lib/sysctl.d/99-x.conf": "#" + reservedKey + " = 1\n"},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := suite.Fake{Files: c.files, Answer: func(argv string) host.Result {

@@ -51,7 +51,13 @@ func TestPreflightFindings(t *testing.T) {
 		{"clock, a little", "clock 1764000000", "clock 1763999980", "", ""},
 		{"no docker", "docker 26.1.5+dfsg1\n", "", "error: Docker is not installed on h", "apt install docker.io, or"},
 		{"no docker on trixie", "os VERSION_ID=\"12\"", "os VERSION_ID=\"13\"", "", ""},
-		{"engine down", "docker 26.1.5+dfsg1", "dockererr Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?", "error: the Docker engine on h does not answer: Cannot connect", "systemctl start docker"},
+		{
+			name: "engine down",
+			old:  "docker 26.1.5+dfsg1",
+			new:  "dockererr Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?",
+			want: "error: the Docker engine on h does not answer: Cannot connect",
+			hint: "systemctl start docker",
+		},
 		{"old docker", "docker 26.1.5+dfsg1", "docker 19.03.13", "error: Docker 19.03.13 on h is too old", "docs.docker.com"},
 		{"oldest docker", "docker 26.1.5+dfsg1", "docker 20.10.5+dfsg1", "", ""},
 		{"podman", "", "how podman\n", "error: the docker command on h is Podman's", "apt remove podman-docker"},
@@ -63,20 +69,64 @@ func TestPreflightFindings(t *testing.T) {
 		{"taken for all addresses", "", "listen tcp *:8080 users:((\"java\",pid=7,fd=1))\n", "error: port 8080/tcp on h is taken by java", ""},
 		{"taken by Java", "", "listen tcp [::ffff:127.0.0.1]:8080 users:((\"java\",pid=7,fd=1))\n", "error: port 8080/tcp on h is taken by java", ""},
 		{"taken on another address", "", "listen tcp 198.51.100.7:8080 users:((\"java\",pid=7,fd=1))\n", "", ""},
-		{"ICE port taken on one address", "", "listen tcp 198.51.100.7:7881 users:((\"turnserver\",pid=7,fd=1))\n", "error: port 7881/tcp on h is taken by turnserver", ""},
-		{"taken by a container's port", "", "published web\t0.0.0.0:7880->80/tcp, [::]:7880->80/tcp\nlisten tcp 0.0.0.0:7880 users:((\"docker-proxy\",pid=7,fd=1))\nlisten tcp [::]:7880 users:((\"docker-proxy\",pid=8,fd=1))\n", "error: port 7880/tcp on h is taken by container web", ""},
+		{
+			name: "ICE port taken on one address",
+			old:  "",
+			new:  "listen tcp 198.51.100.7:7881 users:((\"turnserver\",pid=7,fd=1))\n",
+			want: "error: port 7881/tcp on h is taken by turnserver",
+			hint: "",
+		},
+		{
+			name: "taken by a container's port",
+			old:  "",
+			new: "published web\t0.0.0.0:7880->80/tcp, [::]:7880->80/tcp\n" +
+				"listen tcp 0.0.0.0:7880 users:((\"docker-proxy\",pid=7,fd=1))\nlisten tcp [::]:7880 users:((\"docker-proxy\",pid=8,fd=1))\n",
+			want: "error: port 7880/tcp on h is taken by container web",
+			hint: "",
+		},
 		{"the container that we replace", "", "ours 70\nours 71\nlisten tcp 127.0.0.1:7880 users:((\"livekit-server\",pid=71,fd=1))\n", "", ""},
-		{"its published ports", "", "published livekit-sfu\t0.0.0.0:7880->7880/tcp, 0.0.0.0:50100-50101->50100-50101/udp\nlisten tcp 0.0.0.0:7880 users:((\"docker-proxy\",pid=7,fd=1))\nlisten udp 0.0.0.0:50101 users:((\"docker-proxy\",pid=8,fd=1))\n", "", ""},
+		{
+			name: "its published ports",
+			old:  "",
+			new: "published livekit-sfu\t0.0.0.0:7880->7880/tcp, 0.0.0.0:50100-50101->50100-50101/udp\n" +
+				"listen tcp 0.0.0.0:7880 users:((\"docker-proxy\",pid=7,fd=1))\nlisten udp 0.0.0.0:50101 users:((\"docker-proxy\",pid=8,fd=1))\n",
+			want: "",
+			hint: "",
+		},
 		{"a stopped container is process 0", "", "ours 0\nlisten tcp 0.0.0.0:7880\n", "error: port 7880/tcp on h is taken by another program", ""},
-		{"a UDP port in the range", "", "listen udp 0.0.0.0:50150 users:((\"avahi-daemon\",pid=7,fd=1))\n", "warning: avahi-daemon uses 1 of the UDP ports 50100-50200", ""},
+		{
+			name: "a UDP port in the range",
+			old:  "",
+			new:  "listen udp 0.0.0.0:50150 users:((\"avahi-daemon\",pid=7,fd=1))\n",
+			want: "warning: avahi-daemon uses 1 of the UDP ports 50100-50200",
+			hint: "",
+		},
 		{"another LiveKit", "", "listen tcp *:7980 users:((\"livekit-server\",pid=7,fd=1))\n", "warning: another LiveKit runs on h", "port_range_start"},
 		{"another site's LiveKit", "", "sibling 7\nlisten tcp *:7980 users:((\"livekit-server\",pid=7,fd=1))\n", "", ""},
-		{"coturn", "", "coturn 49152 65535 /etc/turnserver.conf\n", "warning: coturn on h relays on 49152-65535/udp, which overlaps with 50100-50200", "/etc/turnserver.conf"},
+		{
+			name: "coturn",
+			old:  "",
+			new:  "coturn 49152 65535 /etc/turnserver.conf\n",
+			want: "warning: coturn on h relays on 49152-65535/udp, which overlaps with 50100-50200",
+			hint: "/etc/turnserver.conf",
+		},
 		{"coturn elsewhere", "", "coturn 49152 50099 /etc/turnserver.conf\n", "", ""},
 		{"group", "", "group 10030 staff\n", "warning: group staff on h has the number 10030", "uid"},
-		{"unresolved SFU", "dns matrix-rtc-sfu.example.org 198.51.100.7\n", "", "warning: matrix-rtc-sfu.example.org does not resolve on h: the JWT service calls LiveKit", "DNS"},
+		{
+			name: "unresolved SFU",
+			old:  "dns matrix-rtc-sfu.example.org 198.51.100.7\n",
+			new:  "",
+			want: "warning: matrix-rtc-sfu.example.org does not resolve on h: the JWT service calls LiveKit",
+			hint: "DNS",
+		},
 		{"unresolved homeserver", "dns example.org 203.0.113.80\n", "", "warning: example.org does not resolve on h: the JWT service finds", "DNS"},
-		{"DNS elsewhere", "dns matrix-rtc-jwt.example.org 198.51.100.7", "dns matrix-rtc-jwt.example.org 104.16.1.1", "note: matrix-rtc-jwt.example.org resolves to 104.16.1.1", ""},
+		{
+			name: "DNS elsewhere",
+			old:  "dns matrix-rtc-jwt.example.org 198.51.100.7",
+			new:  "dns matrix-rtc-jwt.example.org 104.16.1.1",
+			want: "note: matrix-rtc-jwt.example.org resolves to 104.16.1.1",
+			hint: "",
+		},
 		{"DNS of /etc/hosts", "dns matrix-rtc-jwt.example.org 198.51.100.7", "dns matrix-rtc-jwt.example.org 127.0.1.1", "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -120,7 +170,8 @@ func TestPreflightInstallLine(t *testing.T) {
 
 // A host that carries no container needs neither Docker nor room for images.
 func TestPreflightOfAProxyAlone(t *testing.T) {
-	f := preflightFound("os ID=debian\narch riscv64\nclock 1764000000\nroom 100\nimages 100 /var\ndns matrix-rtc-sfu.example.org 198.51.100.7\ndns matrix-rtc-jwt.example.org 198.51.100.7\n")
+	f := preflightFound("os ID=debian\narch riscv64\nclock 1764000000\nroom 100\nimages 100 /var\n" +
+		"dns matrix-rtc-sfu.example.org 198.51.100.7\ndns matrix-rtc-jwt.example.org 198.51.100.7\n")
 	site := suite.OneHost()
 	site.Parts[0].Host, site.Parts[1].Host = "other", "other"
 	if got := preflightFindings(t, site, f); len(got) != 0 {

@@ -23,10 +23,24 @@ func TestRemoveReservedPorts(t *testing.T) {
 	}{
 		{name: "nothing was reserved"},
 		{name: "the last site", live: "50100-50200", ours: "50100-50200", wantFile: "-", wantLive: ""},
-		{name: "an admin's file reserves, too", live: "8080,50050-50200", ours: "8080,50050-50200", others: map[string]string{"/etc/sysctl.d/10-web.conf": "8080,50050-50120"}, wantFile: "-", wantLive: "8080,50050-50120"},
+		{
+			name:     "an admin's file reserves, too",
+			live:     "8080,50050-50200",
+			ours:     "8080,50050-50200",
+			others:   map[string]string{"/etc/sysctl.d/10-web.conf": "8080,50050-50120"},
+			wantFile: "-",
+			wantLive: "8080,50050-50120",
+		},
 		{name: "reserved by hand next to ours", live: "9000,50100-50200", ours: "50100-50200", wantFile: "-", wantLive: "9000"},
 		{name: "reserved by hand before the first apply", live: "8080,50100-50200", before: "8080", ours: "8080,50100-50200", wantFile: "-", wantLive: "8080"},
-		{name: "another site stays", live: "40000-40100,50100-50200", ours: "40000-40100,50100-50200", sites: []string{"other.org"}, wantFile: "40000-40100", wantLive: "40000-40100"},
+		{
+			name:     "another site stays",
+			live:     "40000-40100,50100-50200",
+			ours:     "40000-40100,50100-50200",
+			sites:    []string{"other.org"},
+			wantFile: "40000-40100",
+			wantLive: "40000-40100",
+		},
 		{name: "an older range of the last site", live: "50000-50200", ours: "50000-50200", sites: []string{"example.org"}, wantFile: "-", wantLive: ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -68,7 +82,13 @@ func TestRemoveReservedPorts(t *testing.T) {
 
 func TestSubtractRanges(t *testing.T) {
 	for _, c := range [][3]string{
-		{"1-10", "3-4", "1-2,5-10"}, {"1-10", "1-10", ""}, {"1-10", "20", "1-10"}, {"1-10,20", "5-20", "1-4"}, {"5", "1-9", ""}, {"1-3,4-6", "", "1-6"}, {"10-20", "5-10,20-30", "11-19"},
+		{"1-10", "3-4", "1-2,5-10"},
+		{"1-10", "1-10", ""},
+		{"1-10", "20", "1-10"},
+		{"1-10,20", "5-20", "1-4"},
+		{"5", "1-9", ""},
+		{"1-3,4-6", "", "1-6"},
+		{"10-20", "5-10,20-30", "11-19"},
 	} {
 		if got := steps.FormatRanges(steps.SubtractRanges(steps.ParseRanges(c[0]), steps.ParseRanges(c[1]))); got != c[2] {
 			t.Errorf("%s without %s is %q, want %q", c[0], c[1], got, c[2])

@@ -19,9 +19,11 @@ func TestExternalProxyPrintsTheBlock(t *testing.T) {
 		caddy   string
 	}{
 		{"two names", suite.OneHost(), []string{"matrix-rtc-sfu.example.org", "matrix-rtc-jwt.example.org"},
-			"matrix-rtc-sfu.example.org {\n    handle {\n        reverse_proxy 127.0.0.1:7880\n    }\n}\nmatrix-rtc-jwt.example.org {\n    handle {\n        reverse_proxy 127.0.0.1:8080\n    }\n}\n"},
+			"matrix-rtc-sfu.example.org {\n    handle {\n        reverse_proxy 127.0.0.1:7880\n    }\n}\n" +
+				"matrix-rtc-jwt.example.org {\n    handle {\n        reverse_proxy 127.0.0.1:8080\n    }\n}\n"},
 		{"one name", suite.OneName("rtc.example.org"), []string{"rtc.example.org"},
-			"rtc.example.org {\n    handle_path /livekit/sfu/* {\n        reverse_proxy 127.0.0.1:7880\n    }\n    handle_path /livekit/jwt/* {\n        reverse_proxy 127.0.0.1:8080\n    }\n}\n"},
+			"rtc.example.org {\n    handle_path /livekit/sfu/* {\n        reverse_proxy 127.0.0.1:7880\n    }\n" +
+				"    handle_path /livekit/jwt/* {\n        reverse_proxy 127.0.0.1:8080\n    }\n}\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			text, d := suite.Said(t, suite.StepOf(&External{Host: "h"}, c.site))

@@ -20,13 +20,26 @@ func TestLiveKitConfigByShape(t *testing.T) {
 	}{
 		{"as in the example", func(*Config, *steps.Site, *facts) {}, map[string]any{
 			"port": 7880, "bind_addresses": []any{"127.0.0.1"},
-			"rtc":      map[string]any{"tcp_port": 7881, "port_range_start": 50100, "port_range_end": 50200, "use_external_ip": false, "node_ip": "198.51.100.7", "interfaces": map[string]any{"includes": []any{"eth0"}}},
+			"rtc": map[string]any{
+				"tcp_port":         7881,
+				"port_range_start": 50100,
+				"port_range_end":   50200,
+				"use_external_ip":  false,
+				"node_ip":          "198.51.100.7",
+				"interfaces":       map[string]any{"includes": []any{"eth0"}},
+			},
 			"room":     map[string]any{"auto_create": false},
 			"key_file": "/config/keys.yaml", "logging": map[string]any{"json": true, "level": "info"},
 			"webhook": map[string]any{"urls": []any{"http://127.0.0.1:8080/sfu_webhook"}, "api_key": suite.Keys().Key.Reveal()},
 		}},
 		{"external address", func(c *Config, _ *steps.Site, _ *facts) { c.NodeIP, c.ExternalIP = "", true }, map[string]any{
-			"rtc": map[string]any{"tcp_port": 7881, "port_range_start": 50100, "port_range_end": 50200, "use_external_ip": true, "interfaces": map[string]any{"includes": []any{"eth0"}}}}},
+			"rtc": map[string]any{
+				"tcp_port":         7881,
+				"port_range_start": 50100,
+				"port_range_end":   50200,
+				"use_external_ip":  true,
+				"interfaces":       map[string]any{"includes": []any{"eth0"}},
+			}}},
 		{"a host of its own", func(c *Config, s *steps.Site, _ *facts) { s.Parts[1].Host, c.Bind = "other", "10.0.0.2" }, map[string]any{
 			"bind_addresses": []any{"10.0.0.2"},
 			"webhook":        map[string]any{"urls": []any{"https://matrix-rtc-jwt.example.org/sfu_webhook"}, "api_key": suite.Keys().Key.Reveal()}}},
@@ -34,12 +47,25 @@ func TestLiveKitConfigByShape(t *testing.T) {
 			c.NodeIP = "198.51.100.7,2001:db8::7"
 			f.addrs = append(f.addrs, steps.HostAddr{Dev: "eth1", IP: "2001:db8::7"})
 		}, map[string]any{
-			"rtc": map[string]any{"tcp_port": 7881, "port_range_start": 50100, "port_range_end": 50200, "use_external_ip": false, "node_ip": "198.51.100.7,2001:db8::7", "interfaces": map[string]any{"includes": []any{"eth0", "eth1"}}}}},
+			"rtc": map[string]any{
+				"tcp_port":         7881,
+				"port_range_start": 50100,
+				"port_range_end":   50200,
+				"use_external_ip":  false,
+				"node_ip":          "198.51.100.7,2001:db8::7",
+				"interfaces":       map[string]any{"includes": []any{"eth0", "eth1"}},
+			}}},
 		{"all addresses", func(c *Config, _ *steps.Site, _ *facts) { c.Bind = "0.0.0.0" }, map[string]any{"bind_addresses": nil}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			sfu, site := testSFU(), suite.OneHost()
-			f := facts{name: "h", arch: "amd64", image: steps.ImageFacts{Found: true}, addrs: []steps.HostAddr{{Dev: "eth0", IP: "198.51.100.7"}, {Dev: "docker0", IP: "172.17.0.1"}}, route: steps.HostAddr{Dev: "eth0", IP: "198.51.100.7"}}
+			f := facts{
+				name:  "h",
+				arch:  "amd64",
+				image: steps.ImageFacts{Found: true},
+				addrs: []steps.HostAddr{{Dev: "eth0", IP: "198.51.100.7"}, {Dev: "docker0", IP: "172.17.0.1"}},
+				route: steps.HostAddr{Dev: "eth0", IP: "198.51.100.7"},
+			}
 			c.spoil(sfu, site, &f)
 			d, err := decideSFU(sfu, site, f, steps.Shared{Secrets: credentials.Secrets(suite.Keys())})
 			if err != nil || len(d.Changes) != 1 {
@@ -63,7 +89,10 @@ func TestLiveKitConfigByShape(t *testing.T) {
 }
 
 func TestSFUSpec(t *testing.T) {
-	d, err := decideSFU(testSFU(), suite.OneHost(), facts{name: "h", route: steps.HostAddr{Dev: "eth0", IP: "198.51.100.7"}, image: steps.ImageFacts{Found: true}}, steps.Shared{Secrets: credentials.Secrets(suite.Keys())})
+	d, err := decideSFU(testSFU(),
+		suite.OneHost(),
+		facts{name: "h", route: steps.HostAddr{Dev: "eth0", IP: "198.51.100.7"}, image: steps.ImageFacts{Found: true}},
+		steps.Shared{Secrets: credentials.Secrets(suite.Keys())})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,13 +31,25 @@ func TestWellKnownOnDisk(t *testing.T) {
 		missing                   bool
 		at                        string
 	}{
-		{name: "merged, in its order", before: "{\n  \"m.homeserver\": {\"base_url\": \"https://matrix.example.org\"},\n  \"io.element.e2ee\": {\"default\": true}\n}\n",
-			after: "{\n  \"m.homeserver\": {\"base_url\": \"https://matrix.example.org\"},\n  \"io.element.e2ee\": {\"default\": true},\n  \"org.matrix.msc4143.rtc_foci\": [\n    {\n      \"type\": \"livekit\",\n      \"livekit_service_url\": \"https://matrix-rtc-jwt.example.org\"\n    }\n  ]\n}\n"},
+		{name: "merged, in its order",
+			before: "{\n  \"m.homeserver\": {\"base_url\": \"https://matrix.example.org\"},\n  \"io.element.e2ee\": {\"default\": true}\n}\n",
+			after: "{\n  \"m.homeserver\": {\"base_url\": \"https://matrix.example.org\"},\n" +
+				"  \"io.element.e2ee\": {\"default\": true},\n  \"org.matrix.msc4143.rtc_foci\": [\n    {\n" +
+				"      \"type\": \"livekit\",\n      \"livekit_service_url\": \"https://matrix-rtc-jwt.example.org\"\n    }\n  ]\n}\n"},
 		{name: "there", before: `{"org.matrix.msc4143.rtc_foci":[{"type":"livekit","livekit_service_url":"https://matrix-rtc-jwt.example.org"}]}`},
-		{name: "an older URL", before: `{"org.matrix.msc4143.rtc_foci":[{"type":"livekit","livekit_service_url":"https://old/"}],"a":1}`, after: `{"org.matrix.msc4143.rtc_foci":[{"type":"livekit","livekit_service_url":"https://matrix-rtc-jwt.example.org"}],"a":1}`},
+		{
+			name:   "an older URL",
+			before: `{"org.matrix.msc4143.rtc_foci":[{"type":"livekit","livekit_service_url":"https://old/"}],"a":1}`,
+			after:  `{"org.matrix.msc4143.rtc_foci":[{"type":"livekit","livekit_service_url":"https://matrix-rtc-jwt.example.org"}],"a":1}`,
+		},
 		{name: "no JSON", before: "{ nonsense", says: "error: /var/www/client cannot be edited safely"},
 		{name: "not there", missing: true, says: "error: /var/www/client is not there"},
-		{name: "mdad's", before: "{}", at: "/matrix/static-files/public/.well-known/matrix/client", says: "error: /matrix/static-files/public/.well-known/matrix/client belongs to matrix-docker-ansible-deploy"},
+		{
+			name:   "mdad's",
+			before: "{}",
+			at:     "/matrix/static-files/public/.well-known/matrix/client",
+			says:   "error: /matrix/static-files/public/.well-known/matrix/client belongs to matrix-docker-ansible-deploy",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			at := c.at
@@ -94,13 +106,33 @@ func TestRemoveWellKnown(t *testing.T) {
 	}{
 		{"one run", one, []string{before, one}, before, ""},
 		{"two runs", two, []string{before, one, one, two}, before, ""},
-		{"a human in between", strings.Replace(two, "https://a", "https://b", 1), []string{before, one, one, two}, strings.Replace(before, "https://a", "https://b", 1), ""},
+		{
+			name:  "a human in between",
+			now:   strings.Replace(two, "https://a", "https://b", 1),
+			texts: []string{before, one, one, two},
+			want:  strings.Replace(before, "https://a", "https://b", 1),
+			says:  "",
+		},
 		{"a human between the runs", strings.Replace(two, "https://a", "https://b", 1),
-			[]string{before, one, strings.Replace(one, "https://a", "https://b", 1), strings.Replace(two, "https://a", "https://b", 1)}, strings.Replace(before, "https://a", "https://b", 1), ""},
+			[]string{before, one, strings.Replace(one, "https://a", "https://b", 1), strings.Replace(two, "https://a", "https://b", 1)},
+			strings.Replace(before, "https://a", "https://b", 1),
+			""},
 		{"nothing was done", before, nil, before, ""},
 		{"a human took it out", before, []string{before, one}, before, ""},
-		{"a human wrote another URL", strings.Replace(one, "one", "own", 1), []string{before, one}, strings.Replace(one, "one", "own", 1), "warning: somebody else changed in /var/www/client"},
-		{"a human rewrote all", strings.ReplaceAll(ours(suite.OneHost().ServiceURL()), " ", ""), []string{before, ours(suite.OneHost().ServiceURL())}, strings.ReplaceAll(ours(suite.OneHost().ServiceURL()), " ", ""), "error: /var/www/client would still announce https://matrix-rtc-jwt.example.org"},
+		{
+			name:  "a human wrote another URL",
+			now:   strings.Replace(one, "one", "own", 1),
+			texts: []string{before, one},
+			want:  strings.Replace(one, "one", "own", 1),
+			says:  "warning: somebody else changed in /var/www/client",
+		},
+		{
+			name:  "a human rewrote all",
+			now:   strings.ReplaceAll(ours(suite.OneHost().ServiceURL()), " ", ""),
+			texts: []string{before, ours(suite.OneHost().ServiceURL())},
+			want:  strings.ReplaceAll(ours(suite.OneHost().ServiceURL()), " ", ""),
+			says:  "error: /var/www/client would still announce https://matrix-rtc-jwt.example.org",
+		},
 		{"nobody remembers", ours(suite.OneHost().ServiceURL()), nil, ours(suite.OneHost().ServiceURL()), "error: /var/www/client would still announce"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -47,7 +47,9 @@ func TestToken(t *testing.T) {
 					}
 				})
 			}
-			answer("/_matrix/client/v3/user/@alice:hs.test/openid/request_token", tt.answers.openID, `{"access_token":"opaque","token_type":"Bearer","matrix_server_name":"hs.test","expires_in":3600}`)
+			answer("/_matrix/client/v3/user/@alice:hs.test/openid/request_token",
+				tt.answers.openID,
+				`{"access_token":"opaque","token_type":"Bearer","matrix_server_name":"hs.test","expires_in":3600}`)
 			answer("/jwt/get_token", tt.answers.getToken, `{"url":"wss://sfu","jwt":"by /get_token"}`)
 			answer("/jwt/sfu/get", tt.answers.sfuGet, `{"url":"wss://sfu","jwt":"by /sfu/get"}`)
 			server := httptest.NewTLSServer(mux)

@@ -144,8 +144,12 @@ func decodeClaims(t *testing.T, b []byte) map[string]any {
 // Who is not of the site gets a token, and no room is made for them.
 func TestRemoteUser(t *testing.T) {
 	w := newWorld(t)
-	base := w.start(t, map[string]string{"LIVEKIT_KEY": "devkey", "LIVEKIT_SECRET": secret, "LIVEKIT_URL": liveKit, "LIVEKIT_FULL_ACCESS_HOMESERVERS": "other.test,third.test"})
-	resp := w.request(t, http.MethodPost, base+"/sfu/get", `{"room":"!r:other.test","openid_token":{"access_token":"`+aliceToken+`","matrix_server_name":"hs.test"},"device_id":"D"}`, nil)
+	base := w.start(t,
+		map[string]string{"LIVEKIT_KEY": "devkey", "LIVEKIT_SECRET": secret, "LIVEKIT_URL": liveKit, "LIVEKIT_FULL_ACCESS_HOMESERVERS": "other.test,third.test"})
+	resp := w.request(t,
+		http.MethodPost, base+"/sfu/get",
+		`{"room":"!r:other.test","openid_token":{"access_token":"`+aliceToken+`","matrix_server_name":"hs.test"},"device_id":"D"}`,
+		nil)
 	if resp.StatusCode != http.StatusOK || len(w.madeRooms()) != 0 {
 		t.Errorf("status %d, rooms %q; want a token and no room", resp.StatusCode, w.madeRooms())
 	}
@@ -155,7 +159,10 @@ func TestRemoteUser(t *testing.T) {
 func TestForeignSubject(t *testing.T) {
 	w := newWorld(t)
 	base := w.start(t, map[string]string{"LIVEKIT_KEY": "devkey", "LIVEKIT_SECRET": secret, "LIVEKIT_URL": liveKit, "LIVEKIT_FULL_ACCESS_HOMESERVERS": "*"})
-	resp := w.request(t, http.MethodPost, base+"/sfu/get", `{"room":"!r:hs.test","openid_token":{"access_token":"`+foreignToken+`","matrix_server_name":"hs.test"},"device_id":"D"}`, nil)
+	resp := w.request(t,
+		http.MethodPost, base+"/sfu/get",
+		`{"room":"!r:hs.test","openid_token":{"access_token":"`+foreignToken+`","matrix_server_name":"hs.test"},"device_id":"D"}`,
+		nil)
 	if resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("status %d, want 401", resp.StatusCode)
 	}

@@ -11,12 +11,17 @@ func TestE2ELaptop(t *testing.T) {
 	Require(t)
 	h := Up(t, Light, "vfylaptop")[0]
 	get := func(names map[string]string) string {
-		out, err := LaptopWith(t, names, "curl", "-sk", "-o", "/dev/null", "--max-time", "2", "-w", "%{http_code} %{remote_ip} %{local_ip}", "https://"+h.Domain+"/").Output()
+		out, err := LaptopWith(t,
+			names, "curl", "-sk", "-o", "/dev/null", "--max-time", "2", "-w",
+			"%{http_code} %{remote_ip} %{local_ip}",
+			"https://"+h.Domain+"/").Output()
 		_ = err // the words say it
 		return string(out)
 	}
 	live := "/etc/letsencrypt/live/" + h.Domain
-	h.Exec(t, "echo 'server { listen 443 ssl; ssl_certificate "+live+"/fullchain.pem; ssl_certificate_key "+live+"/privkey.pem; return 204; }' >/etc/nginx/conf.d/laptop.conf; systemctl reload nginx")
+	h.Exec(t,
+		"echo 'server { listen 443 ssl; ssl_certificate "+live+"/fullchain.pem; ssl_certificate_key "+live+
+			"/privkey.pem; return 204; }' >/etc/nginx/conf.d/laptop.conf; systemctl reload nginx")
 	const want = "204 "
 	if got := get(nil); !strings.HasPrefix(got, want+h.IP+" ") || strings.HasSuffix(got, ".1") {
 		t.Errorf("from the laptop: %q", got)

@@ -136,7 +136,10 @@ func TestNginxOneNameInAForeignBlock(t *testing.T) {
 func TestNginxNameChanges(t *testing.T) {
 	other := "# For matrix.example.org of example.org.uk, included by /etc/nginx/sites-available/matrix. Written by ecdeploy.\nlocation ^~ /x/ { }\n"
 	sites := map[string]string{
-		"matrix": strings.Replace(suite.MatrixSite, "    location /_matrix {", "    include /etc/nginx/ecdeploy/example.org.uk.matrix.example.org.conf;\n    location /_matrix {", 1),
+		"matrix": strings.Replace(suite.MatrixSite,
+			"    location /_matrix {",
+			"    include /etc/nginx/ecdeploy/example.org.uk.matrix.example.org.conf;\n    location /_matrix {",
+			1),
 		"/etc/nginx/ecdeploy/example.org.uk.matrix.example.org.conf": other,
 		"/etc/nginx/ecdeploy/mine.conf":                              "# by hand\n",
 	}
@@ -147,7 +150,11 @@ func TestNginxNameChanges(t *testing.T) {
 
 	site = suite.OneHost()
 	d := decideNginx(t, site, &Config{}, o)
-	want := []string{"~ /etc/nginx/sites-available/matrix", "- /etc/nginx/ecdeploy/example.org.matrix.example.org.conf", "+ /etc/nginx/sites-enabled/zz-ecdeploy-example.org.conf"}
+	want := []string{
+		"~ /etc/nginx/sites-available/matrix",
+		"- /etc/nginx/ecdeploy/example.org.matrix.example.org.conf",
+		"+ /etc/nginx/sites-enabled/zz-ecdeploy-example.org.conf",
+	}
 	if diff := cmp.Diff(want, suite.Verbs(d)); diff != "" {
 		t.Fatal(diff)
 	}
@@ -158,7 +165,11 @@ func TestNginxNameChanges(t *testing.T) {
 
 	site = suite.OneName("chat.example.org") // another name of the same block
 	d = decideNginx(t, site, &Config{}, o)
-	want = []string{"+ /etc/nginx/ecdeploy/example.org.chat.example.org.conf", "~ /etc/nginx/sites-available/matrix", "- /etc/nginx/sites-enabled/zz-ecdeploy-example.org.conf"}
+	want = []string{
+		"+ /etc/nginx/ecdeploy/example.org.chat.example.org.conf",
+		"~ /etc/nginx/sites-available/matrix",
+		"- /etc/nginx/sites-enabled/zz-ecdeploy-example.org.conf",
+	}
 	if diff := cmp.Diff(want, suite.Verbs(d)); diff != "" {
 		t.Fatal(diff)
 	}
@@ -199,13 +210,18 @@ func TestNginxListensAsTheOthersDo(t *testing.T) {
 		{"behind an SNI proxy", "server { listen 127.0.0.1:8443 ssl proxy_protocol; server_name a.test; }", []string{"127.0.0.1:8443 ssl"}},
 		{"federation alone", "server { listen 8448 ssl; server_name a.test; } server { listen 443 ssl; server_name b.test; }", []string{"443 ssl"}},
 		{"nothing yet", "server { listen 80; }", []string{"443 ssl", "[::]:443 ssl"}},
-		{"one address, many spellings", "server { listen *:443 ssl; listen [::]:443 ssl; } server { listen 443 ssl; listen [0:0::0]:443 ssl; } server { listen 0.0.0.0:443 ssl; }", []string{"*:443 ssl", "[::]:443 ssl"}},
+		{
+			name:  "one address, many spellings",
+			sites: "server { listen *:443 ssl; listen [::]:443 ssl; } server { listen 443 ssl; listen [0:0::0]:443 ssl; } server { listen 0.0.0.0:443 ssl; }",
+			want:  []string{"*:443 ssl", "[::]:443 ssl"},
+		},
 		{"ssl on", "server { listen 198.51.100.7:443; ssl on; }", []string{"198.51.100.7:443 ssl"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := nginxHost(t, map[string]string{"x": c.sites + "\n"})
 			o.Apply(t, decideNginx(t, suite.OneHost(), &Config{}, o))
-			parsed, err := splice.ParseNginx([]byte(o.Files["/etc/nginx/conf.d/ecdeploy-example.org.conf"] + o.Files["/etc/nginx/sites-enabled/zz-ecdeploy-example.org.conf"]))
+			parsed, err := splice.ParseNginx([]byte(o.Files["/etc/nginx/conf.d/ecdeploy-example.org.conf"] +
+				o.Files["/etc/nginx/sites-enabled/zz-ecdeploy-example.org.conf"]))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -29,15 +29,35 @@ func TestNginxOwnBlockIsNoDefault(t *testing.T) {
 		{"no TLS yet", map[string]string{"x": "server { listen 80; }\n"}, []string{usualPlace}, ""},
 		{"an implicit default", map[string]string{"x": synapse}, []string{lastPlace}, ""},
 		{"a default that says so", map[string]string{"x": strings.Replace(synapse, "ssl;", "ssl default_server;", 1)}, []string{usualPlace}, ""},
-		{"a default of another address alone", map[string]string{"x": strings.Replace(synapse, "ssl;", "ssl; listen [::]:443 ssl default_server;", 1)}, []string{lastPlace}, ""},
+		{
+			name:  "a default of another address alone",
+			files: map[string]string{"x": strings.Replace(synapse, "ssl;", "ssl; listen [::]:443 ssl default_server;", 1)},
+			want:  []string{lastPlace},
+			error: "",
+		},
 		{"spelled otherwise", map[string]string{"x": synapse, "y": "server { listen *:443 ssl default_server; server_name a.test; }\n"}, []string{usualPlace}, ""},
 		{"of UDP alone", map[string]string{"x": strings.Replace(synapse, "listen", "listen 443 quic default_server; listen", 1)}, []string{lastPlace}, ""},
 		{"one in conf.d before ours", map[string]string{"/etc/nginx/conf.d/a.conf": synapse, "x": synapse}, []string{usualPlace}, ""},
 		{"one in conf.d behind ours", map[string]string{"/etc/nginx/conf.d/synapse.conf": synapse}, []string{"+ /etc/nginx/conf.d/zz-ecdeploy-example.org.conf"}, ""},
-		{"the earlier run's file", map[string]string{"x": synapse, "/etc/nginx/conf.d/ecdeploy-example.org.conf": "# The MatrixRTC backend of example.org. Written by ecdeploy: change the plan file, not this file.\n\nserver { listen 443 ssl; server_name rtc.example.org; }\n"},
+		{"the earlier run's file",
+			map[string]string{
+				"x": synapse,
+				"/etc/nginx/conf.d/ecdeploy-example.org.conf": "# The MatrixRTC backend of example.org. Written by ecdeploy: " +
+					"change the plan file, not this file.\n\nserver { listen 443 ssl; server_name rtc.example.org; }\n",
+			},
 			[]string{"- /etc/nginx/conf.d/ecdeploy-example.org.conf", lastPlace}, ""},
-		{"nothing is read late enough", map[string]string{"zzz": synapse}, nil, "would become the default server of 443, and the one at /etc/nginx/sites-available/zzz:1 lose"},
-		{"servers behind the includes", map[string]string{"/etc/nginx/nginx.conf": "http {\ninclude conf.d/*.conf;\n" + synapse + "}\n"}, nil, "the one at /etc/nginx/nginx.conf:3 lose"},
+		{
+			name:  "nothing is read late enough",
+			files: map[string]string{"zzz": synapse},
+			want:  nil,
+			error: "would become the default server of 443, and the one at /etc/nginx/sites-available/zzz:1 lose",
+		},
+		{
+			name:  "servers behind the includes",
+			files: map[string]string{"/etc/nginx/nginx.conf": "http {\ninclude conf.d/*.conf;\n" + synapse + "}\n"},
+			want:  nil,
+			error: "the one at /etc/nginx/nginx.conf:3 lose",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := nginxHost(t, c.files)
@@ -78,13 +98,28 @@ func TestNginxFindsWhoAnswersToday(t *testing.T) {
 		{"leading dot", map[string]string{"a": block("www.example.org", ""), "b": block(".example.org", "")}, into("b"), ""},
 		{"regex", map[string]string{"a": block("www.example.org", ""), "b": block(`"~^(rtc|matrix)\.example\.org$"`, "")}, into("b"), ""},
 		{"the first is the default", map[string]string{"a": block("www.example.org", ""), "b": block("_", "")}, into("a"), ""},
-		{"default_server", map[string]string{"a": block("www.example.org", ""), "b": strings.Replace(block("_", ""), "ssl;", "ssl default_server;", 1)}, into("b"), ""},
+		{
+			name:  "default_server",
+			files: map[string]string{"a": block("www.example.org", ""), "b": strings.Replace(block("_", ""), "ssl;", "ssl default_server;", 1)},
+			want:  into("b"),
+			says:  "",
+		},
 		{"a default that turns all away", map[string]string{"a": block("_", "return 444;")}, []string{lastPlace}, ""},
-		{"a default with another's certificate", map[string]string{"a": strings.Replace(block("www.example.net", ""), "/etc/letsencrypt/live/rtc/fullchain.pem", "/srv/other.pem", 1)}, []string{lastPlace}, ""},
+		{
+			name:  "a default with another's certificate",
+			files: map[string]string{"a": strings.Replace(block("www.example.net", ""), "/etc/letsencrypt/live/rtc/fullchain.pem", "/srv/other.pem", 1)},
+			want:  []string{lastPlace},
+			says:  "",
+		},
 		{"a regex that only nginx reads", map[string]string{"a": block(`~^(?!www)`, "")}, nil, "is for nginx's kind of regular expression to say"},
 		{"one per address", map[string]string{"a": block(name, ""), "b": strings.Replace(block(name, ""), "443", "[::]:443", 1)},
 			[]string{into("a")[0], into("a")[1], into("b")[1]}, ""},
-		{"an earlier run's own block", map[string]string{"a": block("_", ""), "/etc/nginx/conf.d/ecdeploy-example.org.conf": "# The MatrixRTC backend of example.org. Written by ecdeploy: change the plan file, not this file.\n\nserver { listen 443 ssl; server_name rtc.example.org; }\n"},
+		{"an earlier run's own block",
+			map[string]string{
+				"a": block("_", ""),
+				"/etc/nginx/conf.d/ecdeploy-example.org.conf": "# The MatrixRTC backend of example.org. Written by ecdeploy: " +
+					"change the plan file, not this file.\n\nserver { listen 443 ssl; server_name rtc.example.org; }\n",
+			},
 			append(into("a"), "- /etc/nginx/conf.d/ecdeploy-example.org.conf"), ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -104,7 +139,8 @@ func TestNginxFindsWhoAnswersToday(t *testing.T) {
 	// A name that is all ours gets its own block, and a note once.
 	o := nginxHost(t, map[string]string{"a": block("*.example.org", "")})
 	d := decideNginx(t, suite.OneHost(), &Config{}, o)
-	if !cmp.Equal(suite.Verbs(d), []string{lastPlace}) || !strings.Contains(suite.Summaries(d.Findings), "go to server_name *.example.org (/etc/nginx/sites-available/a:1) now") || d.Findings[0].Severity != steps.Note {
+	if !cmp.Equal(suite.Verbs(d), []string{lastPlace}) || !strings.Contains(suite.Summaries(d.Findings),
+		"go to server_name *.example.org (/etc/nginx/sites-available/a:1) now") || d.Findings[0].Severity != steps.Note {
 		t.Fatalf("got %v, %s", suite.Verbs(d), suite.Summaries(d.Findings))
 	}
 	settle(t, o, suite.OneHost(), d)
@@ -125,11 +161,43 @@ func TestNginxUnreadConfiguration(t *testing.T) {
 	}{
 		{"a third level", map[string]string{"x": "include /srv/a.conf;\n", "/srv/a.conf": "include /opt/b.conf;\n", "/opt/b.conf": ""}, nil, "/opt/b.conf"},
 		{"a second level", map[string]string{"x": "include /srv/a.conf;\n", "/srv/a.conf": "include /etc/nginx/conf.d/*.conf;\n"}, nil, ""},
-		{"a glob half read", map[string]string{"x": "include /srv/a.conf;\n", "/srv/a.conf": "include /etc/nginx/snippets/*;\n", "/etc/nginx/snippets/a.conf": "", "/etc/nginx/snippets/b": ""}, nil, "/etc/nginx/snippets/*"},
-		{"a glob read by halves", map[string]string{"x": "include /etc/nginx/snippets/*;\n", "/etc/nginx/snippets/a.conf": "", "/etc/nginx/snippets/b": "server { listen 443 ssl; server_name rtc.example.org; return 404; }\n"}, nil, "answers everything"},
+		{
+			name: "a glob half read",
+			files: map[string]string{
+				"x":                          "include /srv/a.conf;\n",
+				"/srv/a.conf":                "include /etc/nginx/snippets/*;\n",
+				"/etc/nginx/snippets/a.conf": "",
+				"/etc/nginx/snippets/b":      "",
+			},
+			errs: nil,
+			want: "/etc/nginx/snippets/*",
+		},
+		{
+			name: "a glob read by halves",
+			files: map[string]string{
+				"x":                          "include /etc/nginx/snippets/*;\n",
+				"/etc/nginx/snippets/a.conf": "",
+				"/etc/nginx/snippets/b":      "server { listen 443 ssl; server_name rtc.example.org; return 404; }\n",
+			},
+			errs: nil,
+			want: "answers everything",
+		},
 		{"too large", usual, map[string]string{"/etc/nginx/sites-enabled/x": "it is too large"}, "/etc/nginx/sites-enabled/x: it is too large"},
-		{"too large and unrelated", map[string]string{"x": "server { listen 80; }\n", "/etc/nginx/snippets/y.conf": ""}, map[string]string{"/etc/nginx/snippets/y.conf": "it is too large"}, ""},
-		{"a dot file", map[string]string{"x": "include /etc/nginx/.x.conf;\n", "/etc/nginx/.x.conf": "server { listen 443 ssl; server_name rtc.example.org; return 404; }\n"}, nil, "answers everything"},
+		{
+			name:  "too large and unrelated",
+			files: map[string]string{"x": "server { listen 80; }\n", "/etc/nginx/snippets/y.conf": ""},
+			errs:  map[string]string{"/etc/nginx/snippets/y.conf": "it is too large"},
+			want:  "",
+		},
+		{
+			name: "a dot file",
+			files: map[string]string{
+				"x":                  "include /etc/nginx/.x.conf;\n",
+				"/etc/nginx/.x.conf": "server { listen 443 ssl; server_name rtc.example.org; return 404; }\n",
+			},
+			errs: nil,
+			want: "answers everything",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := nginxHost(t, c.files)
