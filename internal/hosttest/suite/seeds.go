@@ -80,8 +80,10 @@ func HostileSeeds() []string {
 	return []string{
 		"", "\n", "\x00", "x", PreflightGood, NginxConf, MatrixSite, SynapseListens, SynapseDone, SynapseListens + "\n====\n" + SynapseDone,
 		"Status: active\nDefault: deny (incoming), allow (outgoing)\n22/tcp ALLOW IN Anywhere # ssh\n50100:50200/udp ALLOW IN 10.0.0.0/8\n80,443/tcp (Nginx Full) LIMIT IN Anywhere (log, v6)\nAnywhere on eth0 DENY IN 1.2.3.4/udp\n",
-		nftSeed("drop", ""), nftSeed("accept", `{"accept":null}`), nftSeed("drop", `{"match":{"op":"==","left":{"payload":{"protocol":"tcp","field":"dport"}},"right":7881}},{"drop":null}`),
-		nftSeed("drop", `{"vmap":{"key":{"payload":{"protocol":"udp","field":"dport"}},"data":{"set":[[50100,{"jump":{"target":"input"}}],[1]]}}}`) + "\n====\n/usr/sbin/nft\n====\nUnitFileState=enabled\nExecReload={ path=/usr/sbin/nft ; }\n",
+		nftSeed("drop", ""), nftSeed("accept", `{"accept":null}`),
+		nftSeed("drop", `{"match":{"op":"==","left":{"payload":{"protocol":"tcp","field":"dport"}},"right":7881}},{"drop":null}`),
+		nftSeed("drop", `{"vmap":{"key":{"payload":{"protocol":"udp","field":"dport"}},"data":{"set":[[50100,{"jump":{"target":"input"}}],[1]]}}}`) +
+			"\n====\n/usr/sbin/nft\n====\nUnitFileState=enabled\nExecReload={ path=/usr/sbin/nft ; }\n",
 		"Status: active\n99999999999999999999/tcp ALLOW IN Anywhere\n-1:5 ALLOW Anywhere\n5:-1 ALLOW Anywhere\n, ALLOW ,\n",
 		"LoadState=loaded\nActiveState=active\nUser=matrix-synapse\nExecStart={ path=/p ; argv[]=/usr/bin/python3 -m synapse.app.homeserver --config-path=/etc/matrix-synapse/homeserver.yaml -c /x -c ; }\n====\n1.160.0-1\n",
 		"LoadState=loaded\nActiveState=active\nExecStart={ argv[]=-m -m synapse. -c\n", "LoadState=loaded\nActiveState=active\nExecStart={ argv[]=p -m synapse.x --config-path=../../x -c relative.yaml ;\n",
@@ -97,6 +99,7 @@ func HostileSeeds() []string {
 
 // nftSeed is what nft says of one base chain with one rule of ecdeploy's mark.
 func nftSeed(policy, rule string) string {
-	return `{"nftables":[{"table":{"family":"inet","name":"filter"}},{"chain":{"family":"inet","table":"filter","name":"input","type":"filter","hook":"input","prio":0,"policy":"` + policy + `"}},` +
+	return `{"nftables":[{"table":{"family":"inet","name":"filter"}},` +
+		`{"chain":{"family":"inet","table":"filter","name":"input","type":"filter","hook":"input","prio":0,"policy":"` + policy + `"}},` +
 		`{"rule":{"family":"inet","table":"filter","chain":"input","handle":7,"comment":"ecdeploy example.org","expr":[` + rule + `]}}]}`
 }
