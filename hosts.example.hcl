@@ -77,7 +77,7 @@ site "emdecloud.de" {
   }
 
   # How long a host waits for a sign of ecdeploy in the middle of a run before
-  # it takes the run back by itself; at least 3s; default 3m.
+  # it rolls the run back by itself; at least 3s; default 3m.
   revert_after = "3m"
 
   # LIVEKIT_KEY and LIVEKIT_SECRET; default: ecdeploy makes them and finds them
@@ -142,7 +142,7 @@ site "emdecloud.de" {
   #   host = host.matrix # a host that can reach it; default: auth's
   # }
 
-  # How ecdeploy looks whether it works, in each apply that changes something and
+  # How ecdeploy checks that it works, in each apply that changes something and
   # in `ecdeploy verify`.
   verify {
     level        = "media" # "media": a call is held before anything is announced; "http": every part is asked; "none"; default "media"

@@ -91,7 +91,7 @@ func (l *loader) checkHost(n *node, h Host) {
 		l.fail(p.def, "sudo_password {} is there, but sudo is not used", `write become = "sudo", or remove the block`)
 	}
 	if len(p.given) != 1 || p.hasAttr("ask") && p.known("ask") && !h.SudoPassword.Ask || p.hasAttr("command") && p.known("command") && len(h.SudoPassword.Command) == 0 {
-		l.fail(p.def, "sudo_password {} wants one source", `write one of ask = true, file = "...", env = "NAME", command = ["...", "..."]`)
+		l.fail(p.def, "sudo_password {} needs exactly one source", `write one of ask = true, file = "...", env = "NAME", command = ["...", "..."]`)
 	}
 }
 

@@ -15,7 +15,7 @@ const (
 	minRevertAfter     = 3 * time.Second // the laptop has to be heard of meanwhile
 )
 
-// siteBlock is what a site block holds beside its variants.
+// siteBlock is what a site block holds besides its variants.
 type siteBlock struct {
 	Keys   *LiveKitKeys `hcl:"livekit_keys,block"`
 	Verify *Verify      `hcl:"verify,block"`
@@ -32,7 +32,7 @@ func (l *loader) site(n *node) Site {
 		if d < minRevertAfter {
 			l.fail(n.at("revert_after"),
 				fmt.Sprintf("revert_after is shorter than %s", minRevertAfter),
-				"a host must not give up between two signs of the laptop; leave it out for "+defaultRevertAfter.String())
+				"a host must not give up between two times that it hears from the laptop; leave it out for "+defaultRevertAfter.String())
 		}
 		s.RevertAfter = d
 	}
@@ -87,7 +87,7 @@ func (l *loader) declared(n *node, scope steps.Scope, decl steps.Decl) []Declare
 		}
 		for i, c := range nodes {
 			if i > 0 && !v.Several {
-				l.fail(c.def, v.Block+" {} stands here a second time", fmt.Sprintf("keep one; the first is in line %d", nodes[0].def.Start.Line))
+				l.fail(c.def, v.Block+" {}: duplicate block", fmt.Sprintf("keep one; the first is in line %d", nodes[0].def.Start.Line))
 				continue
 			}
 			out, unknown = append(out, l.variant(c, kind)), append(unknown, !c.known("host", "hosts"))

@@ -37,6 +37,6 @@ func (l *loader) checkVerify(n *node, v Verify) {
 	}
 	t := n.child("access_token")
 	if t != nil && (len(t.given) != 1 || t.hasAttr("command") && t.known("command") && len(v.AccessToken.Command) == 0) {
-		l.fail(t.def, "access_token {} wants one source", `write one of env = "NAME", file = "...", command = ["...", "..."]`)
+		l.fail(t.def, "access_token {} needs exactly one source", `write one of env = "NAME", file = "...", command = ["...", "..."]`)
 	}
 }

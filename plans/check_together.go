@@ -46,7 +46,7 @@ func (l *loader) checkTogether(f *File, hosts, sites []*node) {
 	for i, s := range f.Sites {
 		n := sites[i]
 		if first := names[s.ServerName]; first != nil {
-			l.fail(n.name, fmt.Sprintf("site %q stands here a second time", s.ServerName), fmt.Sprintf("keep one; the first is in line %d", first.def.Start.Line))
+			l.fail(n.name, fmt.Sprintf("site %q: duplicate block", s.ServerName), fmt.Sprintf("keep one; the first is in line %d", first.def.Start.Line))
 			continue
 		}
 		names[s.ServerName] = n

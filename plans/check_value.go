@@ -13,7 +13,7 @@ func (l *loader) checkKeys(n *node, k LiveKitKeys) {
 	pair := n.hasAttr("key") || n.hasAttr("secret")
 	switch {
 	case n.hasAttr("command") && pair:
-		l.fail(n.given["command"].name, "command is there beside key or secret", "keep command, or key and secret")
+		l.fail(n.given["command"].name, "command is there in addition to key or secret", "keep command, or key and secret")
 	case n.hasAttr("command"):
 		if n.known("command") && (len(k.Command) == 0 || k.Command[0] == "") {
 			l.fail(n.at("command"), "command is empty", `write command = ["pass", "show", "livekit"], say; it prints "KEY: SECRET"`)
@@ -37,7 +37,7 @@ func (l *loader) checkKeys(n *node, k LiveKitKeys) {
 	}
 }
 
-// wrongKey says what is wrong with a LIVEKIT_KEY and how to mend it, without
+// wrongKey says what is wrong with a LIVEKIT_KEY and how to fix it, without
 // the key; "" for nothing.
 func wrongKey(key string) (wrong, fix string) {
 	switch {

@@ -2,7 +2,7 @@ package plans
 
 import "github.com/emdecloud/ecdeploy/internal/host"
 
-// This file holds what a plan file says of a site beside its components.
+// This file holds what a plan file says of a site besides its components.
 
 // LiveKitKeys is where LIVEKIT_KEY and LIVEKIT_SECRET come from when ecdeploy
 // is not to make them: both of key and secret, or command.

@@ -108,7 +108,7 @@ func fieldsOf(t reflect.Type) []field {
 	return out
 }
 
-// labelled are the kinds of block that carry one label, beside those of variants.
+// labelled are the kinds of block that carry one label, besides those of variants.
 var labelled = map[string]string{
 	"host": `host "NAME"`, "site": `site "SERVER NAME"`, "variable": `variable "NAME"`,
 }
@@ -170,7 +170,7 @@ func (l *loader) fillWith(n *node, target any, variants []string) {
 		}
 		for i, c := range found {
 			if i > 0 {
-				l.fail(c.def, fmt.Sprintf("%s {} stands here a second time", f.name), fmt.Sprintf("keep one; the first is in line %d", found[0].def.Start.Line))
+				l.fail(c.def, fmt.Sprintf("%s {}: duplicate block", f.name), fmt.Sprintf("keep one; the first is in line %d", found[0].def.Start.Line))
 				continue
 			}
 			if dst.IsNil() { // else it holds defaults
@@ -316,7 +316,7 @@ func (l *loader) assignDuration(f field, e hclsyntax.Expression, val cty.Value, 
 const maxText = 4096
 
 // wrongTexts says why a text, or one of a list of them, could not arrive where it
-// goes as it is written, and how to mend it; "" for nothing.
+// goes as it is written, and how to fix it; "" for nothing.
 func wrongTexts(val cty.Value) (wrong, fix string) {
 	if val.Type() == cty.String {
 		return wrongText(val.AsString())

@@ -100,7 +100,7 @@ func (l *loader) eval(e hclsyntax.Expression) (cty.Value, bool) {
 	return v, !ds.HasErrors()
 }
 
-// references looks whether all names in an expression are known.
+// references checks that all names in an expression are known.
 func (l *loader) references(e hclsyntax.Expression) bool {
 	ok := true
 	for _, t := range e.Variables() {
@@ -189,7 +189,7 @@ func (l *loader) variables(nodes []*node) {
 	l.vars, l.given = map[string]cty.Value{}, map[string]bool{}
 	for _, n := range nodes {
 		if _, ok := l.vars[n.label]; ok {
-			l.fail(n.name, fmt.Sprintf("variable %q stands here a second time", n.label), "keep one of the blocks")
+			l.fail(n.name, fmt.Sprintf("variable %q: duplicate block", n.label), "keep one of the blocks")
 			continue
 		}
 		if n.label != "" && !hclsyntax.ValidIdentifier(n.label) {

@@ -114,7 +114,7 @@ func wantAll(t *testing.T, path string, body *hclsyntax.Body, typ reflect.Type) 
 // default.
 var ownDefault = regexp.MustCompile(`(?m)^ *(\w+) *= (.*?) +#.*(?:\bdefault ([^ :;]+)|this is the default)$`)
 
-// What the reference calls a default is the value beside it, and leaving the
+// What the reference calls a default is the value next to it, and leaving the
 // line out changes nothing.
 func TestReferenceKnowsDefaults(t *testing.T) {
 	src, err := os.ReadFile(reference)
@@ -128,7 +128,7 @@ func TestReferenceKnowsDefaults(t *testing.T) {
 		}
 		return f
 	}
-	// Where things stand, and a text beside what it means, are no settings.
+	// Where things stand, and a text besides what it means, are no settings.
 	settings := cmp.Options{cmpopts.IgnoreTypes(Pos{}), cmpopts.IgnoreUnexported(firewall.Found{}), cmpopts.EquateComparable(host.Secret{})}
 	whole := load(string(src))
 	found := ownDefault.FindAllStringSubmatch(string(src), -1)

@@ -70,7 +70,7 @@ func (s Site) RotateKeys(ctx context.Context) (Credentials, error) {
 
 // whole is an error where a rotation cannot tell which tokens it would make
 // worthless: LiveKit's key file is not understood, or the JWT service makes them
-// with others than LiveKit has first, as after a run that was cut between the
+// with others than LiveKit has first, as after a run that was interrupted between the
 // commits of two hosts.
 func whole(found credentials.Found) error {
 	switch {

@@ -75,23 +75,23 @@ func TestCredentials(t *testing.T) {
 		{"keep: in a rotation", Site.KeepKeys, made, keyed("b", "a"), keyed("b", "a"), ""},
 		{"keep: given, a first deploy", Site.KeepKeys, giving(keyed("a", "")), none, keyed("a", ""), ""},
 		{"keep: given, in a rotation", Site.KeepKeys, giving(keyed("b", "")), keyed("b", "a"), keyed("b", "a"), ""},
-		{"keep: given anew", Site.KeepKeys, giving(keyed("b", "")), keyed("a", ""), keyed("b", ""), ""},
-		{"keep: given anew, in a rotation", Site.KeepKeys, giving(keyed("c", "")), keyed("b", "a"), keyed("c", ""), ""},
+		{"keep: given new ones", Site.KeepKeys, giving(keyed("b", "")), keyed("a", ""), keyed("b", ""), ""},
+		{"keep: given new ones, in a rotation", Site.KeepKeys, giving(keyed("c", "")), keyed("b", "a"), keyed("c", ""), ""},
 		{"keep: the old ones given", Site.KeepKeys, giving(keyed("a", "")), keyed("b", "a"), keyed("a", "b"), ""},
 
-		{"rotate: given anew", Site.RotateKeys, giving(keyed("b", "")), keyed("a", ""), keyed("b", "a"), ""},
+		{"rotate: given new ones", Site.RotateKeys, giving(keyed("b", "")), keyed("a", ""), keyed("b", "a"), ""},
 		{"rotate: nothing there", Site.RotateKeys, made, none, none, "hint: ecdeploy apply makes them"},
 		{"rotate: in a rotation", Site.RotateKeys, made, keyed("b", "a"), keyed("b", "a"), ""},
 		{"rotate: given, in a rotation", Site.RotateKeys, giving(keyed("c", "")), keyed("b", "a"), keyed("b", "a"), ""},
 		{"rotate: given as before", Site.RotateKeys, giving(keyed("a", "")), keyed("a", ""), none, "first change them where livekit_keys takes them from"},
-		{"rotate: only the secret given anew", Site.RotateKeys, giving(sameKey), keyed("a", ""), none, "change the key, too"},
+		{"rotate: only a new secret given", Site.RotateKeys, giving(sameKey), keyed("a", ""), none, "change the key, too"},
 
 		{"finish", Site.DropOldKeys, made, keyed("b", "a"), keyed("b", ""), ""},
 		{"finish: given", Site.DropOldKeys, giving(keyed("b", "")), keyed("b", "a"), keyed("b", ""), ""},
 		{"finish: nothing there", Site.DropOldKeys, made, none, none, ""},
 		{"finish: no rotation", Site.DropOldKeys, made, keyed("b", ""), keyed("b", ""), ""},
-		{"finish: no rotation, given anew", Site.DropOldKeys, giving(keyed("c", "")), keyed("b", ""), keyed("b", ""), ""},
-		{"finish: given anew", Site.DropOldKeys, giving(keyed("c", "")), keyed("b", "a"), none, "other credentials than those in use"},
+		{"finish: no rotation, given new ones", Site.DropOldKeys, giving(keyed("c", "")), keyed("b", ""), keyed("b", ""), ""},
+		{"finish: given new ones", Site.DropOldKeys, giving(keyed("c", "")), keyed("b", "a"), none, "other credentials than those in use"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			choose, err := c.choose(c.site, t.Context())
@@ -118,7 +118,7 @@ func TestCredentials(t *testing.T) {
 }
 
 // Rotations go on only where it is known which tokens they would make worthless:
-// a run cut between the commits of two hosts leaves them with two pairs, and a
+// a run interrupted between the commits of two hosts leaves them with two pairs, and a
 // key file in somebody else's hand may hold any.
 func TestRotationOfUnknown(t *testing.T) {
 	a, b := keyed("a", "").Pair(), keyed("b", "").Pair()
@@ -127,8 +127,8 @@ func TestRotationOfUnknown(t *testing.T) {
 		found   credentials.Found
 		refused string
 	}{
-		{"a rotation, cut after the SFU's host", credentials.Found{Keys: keyed("b", "a"), Issues: a}, "hint: ecdeploy apply goes forward"},
-		{"a rotation, cut after the JWT service's host", credentials.Found{Keys: keyed("a", ""), Issues: b}, "hint: ecdeploy apply goes forward"},
+		{"a rotation, interrupted after the SFU's host", credentials.Found{Keys: keyed("b", "a"), Issues: a}, "hint: ecdeploy apply goes forward"},
+		{"a rotation, interrupted after the JWT service's host", credentials.Found{Keys: keyed("a", ""), Issues: b}, "hint: ecdeploy apply goes forward"},
 		{"no JWT service", credentials.Found{Keys: keyed("b", "a")}, "hint: ecdeploy apply goes forward"},
 		{"a key file that is not understood", credentials.Found{Keys: keyed("a", ""), Issues: a, Unread: "/k.yaml"}, "what /k.yaml holds is not understood"},
 	} {
@@ -169,7 +169,7 @@ func TestRotateMakesOnePair(t *testing.T) {
 	}
 }
 
-// A rotation of a split site that was cut after the first commit: the JWT
+// A rotation of a split site that was interrupted after the first commit: the JWT
 // service's host went back by itself. Only apply goes on, and then --finish does.
 func TestCutRotation(t *testing.T) {
 	f, m := load("hosts.hcl", []byte(apart(t, "", `proxy "external" {}`, `proxy "external" { host = host.s }`)), LoadOptions{Environ: environ})

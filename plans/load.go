@@ -166,7 +166,7 @@ func (l *loader) read(body *hclsyntax.Body) *File {
 	hosts := map[string]cty.Value{}
 	for _, n := range top.Hosts {
 		if _, ok := hosts[n.label]; ok {
-			l.fail(n.name, fmt.Sprintf("host %q stands here a second time", n.label), "give one of them another name")
+			l.fail(n.name, fmt.Sprintf("host %q: duplicate block", n.label), "give one of them another name")
 			continue
 		}
 		hosts[n.label] = cty.StringVal(n.label)

@@ -25,7 +25,7 @@ func TestReachOfProxies(t *testing.T) {
 	for _, c := range []struct {
 		name, bind string
 		proxies    []string
-		wrong      string // the only mistake and how to mend it, or:
+		wrong      string // the only mistake and how to fix it, or:
 		reaches    map[string][]string
 		sfu        string // on which front, and where it is sent
 		source     bool   // a step looks for the proxy's address

@@ -21,7 +21,7 @@ const (
 	SeverityWarning Severity = "warning"
 )
 
-// Mistake is something wrong in a plan file, and how to mend it. Columns count
+// Mistake is something wrong in a plan file, and how to fix it. Columns count
 // characters from 1; End is the first column behind the mistake on its first
 // line. Line 0 means that it has no place in the file.
 type Mistake struct {
@@ -31,7 +31,7 @@ type Mistake struct {
 	Column   int      `json:"column"`
 	End      int      `json:"end"`
 	Summary  string   `json:"summary"` // what is wrong
-	Detail   string   `json:"detail"`  // how to mend it
+	Detail   string   `json:"detail"`  // how to fix it
 	Snippet  string   `json:"snippet"` // the line, secrets masked
 }
 
@@ -50,7 +50,7 @@ func (m Mistakes) sorted() Mistakes {
 	return slices.CompactFunc(m, func(a, b Mistake) bool { return a == b })
 }
 
-// fail notes an error: what is wrong at a place, and how to mend it.
+// fail notes an error: what is wrong at a place, and how to fix it.
 func (l *loader) fail(at hcl.Range, summary, detail string) {
 	l.note(SeverityError, at, summary, detail)
 }

@@ -43,7 +43,7 @@ func spoiled(t *testing.T, text string, lines ...string) string {
 	return text
 }
 
-// Every mistake has its place, says what is wrong, and ends in a way to mend
+// Every mistake has its place, says what is wrong, and ends in a way to fix
 // it. The place is asserted as the text that is marked.
 func TestMistakes(t *testing.T) {
 	sfuURL, authURL := `url  = "https://sfu.x.test"`, `url  = "https://jwt.x.test"`
@@ -61,7 +61,7 @@ func TestMistakes(t *testing.T) {
 		{"missing attribute", "    " + authURL + "\n", "", "error", "auth", "auth {} needs url", "add url = "},
 		{"missing SFU", "  sfu {\n    host = host.x\n    " + sfuURL + "\n  }\n", "", "error", `site "x.test"`, `site "x.test" has no sfu {}`, "add sfu {\n  host = host.NAME\n  url = "},
 		{"missing block", "  proxy \"nginx\" { host = host.x }\n", "", "error", `site "x.test"`, `site "x.test" has no proxy {}`, `add proxy "nginx"`},
-		{"second block", sfuURL + "\n  }", sfuURL + "\n  }\n  sfu {}", "error", "sfu", "sfu {} stands here a second time", "the first is in line 5"},
+		{"second block", sfuURL + "\n  }", sfuURL + "\n  }\n  sfu {}", "error", "sfu", "sfu {}: duplicate block", "the first is in line 5"},
 		{"unknown host", "host = host.x", "host = host.xy", "error", "host.xy", `there is no host "xy"`, "did you mean host.x?"},
 		{"unknown host in text", "host = host.x", `host = "y"`, "error", `"y"`, `there is no host "y"`, "host.x"},
 		{"bare name", "host = host.x", "host = x", "error", "x", `unknown name "x"`, "did you mean host.x?"},
@@ -102,9 +102,9 @@ func TestMistakes(t *testing.T) {
 		{"private for clients", sfuURL, sfuURL + "\n    node_ip = \"172.29.0.5\"", "warning", `"172.29.0.5"`, "node_ip 172.29.0.5 is private: only clients of that network can take part", "public address"},
 		{"behind a provider's NAT", sfuURL, sfuURL + "\n    node_ip = \"100.64.0.5\"", "warning", `"100.64.0.5"`, "only clients of that network", "external_ip"},
 		{"link-local for clients", sfuURL, sfuURL + "\n    node_ip = \"169.254.3.4\"", "warning", `"169.254.3.4"`, "only clients of that network", "public address"},
-		{"private beside public", sfuURL, sfuURL + "\n    node_ip = \"203.0.113.1,fd00::1\"", "warning", `"203.0.113.1,fd00::1"`, "node_ip fd00::1 is private", "public address"},
+		{"private next to public", sfuURL, sfuURL + "\n    node_ip = \"203.0.113.1,fd00::1\"", "warning", `"203.0.113.1,fd00::1"`, "node_ip fd00::1 is private", "public address"},
 		{"loopback in disguise", sfuURL, sfuURL + "\n    node_ip = \"::ffff:127.0.0.1\"", "error", `"::ffff:127.0.0.1"`, "clients cannot reach", "public address"},
-		{"unspecified beside public", sfuURL, sfuURL + "\n    node_ip = \"203.0.113.1,::\"", "error", `"203.0.113.1,::"`, "clients cannot reach node_ip ::", "public address"},
+		{"unspecified next to public", sfuURL, sfuURL + "\n    node_ip = \"203.0.113.1,::\"", "error", `"203.0.113.1,::"`, "clients cannot reach node_ip ::", "public address"},
 		{"two of IPv4", sfuURL, sfuURL + "\n    node_ip = \"203.0.113.1,203.0.113.2\"", "error", `"203.0.113.1,203.0.113.2"`, "node_ip is no IP address", "one of IPv4 and one of IPv6"},
 		{"three addresses", sfuURL, sfuURL + "\n    node_ip = \"203.0.113.1,2001:db8::1,2001:db8::2\"", "error", `"203.0.113.1,2001:db8::1,2001:db8::2"`, "node_ip is no IP address", "one of IPv4 and one of IPv6"},
 		{"SFU open to the world", sfuURL, sfuURL + "\n    bind = \"0.0.0.0\"", "error", `"0.0.0.0"`, "the SFU on x listens on all addresses, without encryption", "remove the line"},
@@ -131,7 +131,7 @@ func TestMistakes(t *testing.T) {
 		{"web", sfuURL + "\n  }", sfuURL + "\n  }\n  web {}", "error", "web", "the Element Call app (web {}) is not built yet", "remove the block"},
 		{"strict of nothing", sfuURL + "\n  }", sfuURL + "\n  }\n  verify {\n    level = \"http\"\n    strict = true\n  }", "error", `true`, "strict is about media", `level = "media"`},
 		{"from nowhere", sfuURL + "\n  }", sfuURL + "\n  }\n  verify { from = [host.nobody] }", "error", `host.nobody`, "nobody", ``},
-		{"two tokens", sfuURL + "\n  }", sfuURL + "\n  }\n  verify {\n    access_token {\n      env = \"A\"\n      file = \"b\"\n    }\n  }", "error", `access_token`, "wants one source", `env = "NAME"`},
+		{"two tokens", sfuURL + "\n  }", sfuURL + "\n  }\n  verify {\n    access_token {\n      env = \"A\"\n      file = \"b\"\n    }\n  }", "error", `access_token`, "needs exactly one source", `env = "NAME"`},
 		{"unknown level", sfuURL + "\n  }", sfuURL + "\n  }\n  verify { level = \"all\" }", "error", `"all"`, `there is no level "all"`, `level = "media"`},
 		{"dollar", `path = "/var/www/x.test/client"`, `path = "/var/www/$x/client"`, "error", `"/var/www/$x/client"`, "path holds a $", "move"},
 		{"line end", `path = "/var/www/x.test/client"`, `path = "/var/www/\nx/client"`, "error", `"/var/www/\nx/client"`, "line end", "move"},
@@ -140,11 +140,11 @@ func TestMistakes(t *testing.T) {
 		{"bad duration", `synapse "debian" { host = host.x }`, "synapse \"debian\" {\n    host = host.x\n    start_timeout = \"soon\"\n  }", "error", `"soon"`, "start_timeout is no duration", "90s"},
 		{"bad delay", `synapse "debian" { host = host.x }`, "synapse \"debian\" {\n    host = host.x\n    max_event_delay = \"1 day\"\n  }", "error", `"1 day"`, "max_event_delay is no duration", "24h"},
 		{"unused host", "site \"x.test\"", "host \"y\" { address = \"y\" }\nsite \"x.test\"", "warning", `"y"`, `host "y" is used by no site`, "remove it"},
-		{"host twice", "site \"x.test\"", "host \"x\" { address = \"y\" }\nsite \"x.test\"", "error", `"x"`, `host "x" stands here a second time`, "another name"},
+		{"host twice", "site \"x.test\"", "host \"x\" { address = \"y\" }\nsite \"x.test\"", "error", `"x"`, `host "x": duplicate block`, "another name"},
 		{"user in an address", `"203.0.113.10"`, `"root@203.0.113.10"`, "error", `"root@203.0.113.10"`, "address holds a user", "user = "},
 		{"bad SSH port", `  address = "203.0.113.10"`, "  address = \"a\"\n  port = 0", "error", "0", "port 0 is not a port", "1 to 65535"},
 		{"bad become", `  address = "203.0.113.10"`, "  address = \"a\"\n  become = \"su\"", "error", `"su"`, `there is no way "su"`, `"sudo"`},
-		{"two passwords", `  address = "203.0.113.10"`, "  address = \"a\"\n  sudo_password {\n    ask = true\n    env = \"P\"\n  }", "error", "sudo_password", "wants one source", "one of ask"},
+		{"two passwords", `  address = "203.0.113.10"`, "  address = \"a\"\n  sudo_password {\n    ask = true\n    env = \"P\"\n  }", "error", "sudo_password", "needs exactly one source", "one of ask"},
 		{"server name", `site "x.test"`, `site "https://x.test"`, "error", `"https://x.test"`, "the site's label is a URL", "behind the colon"},
 		{"loopback for another proxy", `sfu {` + "\n    host = host.x", "sfu {\n    host = host.s", "error", "sfu", "listens on 127.0.0.1, where the proxy on x cannot reach it", "bind = "},
 		{"syntax", sfuURL, "url  = ", "error", "\n", "invalid expression", ""},
@@ -170,7 +170,7 @@ func TestMistakes(t *testing.T) {
 				t.Errorf("marked %q, expected %q", got, tt.mark)
 			}
 			if m.Detail == "" {
-				t.Error("no way to mend it")
+				t.Error("no way to fix it")
 			}
 		})
 	}

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// suggestion is how to mend a wrong name: the nearest right one, else all.
+// suggestion is how to fix a wrong name: the nearest right one, else all.
 func suggestion(wrong string, names []string, lead string) string {
 	if near := nearest(wrong, names); near != "" {
 		return "did you mean " + near + "?"

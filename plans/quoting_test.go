@@ -40,7 +40,7 @@ type attribute struct {
 }
 
 // right are values by the names of attributes, where "x" is none; for those that
-// need another one beside them, with that.
+// need another one next to them, with that.
 var right = map[string]string{
 	"address": "203.0.113.10", "port": "22", "become": "sudo", "connect_timeout": "15s", "jump": "a@b", "ask": "true", "url": "https://matrix-rtc.x.test", "image": "x/y:1.2.3", "node_ip": "203.0.113.10",
 	"external_ip": "true", "participants": "2", "uid": "10", "bind": "127.0.0.1", "signalling": "7880", "tcp": "7881", "udp": "50100-50200", "ca_file": "/etc/ca.pem", "unit": "x.service",
@@ -88,7 +88,7 @@ func attributes(t *testing.T) []attribute {
 	return out
 }
 
-// block writes a block with what it needs beside what is inside.
+// block writes a block with what it needs besides what is inside.
 func block(kind, label, inside string) string {
 	needed := map[string]string{
 		"variable": "default = \"x\"", "host": "address = \"203.0.113.10\"", "sfu": "host = host.x\n    url = \"https://sfu.x.test\"", "auth": "host = host.x\n    url = \"https://jwt.x.test\"",
@@ -156,7 +156,7 @@ func TestHostileValues(t *testing.T) {
 			t.Parallel()
 			// It is the value alone that makes the file wrong.
 			good := fmt.Sprintf("%q", a.ok)
-			if strings.Contains(a.ok, "\n") { // and what it needs beside it
+			if strings.Contains(a.ok, "\n") { // and what it needs next to it
 				good = `"` + a.ok + `"`
 			}
 			text := strings.Replace(a.file, "VALUE", a.value(good), 1)
@@ -203,7 +203,7 @@ func (a attribute) check(t *testing.T, v string) {
 
 // elsewhere is a mistake that stands where the block begins by its nature.
 func (a attribute) elsewhere(m Mistake) bool {
-	return strings.HasSuffix(m.Summary, "wants one source") || strings.Contains(m.Summary, "livekit_keys {} wants")
+	return strings.HasSuffix(m.Summary, "needs exactly one source") || strings.Contains(m.Summary, "livekit_keys {} wants")
 }
 
 // laptop reports whether the attribute is for this side alone.
@@ -245,7 +245,7 @@ type sandbox struct {
 	t     *testing.T
 	file  *File
 	name  string
-	files map[string]string // beside those that any such host has
+	files map[string]string // besides those that any such host has
 	route string            // what it says of its way to another
 
 	mu    sync.Mutex

@@ -55,7 +55,7 @@ type SavedSite struct {
 	Guards
 }
 
-// Guards are what watches over a run of a site, beside the checks of its plan.
+// Guards are what watches over a run of a site, next to the checks of its plan.
 type Guards struct {
 	RevertAfter time.Duration `json:"revert_after"`
 	CA          string        `json:"verify_ca,omitempty"` // SHA-256 of what verify.ca_file holds, in hex
@@ -183,7 +183,7 @@ func DecodeSaved(b []byte) (*Saved, error) {
 		Format  int    `json:"ecdeploy_plan"`
 		Version string `json:"version"`
 	}
-	// First these two alone: a newer format may have anything beside them.
+	// First these two alone: a newer format may have anything besides them.
 	if err := json.Unmarshal(b, &head); err != nil {
 		return nil, damagedFile(err)
 	}

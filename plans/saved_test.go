@@ -63,7 +63,7 @@ func (o recordedHost) Query(_ context.Context, cmds ...host.Cmd) ([]host.Result,
 // where it was.
 const canary = "CanaryOf"
 
-// secretive is a host whose files are full of secrets, beside all that changes.
+// secretive is a host whose files are full of secrets, besides all that changes.
 func secretive() recordedHost {
 	return recordedHost{
 		says: map[string]string{
@@ -94,7 +94,7 @@ func TestSavedHoldsNoSecret(t *testing.T) {
 	}
 	for _, c := range []struct{ name, keys string }{
 		{"found on the host", ""},
-		{"to be made, beside files that are not understood", ""},
+		{"to be made, next to files that are not understood", ""},
 		{"literal", "key = \"" + canary + "Key\"\n secret = \"" + canary + "Literal01234567890123456789\""},
 		{"from the environment and a file", "key = env(\"KEY\")\n secret = file(\"secret\")"},
 		{"from a variable", "key = var.key\n secret = var.secret"},

@@ -7,7 +7,7 @@ import (
 )
 
 // namedCanary stands for a secret; it begins like a name, so that nothing but the place
-// tells that it is none.
+// tells that it is not one.
 const namedCanary = "APIsYt0cAnArY9x"
 
 // No message quotes a secret, be the attribute or the block right or wrong. Each

@@ -56,8 +56,8 @@ type Site struct {
 	Blocks     []Declared   // of variants, those that are implied among them
 	Keys       *LiveKitKeys // nil: made and kept on the hosts
 	Verify     Verify
-	// RevertAfter is how long a host waits for a sign of the laptop before it
-	// takes a run back by itself.
+	// RevertAfter is how long a host waits to hear from the laptop before it
+	// rolls a run back by itself.
 	RevertAfter time.Duration
 	Pos         Pos
 }
@@ -83,7 +83,7 @@ func (s Site) Context() *steps.Site {
 // HostNames are the hosts that a site's components sit on, sorted, each once.
 func (s Site) HostNames() []string { return s.Context().Hosts() }
 
-// WayBack are the hosts in the order in which a run of the site is taken back:
+// WayBack are the hosts in the order in which a run of the site is rolled back:
 // that of what is announced to clients first, the SFU's last. Until then LiveKit
 // accepts what the JWT service makes, in a rotation, too.
 func (s Site) WayBack() []string {

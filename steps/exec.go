@@ -2,7 +2,7 @@ package steps
 
 import "context"
 
-// Exec is a change that a command makes and another one takes back: a firewall
+// Exec is a change that a command makes and another one undoes: a firewall
 // rule. DoText is only planned where its effect was not there before.
 type Exec struct {
 	Verb      string `json:"verb"`

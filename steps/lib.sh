@@ -147,7 +147,7 @@ ec_foreign() {
 # else edited one of them since, all as they are: they belong together.
 ec_undo_files() {
 	for f; do
-		# What was cut before it could tidy up.
+		# What was interrupted before it could tidy up.
 		for d in "$(dirname -- "$f")"/.ecdeploy.??????; do
 			[ ! -d "$d" ] || (! ec_within "$d" 2>/dev/null || ec_tidy) || return 1
 		done
@@ -307,13 +307,13 @@ ec_undo_ufw_delete() {
 		: >"$J/ufw.loading" && ec_sync "$J/ufw.loading" "$J" || return 1
 	fi
 	ec_undo_ufw "$@" || return 1
-	# Cut before it was known what ufw had made of the files: nothing else changed in
+	# Interrupted before it was known what ufw had made of the files: nothing else changed in
 	# them where they have the same lines.
 	for k in user user6; do
 		ec_unchanged $k "/etc/ufw/$k.rules" || [ "$(sort "$J/$k.old" | sha256sum)" != "$(sort "/etc/ufw/$k.rules" | sha256sum)" ] ||
 			ec_install "$J/$k.old" "/etc/ufw/$k.rules" || return 1
 	done
-	# Each chain that the files name is emptied and filled anew, at once.
+	# Each chain that the files name is emptied and filled again, at once.
 	if ec_unchanged user /etc/ufw/user.rules && ec_unchanged user6 /etc/ufw/user6.rules; then
 		iptables-restore -n </etc/ufw/user.rules || return 1
 		! grep -qsi '^IPV6=yes' /etc/default/ufw || ip6tables-restore -n </etc/ufw/user6.rules || return 1
@@ -400,7 +400,7 @@ ec_save_container() {
 
 # ec_set_aside NAME ASIDE SECONDS: stop the container that was saved and give it
 # another name. Its restart policy goes first: else the engine would start it
-# again beside ours when it comes back.
+# again next to ours when it comes back.
 ec_set_aside() {
 	[ -e "$J/container.id" ] || return 0
 	old=$(cat "$J/container.id")
@@ -450,7 +450,7 @@ ec_undo_container_old() {
 		ec_container "$1" '{{.Id}}' >/dev/null && return 0
 		docker rename "$old" "$1" && ec_note "renamed container ${name#/} back to $1" || return 1
 	fi
-	# Cut while the engine stopped it: that must end before it is started.
+	# Interrupted while the engine stopped it: that must end before it is started.
 	if [ -e "$J/stopping" ] && [ ! -e "$J/stopped" ] && [ ! -e "$J/stop.over" ]; then
 		docker stop -t 10 "$old" >/dev/null && : >"$J/stop.over" || return 1
 	fi

@@ -31,7 +31,7 @@ func TestDiffsShowNoSecrets(t *testing.T) {
 			t.Errorf("%q is masked: %q", line, diff)
 		}
 	}
-	// No context: what stands beside an edit is somebody else's.
+	// No context: what stands next to an edit is somebody else's.
 	if diff := unified("/f", "plain: "+canary+"\nb: 1\nother: "+canary+"\n", "plain: "+canary+"\nb: 2\nother: "+canary+"\n", 0); strings.Contains(diff, canary) {
 		t.Errorf("context in %q", diff)
 	}

@@ -23,7 +23,7 @@ type layer struct {
 
 // QueryOrigins lists the layers of a site, oldest first, in lines BEFORE AFTER
 // TITLE PATH parted by tabs; the first two are paths. What runs before the site was
-// last taken away did is none; of a run that was taken back it is one where somebody
+// last taken away did is not one; of a run that was rolled back it is one where somebody
 // had edited the file and all stayed as it was.
 func QueryOrigins(site *Site) host.Cmd {
 	return host.Sh(`cd "$1" 2>/dev/null || exit 0
@@ -107,7 +107,7 @@ func (f ForeignFacts) Undo() (edits []FileEdit, texts map[string][]byte, finding
 		now := f.files[p]
 		switch {
 		case !now.Exists:
-			findings = append(findings, Note.Finding(p+" is not there any more: there is nothing to take back in it", ""))
+			findings = append(findings, Note.Finding(p+" is not there any more: there is nothing to undo in it", ""))
 			continue
 		case now.Err != "" || !now.Mode.IsRegular():
 			findings = append(findings, Error.Finding(p+" cannot be read: "+cmp.Or(now.Err, "it is no regular file"), "see what became of it"))
@@ -122,7 +122,7 @@ func (f ForeignFacts) Undo() (edits []FileEdit, texts map[string][]byte, finding
 			back, k := splice.Undo(l.Before, l.After, text)
 			kept = append(kept, k...)
 			if text, err = splice.Apply(text, back); err != nil {
-				return nil, nil, nil, fmt.Errorf("take back what was done to %s: %w", p, err)
+				return nil, nil, nil, fmt.Errorf("undo what was done to %s: %w", p, err)
 			}
 		}
 		if len(kept) > 0 {

@@ -54,7 +54,7 @@ func TestQueryOrigins(t *testing.T) {
 	put("origins/example.org/000002.R9.0001.0/about", "nginx\n/etc/nginx/a b\n")
 	put("origins/example.org/000010.R1.0001.0/about", "nginx\n/etc/nginx/a b\n")
 	put("origins/other.org/000001.R1.0001.0/about", "nginx\n/etc/nginx/other\n")
-	run("R1", "committed") // its layers moved already; cut before its folder went
+	run("R1", "committed") // its layers moved already; interrupted before its folder went
 	run("R2", "reverted")
 	run("R3", "reverted", "conflict", "changes/0002/restored")
 	run("R3a", "committed", "layered") // its folder could not be removed

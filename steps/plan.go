@@ -79,7 +79,7 @@ func (c *Changes) UnmarshalJSON(b []byte) error {
 }
 
 // Stages are those of this plan in their order: what is announced to clients is
-// taken back before it ends.
+// rolled back before it ends.
 func (s SitePlan) Stages() []Stage {
 	all := Stages()
 	if s.Destroys {

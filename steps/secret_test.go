@@ -46,9 +46,9 @@ func TestChoose(t *testing.T) {
 			map[string]string{"k": "5", "s": "6"}, SourceGiven},
 		{"what else its place has comes along", []string{"in-use sfu k=1 s=2 old=3", "elsewhere auth k=4 s=5 more=6"},
 			map[string]string{"k": "1", "s": "2", "old": "3"}, SourceInUse},
-		{"half a pair is none", []string{"given - k=5", "in-use sfu s=4 old=3", "elsewhere auth k=1 s=2"}, map[string]string{"k": "1", "s": "2"}, SourceElsewhere},
+		{"half a pair is not a pair", []string{"given - k=5", "in-use sfu s=4 old=3", "elsewhere auth k=1 s=2"}, map[string]string{"k": "1", "s": "2"}, SourceElsewhere},
 		{"nor is one without a value", []string{"in-use sfu k= s=4", "elsewhere auth k=1 s=2"}, map[string]string{"k": "1", "s": "2"}, SourceElsewhere},
-		{"two halves of two places are none", []string{"in-use sfu k=1", "elsewhere auth s=2"}, map[string]string{}, SourceToMake},
+		{"two halves of two places are not a pair", []string{"in-use sfu k=1", "elsewhere auth s=2"}, map[string]string{}, SourceToMake},
 		{"of two hosts the first by name", []string{"elsewhere b k=1 s=2", "elsewhere a k=3 s=4"}, map[string]string{"k": "3", "s": "4"}, SourceElsewhere},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -26,5 +26,5 @@ func (s Stage) Announces() bool { return s == StageHomeserver || s == StageWellK
 
 // TakesTokens reports whether the stage changes what accepts the site's
 // credentials: in a rotation it accepts old and new ones, so it is committed first
-// and taken back last.
+// and rolled back last.
 func (s Stage) TakesTokens() bool { return s == StageSFU }

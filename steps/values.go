@@ -108,7 +108,7 @@ func CheckBaseURL(b Block, text string) {
 // ImageRef is an image reference in its pieces: NAME[:TAG][@DIGEST].
 type ImageRef struct{ Name, Tag, Digest string }
 
-// ParseImageRef reads an image reference; false where it is none.
+// ParseImageRef reads an image reference; false where it is not one.
 func ParseImageRef(ref string) (ImageRef, bool) {
 	m := imageRef.FindStringSubmatch(ref)
 	if m == nil || len(ref) > MaxName {

@@ -92,18 +92,18 @@ type session struct {
 	file      *plans.File
 	dialer    *host.Dialer
 	hosts     map[string]host.Host
-	observers map[string]host.Host // hosts that are none of the sites' and only look at calls
+	observers map[string]host.Host // hosts of no site, which only look at calls
 	heads     heads
 	screen    *view.Screen
 	noteMu    sync.Mutex
-	cut       []string // hosts whose audit log was cut; guarded by noteMu
+	truncated []string // hosts whose audit log was truncated; guarded by noteMu
 }
 
 // names are the hosts' names, sorted.
 func (s *session) names() []string { return slices.Sorted(maps.Keys(s.hosts)) }
 
 // histories are the runs of all sites that the hosts remember, in the order of
-// the hosts' names. It warns of audit logs that were cut.
+// the hosts' names. It warns of audit logs that were truncated.
 func (s *session) histories(ctx context.Context) ([]engine.Past, error) {
 	names := s.names()
 	found := make([]engine.Memory, len(names))

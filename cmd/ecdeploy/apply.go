@@ -35,7 +35,7 @@ func (a *app) applyCmd() *cobra.Command {
 		},
 	}
 	o.flags.addTo(c)
-	c.Flags().BoolVar(&o.flags.verify, "verify", false, "hold a call even where nothing changes, and whatever level verify {} has")
+	c.Flags().BoolVar(&o.flags.verify, "verify", false, "place a test call even where nothing changes, and whatever level verify {} has")
 	return c
 }
 
@@ -72,13 +72,13 @@ func (o *operation) applyAll(ctx context.Context, s *session, p plans.Plan) erro
 	return err
 }
 
-// partlyApplied says that beside the site that failed others were applied and
+// partlyApplied says that besides the site that failed others were applied and
 // stay so.
 type partlyApplied struct{ error }
 
 func (e partlyApplied) Unwrap() error { return e.error }
 
-// planAgain plans a site anew after another one was applied: they may share
+// planAgain plans a site again after another one was applied: they may share
 // hosts. A plan that came out different is shown and asked about again.
 func (o *operation) planAgain(ctx context.Context, s *session, site plans.Site, p *plans.SitePlan) error {
 	again, err := o.plan(ctx, s.file, site, s.round())
@@ -167,7 +167,7 @@ func (a *app) secondInterrupt(ctx context.Context) (stop func()) {
 		select {
 		case <-done:
 		case <-c:
-			a.screen.Urgent("ended half-way. The journals on the hosts lead back:\n  ecdeploy rollback FILE\n" +
+			a.screen.Urgent("ended half-way. The journals on the hosts undo it:\n  ecdeploy rollback FILE\n" +
 				"  or, on each host: sudo sh " + engine.Root + "/runs/RUN/rollback.sh")
 			os.Exit(exitInDoubt)
 		}

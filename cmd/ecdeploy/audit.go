@@ -22,7 +22,7 @@ import (
 func (a *app) auditCmd() *cobra.Command {
 	var accept bool
 	c := &cobra.Command{
-		Use: "audit FILE", Short: "Show what was done on each host, by whom, and whether that log is whole", Args: cobra.ExactArgs(1),
+		Use: "audit FILE", Short: "Show what was done on each host, by whom, and whether that log is intact", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.onHosts(c.Context(), args[0], func(s *session) error { return a.audit(c.Context(), s, accept) })
 		},
@@ -60,14 +60,14 @@ func (a *app) audit(ctx context.Context, s *session, accept bool) error {
 		}
 	}
 	if !whole {
-		a.screen.Hint("after a host was set up anew, `ecdeploy audit --accept` takes its log as it is now")
+		a.screen.Hint("after a host was reinstalled, `ecdeploy audit --accept` takes its log as it is now")
 		return exitCode(exitUnhealthy)
 	}
 	return nil
 }
 
 // heads are the last lines of the hosts' audit logs that this laptop has seen, a
-// file for each host. A log that no longer has that line was cut.
+// file for each host. A log that no longer has that line was truncated.
 type heads struct {
 	dir   string            // "" where the laptop has no place for them
 	files map[string]string // by the host's name in the plan file
@@ -165,18 +165,18 @@ func (s *session) noting(emit engine.Sink) engine.Sink {
 	}
 }
 
-// note remembers a host's last line, or warns of a log that was cut: then what was
+// note remembers a host's last line, or warns of a log that was truncated: then what was
 // seen before stays, until somebody accepts the log. A laptop that cannot remember
 // must not fail a run.
-func (s *session) note(host string, head engine.AuditHead, cut bool) {
+func (s *session) note(host string, head engine.AuditHead, truncated bool) {
 	s.noteMu.Lock()
 	defer s.noteMu.Unlock()
-	if cut && !slices.Contains(s.cut, host) {
-		s.cut = append(s.cut, host)
-		s.screen.Warn(hint.New("the audit log of "+host+" was cut or written anew since this laptop saw it last",
+	if truncated && !slices.Contains(s.truncated, host) {
+		s.truncated = append(s.truncated, host)
+		s.screen.Warn(hint.New("the audit log of "+host+" was truncated or rewritten since this laptop saw it last",
 			"ecdeploy audit shows what it says; ecdeploy audit --accept takes it as it is"))
 	}
-	if slices.Contains(s.cut, host) {
+	if slices.Contains(s.truncated, host) {
 		return
 	}
 	if err := s.heads.put(host, head); err != nil {

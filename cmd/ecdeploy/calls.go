@@ -10,7 +10,7 @@ import (
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
-// countCalls says of these sites, all at once, whose calls their plans would cut.
+// countCalls says of these sites, all at once, whose calls their plans would interrupt.
 func (a *app) countCalls(ctx context.Context, s *session, sites []plans.Site, p []plans.SitePlan) {
 	emit := a.screen.Event
 	var g errgroup.Group

@@ -52,7 +52,7 @@ func TestCallsAtOnce(t *testing.T) {
 	var out strings.Builder
 	(&app{screen: view.NewScreen(nil, &out, nil)}).countCalls(t.Context(), &session{hosts: map[string]host.Host{"h": near{}}}, f, p)
 	for i := range sites {
-		if !strings.Contains(out.String(), strconv.Itoa(i)+".test: LiveKit restarts, which cuts 1 call now, with 2 participants") {
+		if !strings.Contains(out.String(), strconv.Itoa(i)+".test: LiveKit restarts, which interrupts 1 call now, with 2 participants") {
 			t.Errorf("nothing of site %d:\n%s", i, &out)
 		}
 	}

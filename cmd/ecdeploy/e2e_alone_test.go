@@ -14,10 +14,10 @@ import (
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
-// revertAfter is what the hosts of these tests wait for a sign of the laptop.
+// revertAfter is what the hosts of these tests wait to hear from the laptop.
 const revertAfter = 3 * time.Second
 
-// A host leads back when nobody connects any more: by itself, or by the hand of an
+// A host rolls back when nobody connects any more: by itself, or by the hand of an
 // admin.
 func TestE2EAlone(t *testing.T) {
 	lab.Require(t)
@@ -25,7 +25,7 @@ func TestE2EAlone(t *testing.T) {
 	h := lab.Up(t, lab.Light, "alone")[0]
 	c := newCLI(t)
 	plan := planFile(t, lightText(t, h, `user = "root"`), `verify { level = "none" }`, "verify { level = \"none\" }\n  revert_after = \""+revertAfter.String()+"\"")
-	// The image is kept on a rollback; ufw writes its files anew with the first rule.
+	// The image is kept on a rollback; ufw rewrites its files with the first rule.
 	c.run(t, exitOK, "apply", "--yes", plan)
 	c.run(t, exitOK, "destroy", "--yes", plan)
 	c.run(t, exitOK, "prune", "--yes", plan)
@@ -41,13 +41,13 @@ func TestE2EAlone(t *testing.T) {
 		compareSnapshots(t, "after the revert", before, h.Snapshot(t))
 		out := c.run(t, exitOK, "audit", plan)
 		if !strings.Contains(out, "by the host itself, or somebody at it") {
-			t.Errorf("the log does not say who took it back:\n%s", out)
+			t.Errorf("the log does not say who rolled it back:\n%s", out)
 		}
 	})
 	phase(t, "by hand", func(t *testing.T) {
 		c.cutOff(t, "container element-call-jwt", "apply", "--yes", "--no-revert", plan)
 		if got := h.Exec(t, "ls /var/lib/ecdeploy/runs/*/armed; docker ps --format '{{.Names}}'"); !strings.Contains(got, "/armed") || !strings.Contains(got, "livekit-sfu") {
-			t.Fatalf("nothing was cut half-way:\n%s", got)
+			t.Fatalf("nothing was interrupted half-way:\n%s", got)
 		}
 		h.Exec(t, `sh "$(dirname /var/lib/ecdeploy/runs/*/armed)/rollback.sh"`)
 		compareSnapshots(t, "after rollback.sh", before, h.Snapshot(t))
@@ -59,7 +59,7 @@ func TestE2EAlone(t *testing.T) {
 	})
 }
 
-// awaitRollback waits until the host has taken back what was cut, the nth run here.
+// awaitRollback waits until the host has rolled back what was interrupted, the nth run here.
 func awaitRollback(t *testing.T, h *lab.Host, nth int) {
 	t.Helper()
 	h.Exec(t, fmt.Sprintf(`for i in $(seq 600); do [ "$(find /var/lib/ecdeploy/runs -name reverted | wc -l)" -lt %d ] || exit 0; sleep 0.1; done; ls /var/lib/ecdeploy/runs/*; exit 1`, nth))

@@ -42,7 +42,7 @@ func TestE2EDestroy(t *testing.T) {
 			t.Errorf("a second one has something to do:\n%s", out)
 		}
 	})
-	phase(t, "it can be taken back", func(t *testing.T) {
+	phase(t, "it can be rolled back", func(t *testing.T) {
 		c.run(t, exitOK, "rollback", "--yes", longer)
 		compareSnapshots(t, "after the rollback", deployed, h.Snapshot(t))
 		c.run(t, exitOK, "status", longer)
@@ -94,9 +94,9 @@ sed -i '$d' /var/www/away.test/.well-known/matrix/client`)
 		}
 		h.Exec(t, "sed -i '$d' /var/lib/ecdeploy/audit.log")
 		if out := c.run(t, exitUnhealthy, "audit", plan); !strings.Contains(out, "is not there any more") {
-			t.Errorf("a cut does not show:\n%s", out)
+			t.Errorf("a truncated log does not show:\n%s", out)
 		}
-		if out := c.run(t, exitOK, "plan", plan); !strings.Contains(out, "the audit log of away was cut") {
+		if out := c.run(t, exitOK, "plan", plan); !strings.Contains(out, "the audit log of away was truncated") {
 			t.Errorf("plan does not warn:\n%s", out)
 		}
 		c.run(t, exitOK, "audit", "--accept", plan)

@@ -115,7 +115,7 @@ func TestE2ELeaks(t *testing.T) {
 }
 
 // panics ends a run by a bug of ours, at two moments in which secrets are at
-// hand. The host leads back by itself.
+// hand. The host rolls back by itself.
 func panics(t *testing.T, c *cli, h *lab.Host, plan string, secrets secretsOf) {
 	self, err := os.Executable()
 	if err != nil {

@@ -176,7 +176,7 @@ func afterAChange(t *testing.T, c *cli, h *lab.Host, text string) {
 		t.Error("the JWT service or nginx does not follow LiveKit's name")
 	}
 	if started("livekit-sfu") != sfu {
-		t.Error("LiveKit's own name is none of its settings, and it was restarted")
+		t.Error("LiveKit's own name is not one of its settings, and it was restarted")
 	}
 	if d := lab.LineDiff(t, synapse, h.Exec(t, matrix)); len(d) > 0 {
 		t.Errorf("a port and a name of LiveKit touched\n%s", strings.Join(d, "\n"))
@@ -185,7 +185,7 @@ func afterAChange(t *testing.T, c *cli, h *lab.Host, text string) {
 	jwt = started("element-call-jwt")
 	c.run(t, exitOK, "apply", "--yes", planFile(t, text, "node_ip =", "ports {\n      tcp = 7899\n    }\n    node_ip =", "matrix-rtc-jwt."+h.Domain, "rtc-jwt."+h.Domain))
 	if started("element-call-jwt") != jwt {
-		t.Error("the JWT service's own name is none of its settings, and it was restarted")
+		t.Error("the JWT service's own name is not one of its settings, and it was restarted")
 	}
 	if started("livekit-sfu") != sfu {
 		t.Error("LiveKit was restarted for a name of the JWT service")

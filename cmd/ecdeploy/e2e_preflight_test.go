@@ -132,7 +132,7 @@ func TestE2ESudoers(t *testing.T) {
 }
 
 // A second Ctrl-C ends ecdeploy at once: it says what it leaves and how that is
-// led back, and it is.
+// rolled back, and it is.
 func TestE2ESecondInterrupt(t *testing.T) {
 	lab.Require(t)
 	t.Parallel()
@@ -180,7 +180,7 @@ func TestE2ESecondInterrupt(t *testing.T) {
 	}
 	// The host may have finished alone what was under way there.
 	back := c.command(c.bin, "rollback", "--yes", "--force", plan)
-	if out, err := back.CombinedOutput(); err != nil && !strings.Contains(string(out), "there is no run to take back") {
+	if out, err := back.CombinedOutput(); err != nil && !strings.Contains(string(out), "there is no run to roll back") {
 		t.Errorf("rollback: %v\n%s", err, out)
 	}
 	compareSnapshots(t, "after the rollback", before, h.Snapshot(t))

@@ -56,7 +56,7 @@ func TestE2ERotate(t *testing.T) {
 	s.wait(first, `"num_participants":2`, `"num_participants":1`) // it counts every five seconds
 	out := c.run(t, exitOK, "secrets", "rotate", "--yes", plan)
 	said, _, _ := strings.Cut(out, "rotate.test: lock")
-	for _, want := range []string{"rotate.test: LiveKit restarts, which cuts 2 calls now, with 3 participants", "LiveKit accepts the old LIVEKIT_KEY, too", "secrets rotate --finish, which restarts LiveKit once more"} {
+	for _, want := range []string{"rotate.test: LiveKit restarts, which interrupts 2 calls now, with 3 participants", "LiveKit accepts the old LIVEKIT_KEY, too", "secrets rotate --finish, which restarts LiveKit once more"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("before anything changes it does not say %q:\n%s", want, said)
 		}
@@ -69,7 +69,7 @@ func TestE2ERotate(t *testing.T) {
 	jwt := h.Exec(t, "docker inspect -f '{{.State.StartedAt}}' element-call-jwt")
 	out = c.run(t, exitOK, "secrets", "rotate", "--finish", "--yes", plan)
 	if !strings.Contains(out, "tokens made with the old LIVEKIT_KEY are refused") {
-		t.Errorf("what finishing cuts is not said:\n%s", out)
+		t.Errorf("what finishing interrupts is not said:\n%s", out)
 	}
 	s.wait(second)
 	s.want(first, http.StatusUnauthorized)
@@ -107,7 +107,7 @@ func (c *cli) rotateInVain(t *testing.T, h *lab.Host, s sfu, plan string, first 
 }
 
 // both wants that LiveKit accepts both pairs, and gives either of their keys to
-// people on calls: that is why finishing a rotation may cut them.
+// people on calls: that is why finishing a rotation may interrupt them.
 func (s sfu) both(t *testing.T, h *lab.Host, second, first credentials) {
 	if second == first {
 		t.Fatal("the credentials are as before")

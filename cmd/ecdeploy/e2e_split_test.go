@@ -22,7 +22,7 @@ func TestE2ESplitSite(t *testing.T) {
 	plan := planFile(t, text)
 	beforeMedia, beforeHome := media.Snapshot(t), home.Snapshot(t)
 
-	phase(t, "a failure on one host takes both back", func(t *testing.T) {
+	phase(t, "a failure on one host rolls both back", func(t *testing.T) {
 		breaks, fixes := failingUnit("matrix-synapse.service", "ExecStartPre=", "/etc/matrix-synapse/homeserver.yaml")
 		home.Exec(t, breaks)
 		before := home.Snapshot(t)
@@ -58,7 +58,7 @@ func TestE2ESplitSite(t *testing.T) {
 	compareSnapshots(t, "rollback", beforeMedia, media.Snapshot(t))
 	compareSnapshots(t, "rollback", beforeHome, home.Snapshot(t))
 
-	phase(t, "no proxy beside the SFU", func(t *testing.T) { onePort(t, c, media, home, text) })
+	phase(t, "no proxy next to the SFU", func(t *testing.T) { onePort(t, c, media, home, text) })
 	compareSnapshots(t, "the SFU's host at the end", beforeMedia, media.Snapshot(t))
 	compareSnapshots(t, "the homeserver at the end", beforeHome, home.Snapshot(t))
 }
@@ -68,7 +68,7 @@ func TestE2ESplitSite(t *testing.T) {
 func onePort(t *testing.T, c *cli, media, home *lab.Host, text string) {
 	beside := regexp.MustCompile(`(?s)  proxy "nginx" \{\s*host\s*= host\.media.*?\n  \}\n`)
 	if !beside.MatchString(text) {
-		t.Fatalf("the plan file has no proxy beside the SFU:\n%s", text)
+		t.Fatalf("the plan file has no proxy next to the SFU:\n%s", text)
 	}
 	plan := planFile(t, beside.ReplaceAllString(text, ""),
 		"https://matrix-rtc-sfu."+home.Domain, "https://matrix-rtc-jwt."+home.Domain+"/livekit/sfu",

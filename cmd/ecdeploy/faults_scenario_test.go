@@ -22,7 +22,7 @@ type lane struct {
 	hosts  []*faultHost
 	known  string
 	env    map[string]string
-	state  string // the scenario for which the hosts are ready; "" for anew
+	state  string // the scenario for which the hosts are ready; "" for new hosts
 	before []lab.Snapshot
 	points map[string][]string       // by scenario, as a run without a fault passes them
 	from   map[string][]lab.Snapshot // by scenario, before and after such a run
@@ -130,7 +130,7 @@ func (l *lane) makeHosts() error {
 				return err
 			}
 		}
-		// ufw writes its files anew with the first rule, and Docker its chains.
+		// ufw rewrites its files with the first rule, and Docker its chains.
 		if err := h.exec("systemctl restart docker && sync"); err != nil {
 			return err
 		}
@@ -355,7 +355,7 @@ func (l *lane) learn(scenario string) error {
 }
 
 // endsForGood says of a scenario that the tool cannot bring the hosts back to where
-// it began: there is no run left to take back, or what it would bring back is gone.
+// it began: there is no run left to roll back, or what it would bring back is gone.
 func endsForGood(scenario string) bool {
 	return scenario == "rollback" || scenario == "second update"
 }

@@ -22,7 +22,7 @@ import (
 )
 
 // The fault suite: a run of ecdeploy is stopped at a point, something is broken
-// there, and the host must be as before, as planned, or lead back by itself.
+// there, and the host must be as before, as planned, or roll back by itself.
 // scripts/faults runs it. What breaks is in faults_break_test.go, what is
 // deployed in faults_scenario_test.go, what is wanted in faults_verdict_test.go.
 

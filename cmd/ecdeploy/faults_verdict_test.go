@@ -12,7 +12,7 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/hosttest/lab"
 )
 
-// class says what kind of point a key is; "" for one that is none of a case's.
+// class says what kind of point a key is; "" for one that belongs to no case.
 func class(scenario, key string) string {
 	key = strings.TrimPrefix(key, "b:")
 	ctx, rest, _ := strings.Cut(key, "/")
@@ -161,7 +161,7 @@ func (l *lane) judge(r *faultResult, b *breakage) {
 		l.state = "again"
 	}
 	if err := l.settle(60 * time.Second); err != nil {
-		lost("it does not lead back: %v", err)
+		lost("it does not roll back: %v", err)
 		return
 	}
 	if b.wrong != nil {
@@ -173,7 +173,7 @@ func (l *lane) judge(r *faultResult, b *breakage) {
 		return
 	}
 	if out, code := l.audit(scenarios[r.Scenario].plan); code != 0 {
-		lost("the audit log is not whole: exit code %d\n%s", code, out)
+		lost("the audit log is not intact: exit code %d\n%s", code, out)
 		return
 	}
 	// A holder whose connection is gone does not keep the host.

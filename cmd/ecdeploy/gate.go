@@ -13,7 +13,7 @@ import (
 	"github.com/emdecloud/ecdeploy/plans"
 )
 
-// prove holds a call on what a run has deployed, before it is announced, and looks
+// prove places a test call on what a run has deployed, before it is announced, and looks
 // at the announcement afterwards; nil where the plan file wants less.
 func (o *operation) prove(s *session, site plans.Site, p plans.SitePlan, emit engine.Sink) func(context.Context, bool, plans.Keys) error {
 	if p.Destroys || site.Verify.Level != "media" && !o.flags.verify {
@@ -28,7 +28,7 @@ func (o *operation) prove(s *session, site plans.Site, p plans.SitePlan, emit en
 		if announced {
 			scope = rtc.Announced
 		} else {
-			emit(engine.Progress{Site: site.ServerName, Host: fromLaptop, Text: "holds a call, as a client would (at most two minutes)"})
+			emit(engine.Progress{Site: site.ServerName, Host: fromLaptop, Text: "places a test call, as a client would (at most two minutes)"})
 		}
 		r, err := rtc.Verify(ctx, t, scope)
 		if err != nil {

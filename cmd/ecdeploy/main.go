@@ -43,7 +43,7 @@ const (
 	exitChanges    = 2 // plan -detailed-exitcode: there are changes; status: drift
 	exitRolledBack = 3 // failed; every host of the site is as before the run
 	exitInDoubt    = 4 // failed; a rollback is not complete, or somebody else edited meanwhile
-	exitUnhealthy  = 5 // status: a check failed; audit: a log is not whole
+	exitUnhealthy  = 5 // status: a check failed; audit: a log is not intact
 )
 
 // exitCode is an error that only says how to exit; what happened was shown.
@@ -78,7 +78,7 @@ func ended(err error, screen *view.Screen) int {
 	case partly:
 		screen.Say("what was done to the other sites stays")
 	case recovered && !errors.Is(err, engine.ErrInDoubt):
-		screen.Say("the cut run was taken back; nothing else was changed")
+		screen.Say("the interrupted run was rolled back; nothing else was changed")
 	}
 	return code
 }

@@ -24,20 +24,20 @@ type operation struct {
 // applyFlags are the flags of operations.
 type applyFlags struct {
 	yes      bool // ask nothing
-	recover  bool // first take back what an interrupted run has left, without asking
-	noRevert bool // no host takes the run back by itself
+	recover  bool // first roll back what an interrupted run has left, without asking
+	noRevert bool // no host rolls the run back by itself
 	verify   bool // place a test call in any case
 }
 
 // addTo adds the flags that all operations have.
 func (f *applyFlags) addTo(c *cobra.Command) {
 	c.Flags().BoolVarP(&f.yes, "yes", "y", false, "do not ask")
-	c.Flags().BoolVar(&f.recover, "recover", false, "first take back, without asking, what a run that was cut has left")
-	c.Flags().BoolVar(&f.noRevert, "no-revert", false, "let no host take the run back by itself when this laptop is gone")
+	c.Flags().BoolVar(&f.recover, "recover", false, "first roll back, without asking, what an interrupted run has left")
+	c.Flags().BoolVar(&f.noRevert, "no-revert", false, "let no host roll the run back by itself when this laptop is gone")
 }
 
 // run connects to the hosts of the sites, and to observers where they can be reached,
-// makes the plans after what earlier runs have left half-way was taken back, and
+// makes the plans after what earlier runs have left half-way was rolled back, and
 // hands them to do.
 func (o *operation) run(ctx context.Context, f *plans.File, observers []string, do func(context.Context, *session, plans.Plan) error) error {
 	s, err := o.connect(ctx, f, observers...)

@@ -55,7 +55,7 @@ func (a *app) plan(ctx context.Context, path, out string) (plans.Plan, error) {
 		if err := checkOut(out); err != nil {
 			return plans.Plan{}, err
 		}
-		// The plan file, and what stands beside it, are found again wherever the
+		// The plan file, and what stands next to it, are found again wherever the
 		// plan is applied from. Not so a command with a relative path: that starts
 		// from where ecdeploy does.
 		abs, err := filepath.Abs(path)

@@ -11,8 +11,8 @@ import (
 	"github.com/emdecloud/ecdeploy/plans"
 )
 
-// warnOfDoubt names sites that were cut between two commits, which may be why
-// planning failed with err. While a run goes on, or waits to be taken back, that
+// warnOfDoubt names sites that were interrupted between two commits, which may be why
+// planning failed with err. While a run goes on, or waits to be rolled back, that
 // is what counts, and err says it.
 func (a *app) warnOfDoubt(past []engine.Past, err error) {
 	if errors.Is(err, engine.ErrBusy) || errors.Is(err, engine.ErrUnfinished) {
@@ -23,23 +23,23 @@ func (a *app) warnOfDoubt(past []engine.Past, err error) {
 	}
 }
 
-// recoverInterrupted takes back what earlier runs have left half-way on the hosts: with
+// recoverInterrupted rolls back what earlier runs have left half-way on the hosts: with
 // --recover, or where a person agrees. cause is the error that says so.
 func (o *operation) recoverInterrupted(ctx context.Context, s *session, past []engine.Past, cause error) error {
-	cut := slices.DeleteFunc(slices.Clone(past), func(p engine.Past) bool { return !p.Unfinished() || p.Alive })
-	for _, p := range cut {
+	interrupted := slices.DeleteFunc(slices.Clone(past), func(p engine.Past) bool { return !p.Unfinished() || p.Alive })
+	for _, p := range interrupted {
 		o.screen.Say("unfinished: %s: %s", p.Host, p)
 	}
 	if !o.flags.recover && !o.screen.Interactive() {
 		return cause
 	}
-	if err := o.confirm(ctx, o.flags.recover, "Take back what is unfinished, and go on?"); err != nil {
+	if err := o.confirm(ctx, o.flags.recover, "Roll back what is unfinished, and go on?"); err != nil {
 		return errors.Join(cause, err)
 	}
-	return o.rollBackRuns(ctx, s, cut)
+	return o.rollBackRuns(ctx, s, interrupted)
 }
 
-// afterRecovery is the error of a command that took back an interrupted run before:
+// afterRecovery is the error of a command that rolled back an interrupted run before:
 // not everything is as it was.
 func afterRecovery(err error) error {
 	if err == nil {
@@ -68,7 +68,7 @@ func (a *app) rollBackRuns(ctx context.Context, s *session, past []engine.Past) 
 	return nil
 }
 
-// wayBack are runs in the order in which they are taken back: the newest first, and
+// wayBack are runs in the order in which they are rolled back: the newest first, and
 // each on the hosts of its site as Site.WayBack has them.
 func wayBack(past []engine.Past, sites []plans.Site) []engine.Past {
 	hosts := map[string][]string{}

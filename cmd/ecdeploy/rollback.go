@@ -16,13 +16,13 @@ import (
 func (a *app) rollbackCmd() *cobra.Command {
 	var yes, force bool
 	c := &cobra.Command{
-		Use: "rollback FILE", Short: "Take back a run that was cut, or the last one that was finished", Args: cobra.ExactArgs(1),
+		Use: "rollback FILE", Short: "Roll back an interrupted run, or the last one that was finished", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.onHosts(c.Context(), args[0], func(s *session) error { return a.rollback(c.Context(), s, s.file.Sites, yes, force) })
 		},
 	}
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
-	c.Flags().BoolVar(&force, "force", false, "take back a run that goes on, too")
+	c.Flags().BoolVar(&force, "force", false, "roll back a run that goes on, too")
 	return c
 }
 
@@ -32,7 +32,7 @@ type siteRuns struct {
 	past []engine.Past
 }
 
-// rollback takes back what was cut. Only where nothing was, it takes back the
+// rollback rolls back what was interrupted. Only where nothing was, it rolls back the
 // last finished run of each site, the last site first: a site may have edited a
 // file after another one.
 func (a *app) rollback(ctx context.Context, s *session, sites []plans.Site, yes, force bool) error {
@@ -40,18 +40,18 @@ func (a *app) rollback(ctx context.Context, s *session, sites []plans.Site, yes,
 	if err != nil {
 		return err
 	}
-	var cut, finished []siteRuns
+	var interrupted, finished []siteRuns
 	for _, site := range sites {
 		past, unfinished := lastRun(inSites(past, []plans.Site{site}))
 		switch {
 		case unfinished:
-			cut = append(cut, siteRuns{site, past})
+			interrupted = append(interrupted, siteRuns{site, past})
 		case len(past) > 0:
 			finished = append(finished, siteRuns{site, past})
 		}
 	}
-	todo := cut
-	if len(cut) == 0 {
+	todo := interrupted
+	if len(interrupted) == 0 {
 		todo = finished
 	}
 	if len(todo) == 0 {
@@ -70,11 +70,11 @@ func (a *app) rollback(ctx context.Context, s *session, sites []plans.Site, yes,
 		for _, r := range todo {
 			if i := slices.IndexFunc(r.past, func(p engine.Past) bool { return p.Alive }); i >= 0 {
 				return hint.Wrap(fmt.Errorf("%s: %w: %s", r.past[i].Host, engine.ErrBusy, r.past[i]),
-					"wait for its end; --force ends it and takes it back")
+					"wait for its end; --force ends it and rolls it back")
 			}
 		}
 	}
-	if err := a.confirm(ctx, yes, "Take back what is listed?"); err != nil {
+	if err := a.confirm(ctx, yes, "Roll back what is listed?"); err != nil {
 		return err
 	}
 	var all []engine.Past
@@ -84,8 +84,8 @@ func (a *app) rollback(ctx context.Context, s *session, sites []plans.Site, yes,
 	return a.rollBackRuns(ctx, s, all)
 }
 
-// lastRun is the run of a site to take back, on all hosts that remember it: one
-// that was cut before one that was finished. A run that was cut before it
+// lastRun is the run of a site to roll back, on all hosts that remember it: one
+// that was interrupted before one that was finished. A run that was interrupted before it
 // changed anything may still hold hosts.
 func lastRun(all []engine.Past) (past []engine.Past, unfinished bool) {
 	pick := func(wanted func(engine.Past) bool) string {

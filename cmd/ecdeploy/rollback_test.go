@@ -14,7 +14,7 @@ import (
 	"github.com/emdecloud/ecdeploy/plans"
 )
 
-// The newest run is taken back first, and of each what is announced before what
+// The newest run is rolled back first, and of each what is announced before what
 // it leads to; the names of the hosts do not count.
 func TestWayBack(t *testing.T) {
 	planFile := func(t *testing.T, sfu, auth, wellKnown string) string {
@@ -84,7 +84,7 @@ func TestWayBack(t *testing.T) {
 	}
 }
 
-// A site cut between two commits is named also where no plan can be made, but
+// A site interrupted between two commits is named also where no plan can be made, but
 // not while its run still goes on.
 func TestWarnOfDoubt(t *testing.T) {
 	past := []engine.Past{{Host: "s", Site: "x", Run: "1", State: "committed"}, {Host: "a", Site: "x", Run: "1", State: "reverted"}}

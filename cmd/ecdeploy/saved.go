@@ -55,7 +55,7 @@ func checkOut(out string) error {
 // save writes a plan to be applied later; one that is blocked cannot be.
 func (a *app) save(out string, f *plans.File, p plans.Plan) error {
 	if blocked(p) {
-		a.screen.Say("not saved to %s: errors forbid to apply this plan", out)
+		a.screen.Say("not saved to %s: this plan cannot be applied because of errors", out)
 		return nil
 	}
 	s, err := plans.NewSaved(f, p)
@@ -202,7 +202,7 @@ func varFlags(names []string) []string {
 	return flags
 }
 
-// again is the hint that makes the plan anew, for these sites or all of it.
+// again is the hint that makes the plan again, for these sites or all of it.
 func (s *savedPlan) again(sites ...string) string {
 	cmd := append([]string{"ecdeploy", "plan", "-out", s.path}, varFlags(s.Vars)...)
 	if sites == nil {

@@ -48,7 +48,7 @@ func (a *app) secretsRotateCmd() *cobra.Command {
 		Long: `Change LIVEKIT_KEY and LIVEKIT_SECRET of each site, in two steps.
 
 The first makes a new pair, or takes the one that livekit_keys gives now. LiveKit
-accepts it and the old one, so that tokens made with the old one stay good. The
+accepts it and the old one, so that tokens made with the old one stay valid. The
 second, --finish, takes the old pair away; do it an hour later at the earliest,
 when nobody is on a call. LiveKit restarts in each of them. Sites that a step has
 nothing to do for are left out. Like apply, both make all else what the plan file

@@ -187,7 +187,7 @@ func (a *app) verifySite(ctx context.Context, s *session, site plans.Site, o ver
 		t.User = &rtc.User{AccessToken: token}
 	}
 	if !a.screen.JSON {
-		a.screen.Say("%s: looks at every link and holds calls of %s", site.ServerName, t.Duration)
+		a.screen.Say("%s: checks every link and places test calls of %s", site.ServerName, t.Duration)
 	}
 	return rtc.Verify(ctx, t, rtc.Whole)
 }

@@ -26,7 +26,7 @@ type verifyLane struct {
 	dir     string
 	known   string
 	seconds string // that media flows
-	thrifty bool   // after a mend the host is only compared with before
+	thrifty bool   // after a fix the host is only compared with before
 	gateway string // this machine, as hosts and the laptop see it
 	token   string // the file with a user's access token
 	plan    string
@@ -127,7 +127,7 @@ func (l *verifyLane) healthy(name string) verifyResult {
 	return out
 }
 
-// try breaks one thing, looks, mends it, and sees that all is as before.
+// try breaks one thing, looks, fixes it, and sees that all is as before.
 func (l *verifyLane) try(f verifyFault) verifyResult {
 	fix, err := l.breakIt(f)
 	out := verifyResult{Name: f.name}
@@ -142,7 +142,7 @@ func (l *verifyLane) try(f verifyFault) verifyResult {
 		out.Detail = err.Error()
 	}
 	if err := errors.Join(fix(), l.asBefore()); err != nil {
-		out.Detail = strings.TrimSpace(out.Detail + "\nafter the mend: " + err.Error())
+		out.Detail = strings.TrimSpace(out.Detail + "\nafter the fix: " + err.Error())
 		l.makeHost()
 	}
 	return out
@@ -197,7 +197,7 @@ func (l *verifyLane) asBefore() error {
 	if l.thrifty {
 		return nil
 	}
-	if r := l.healthy("after a mend"); r.Detail != "" {
+	if r := l.healthy("after a fix"); r.Detail != "" {
 		return errors.New(r.Detail)
 	}
 	return nil
@@ -265,7 +265,7 @@ settled() {
 	within 30 answers http://127.0.0.1/
 	rm -rf /run/given
 }
-# jwt_as OPTION...: the JWT service made anew, otherwise than it was, and without
+# jwt_as OPTION...: the JWT service made again, otherwise than it was, and without
 # the variable $without.
 jwt_as() {
 	docker inspect -f '{{range .Config.Env}}{{println .}}{{end}}' element-call-jwt | grep = | grep -v "^${without:-no such name}=" >/run/jwt.env

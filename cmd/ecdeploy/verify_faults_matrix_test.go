@@ -86,7 +86,7 @@ func (l *verifyLane) somebodyElse() (func(), error) {
 	return s.Close, nil
 }
 
-// loggedOut gives verify a token that is none.
+// loggedOut gives verify a token that is not valid.
 func (l *verifyLane) loggedOut() (func(), error) {
 	was, err := os.ReadFile(l.token)
 	if err != nil {

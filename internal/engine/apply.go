@@ -17,7 +17,7 @@ import (
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
-// Outcomes of a run, beside success. Their texts are the endings of the error
+// Outcomes of a run, besides success. Their texts are the endings of the error
 // that Apply returns.
 var (
 	// ErrRolledBack says that the run failed and every host is as before.
@@ -45,8 +45,8 @@ type Run struct {
 	// NewSecrets makes the site's secrets where none are given nor found.
 	NewSecrets func() (steps.Secrets, error)
 	Emit       Sink
-	// RevertAfter is how long a host waits for a sign of the laptop before it
-	// takes the run back by itself; 0 means for ever.
+	// RevertAfter is how long a host waits to hear from the laptop before it
+	// rolls the run back by itself; 0 means for ever.
 	RevertAfter time.Duration
 	// Seen are the lines of the hosts' audit logs that the laptop saw last.
 	Seen map[string]AuditHead
@@ -99,7 +99,7 @@ func (r Run) Apply(ctx context.Context, plan steps.SitePlan) error {
 }
 
 // withHeartbeat runs do while all hosts are told from time to time that the laptop is
-// there. A host that has taken the run back all the same ends it.
+// there. A host that has rolled the run back all the same ends it.
 func (s *siteRun) withHeartbeat(ctx context.Context, do func(context.Context) error) error {
 	if s.RevertAfter <= 0 {
 		return do(ctx)
@@ -250,11 +250,11 @@ func (s *siteRun) finish(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
 	for _, h := range s.commitOrder() {
-		head, cut, err := h.journal.commit(ctx)
+		head, truncated, err := h.journal.commit(ctx)
 		if err != nil {
 			return fmt.Errorf("%s: %w", h.Name(), err)
 		}
-		s.Emit(Committed{Site: s.plan.Site, Host: h.Name(), Run: s.ID, Audit: head, Cut: cut})
+		s.Emit(Committed{Site: s.plan.Site, Host: h.Name(), Run: s.ID, Audit: head, Cut: truncated})
 	}
 	return nil
 }
@@ -263,7 +263,7 @@ func (s *siteRun) finish(ctx context.Context) error {
 // so that what is announced is committed last; of two that end with the same
 // stage, the one that begins earlier. Where credentials change, LiveKit's host
 // comes before all: in a rotation it accepts what the JWT service makes before
-// and after its own commit, and a cut between both leaves no token worthless.
+// and after its own commit, and an interruption between both leaves no token worthless.
 func (s *siteRun) commitOrder() []*hostRun {
 	type place struct{ last, first int }
 	rank := func(h *hostRun) place {
@@ -293,7 +293,7 @@ func (s *siteRun) otherKeys() bool {
 	return !found.IsZero() && found.Pair() != wanted.Pair()
 }
 
-// rollback takes everything back on all hosts of the site.
+// rollback rolls everything back on all hosts of the site.
 func (s *siteRun) rollback(ctx context.Context, cause error) error {
 	s.phase("rollback")
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTime)
@@ -321,7 +321,7 @@ func (s *siteRun) rollback(ctx context.Context, cause error) error {
 
 // each runs do on all hosts at once and waits for all of them. A failure on
 // one host does not cut the others short: a half-done request would be harder
-// to lead back.
+// to roll back.
 func (s *siteRun) each(ctx context.Context, phase string, do func(context.Context, *hostRun) error) error {
 	if phase != "" {
 		s.phase(phase)

@@ -21,8 +21,8 @@ var acl = []byte{2, 0, 0, 0,
 	0x10, 0, 4, 0, 0xff, 0xff, 0xff, 0xff, // mask: r
 	0x20, 0, 0, 0, 0xff, 0xff, 0xff, 0xff} // others: nothing
 
-// What a file has beside its bytes stays when it is edited, and comes back, its
-// times too, when the edit is taken back.
+// What a file has besides its bytes stays when it is edited, and comes back, its
+// times too, when the edit is rolled back.
 func TestAttributes(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can give files away")
@@ -68,7 +68,7 @@ func TestAttributes(t *testing.T) {
 			if out, code := d.rollback(t); code != 0 {
 				t.Fatal(code, out)
 			}
-			check("taken back", "old\n", true)
+			check("rolled back", "old\n", true)
 		})
 	}
 }

@@ -46,7 +46,7 @@ type AuditEntry struct {
 type Audit struct {
 	Host    string       `json:"host"`
 	Entries []AuditEntry `json:"entries"`
-	Torn    int          `json:"torn,omitempty"`  // lines that were cut while they were written
+	Torn    int          `json:"torn,omitempty"`  // lines that were interrupted while they were written
 	Taken   int          `json:"taken,omitempty"` // flaws up to the line that was accepted as it is
 	// Flaws say where the chain does not hold: somebody changed the log, or took
 	// lines out of it.
@@ -79,7 +79,7 @@ func ReadAudit(ctx context.Context, h host.Observer, seen, accepted AuditHead) (
 	return a, nil
 }
 
-// checkAudit follows the chain. A log that is not whole begins anywhere.
+// checkAudit follows the chain. A log that is not intact begins anywhere.
 func checkAudit(text string, seen, accepted AuditHead, whole bool) Audit {
 	var a Audit
 	var last AuditHead
@@ -112,7 +112,7 @@ func checkAudit(text string, seen, accepted AuditHead, whole bool) Audit {
 		}
 	}
 	if !found && (whole || len(a.Entries) == 0 || seen.N >= a.Entries[0].N) {
-		a.Flaws = append(a.Flaws, fmt.Sprintf("line %d, which this laptop has seen, is not there any more: the log was cut or written anew", seen.N))
+		a.Flaws = append(a.Flaws, fmt.Sprintf("line %d, which this laptop has seen, is not there any more: the log was truncated or rewritten", seen.N))
 	}
 	return a
 }
@@ -123,9 +123,10 @@ func auditHash(before, body string) string {
 }
 
 // auditSince reads what ec_audit_since printed, among other lines: the last line of
-// the log, reached from seen; zero where there is none, or where nobody got to look. cut
+// the log, reached from seen; zero where there is none, or where nobody got to look.
+// truncated
 // says that the log has no longer that line, or that what follows it does not hold.
-func auditSince(out []byte, seen AuditHead) (head AuditHead, cut bool) {
+func auditSince(out []byte, seen AuditHead) (head AuditHead, truncated bool) {
 	var text strings.Builder
 	looked := false
 	for line := range strings.Lines(string(out)) {

@@ -57,21 +57,21 @@ func TestAudit(t *testing.T) {
 				return auditSince([]byte(out), seen)
 			}
 			for _, seen := range []AuditHead{{}, entries[0].AuditHead, entries[3].AuditHead, head} {
-				if got, cut := since(seen); got != head || cut {
-					t.Errorf("since %v: %v, %v", seen, got, cut)
+				if got, truncated := since(seen); got != head || truncated {
+					t.Errorf("since %v: %v, %v", seen, got, truncated)
 				}
 			}
-			if got, cut := since(AuditHead{5, strings.Repeat("0", 64)}); !got.IsZero() || !cut {
-				t.Errorf("%v, %v", got, cut)
+			if got, truncated := since(AuditHead{5, strings.Repeat("0", 64)}); !got.IsZero() || !truncated {
+				t.Errorf("%v, %v", got, truncated)
 			}
 			// Whoever did not get so far as to look says nothing of the log.
-			if got, cut := auditSince([]byte("freed\n"), head); !got.IsZero() || cut {
-				t.Errorf("nobody looked: %v, %v", got, cut)
+			if got, truncated := auditSince([]byte("freed\n"), head); !got.IsZero() || truncated {
+				t.Errorf("nobody looked: %v, %v", got, truncated)
 			}
-			// Who writes the log anew and brings in the hash that the laptop knows.
+			// Who rewrites the log and brings in the hash that the laptop knows.
 			put(t, log, "x ="+entries[2].Hash+"\n"+strings.Replace(torn, "after zeros", "nothing at all", 1))
-			if got, cut := since(entries[2].AuditHead); !got.IsZero() || !cut {
-				t.Errorf("a log that was written anew: %v, %v", got, cut)
+			if got, truncated := since(entries[2].AuditHead); !got.IsZero() || !truncated {
+				t.Errorf("a log that was rewritten: %v, %v", got, truncated)
 			}
 			put(t, log, torn)
 			lines := strings.SplitAfter(torn, "\n")
@@ -80,13 +80,13 @@ func TestAudit(t *testing.T) {
 				seen AuditHead
 				want string
 			}{
-				"changed":       {strings.Replace(torn, "begun", "ended", 1), AuditHead{}, "line 1 is not what was written"},
-				"one taken out": {lines[0] + strings.Join(lines[2:], ""), AuditHead{}, "line 3 follows line 1"},
-				"swapped":       {lines[1] + lines[0] + strings.Join(lines[2:], ""), AuditHead{}, "line 2 follows line 0"},
-				"end cut":       {strings.Join(lines[:3], ""), head, "line 5, which this laptop has seen, is not there"},
-				"beginning cut": {strings.Join(lines[1:], ""), AuditHead{}, "line 2 follows line 0"},
-				"gone":          {"", head, "line 5, which this laptop has seen, is not there"},
-				"written anew":  {strings.Replace(lines[0], "begun", "other", 1), head, "line 5, which this laptop has seen"},
+				"changed":           {strings.Replace(torn, "begun", "ended", 1), AuditHead{}, "line 1 is not what was written"},
+				"one taken out":     {lines[0] + strings.Join(lines[2:], ""), AuditHead{}, "line 3 follows line 1"},
+				"swapped":           {lines[1] + lines[0] + strings.Join(lines[2:], ""), AuditHead{}, "line 2 follows line 0"},
+				"end missing":       {strings.Join(lines[:3], ""), head, "line 5, which this laptop has seen, is not there"},
+				"beginning missing": {strings.Join(lines[1:], ""), AuditHead{}, "line 2 follows line 0"},
+				"gone":              {"", head, "line 5, which this laptop has seen, is not there"},
+				"rewritten":         {strings.Replace(lines[0], "begun", "other", 1), head, "line 5, which this laptop has seen"},
 			} {
 				if got := strings.Join(checkAudit(c.text, c.seen, AuditHead{}, true).Flaws, "; "); !strings.Contains(got, c.want) {
 					t.Errorf("%s: %q", name, got)

@@ -1,5 +1,5 @@
 # Makes a run final: the rename of "armed" decides between this and rollback.sh.
-# What comes after it may be cut anywhere; whoever runs this again, as watch.sh
+# What comes after it may be interrupted anywhere; whoever runs this again, as watch.sh
 # does, finishes it. Exit status: 0; 4 it is final, but not tidied up after;
 # anything else: it is not final.
 set -u
@@ -17,7 +17,7 @@ exec 8>>"$R/rollback.lock"
 flock -w 60 8 8>&8 || exit 1
 [ ! -e "$R/armed" ] || mv -- "$R/armed" "$R/committed" || exit 1
 if [ ! -e "$R/committed" ]; then
-	echo 'the run was taken back meanwhile' >&2
+	echo 'the run was rolled back meanwhile' >&2
 	exit 1
 fi
 ec_sync "$R"

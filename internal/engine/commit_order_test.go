@@ -18,7 +18,7 @@ type named struct {
 func (n named) Name() string { return n.name }
 
 // What is announced is committed last, and LiveKit before the JWT service where
-// that decides which tokens are good after a cut.
+// that decides which tokens are valid after an interruption.
 func TestCommitOrder(t *testing.T) {
 	keys := func(k string) livekit.Keys { return livekit.Keys{Key: host.NewSecret(k), Secret: host.NewSecret(k)} }
 	sfu := []steps.Stage{steps.StageHost, steps.StageSFU}

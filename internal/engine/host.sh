@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# What the engine does on a host beside changes: who holds it, which processes
-# are a run's, the switch that leads back when the laptop is gone. D is
+# What the engine does on a host besides changes: who holds it, which processes
+# are a run's, the switch that rolls back when the laptop is gone. D is
 # /var/lib/ecdeploy, R a run's folder, RUN its id. Needs POSIX sh, coreutils or
 # busybox, awk and flock.
 
@@ -67,7 +67,7 @@ ec_remember() {
 # ec_take_lock ABOUT: hold the host, for the run of which ABOUT tells. A holder
 # whose connection is gone can do nothing any more, so what it holds is free,
 # unless it had begun to change the host: then its journal says so. Exit status
-# 75: somebody else holds it; 76: a run was cut; both say who.
+# 75: somebody else holds it; 76: a run was interrupted; both say who.
 ec_take_lock() (
 	umask 077
 	mkdir -p "$D/runs" && chmod 0700 "$D" || exit 1
@@ -81,7 +81,7 @@ ec_take_lock() (
 		exit 76
 	done
 	# Decided, but not yet tidied up after: by whoever is at it, or, where they
-	# were cut, now.
+	# were interrupted, now.
 	for d in "$D"/runs/*; do
 		if [ -e "$d/closed" ] || [ "$d" = "${R-}" ] || { [ ! -e "$d/committed" ] && [ ! -e "$d/reverted" ]; }; then continue; fi
 		if ec_running_run "$d"; then
@@ -95,7 +95,7 @@ ec_take_lock() (
 		grep -Ev '^(boot|process) ' "$D/lock"
 		exit 75
 	fi
-	# Cut before they changed anything.
+	# Interrupted before they changed anything.
 	for d in "$D"/runs/*; do
 		ec_begun "$d" || [ "$d" = "${R-}" ] || { ec_boot_hook_off "$d" && rm -rf -- "$d"; }
 	done
@@ -110,12 +110,12 @@ ec_unlock() {
 # ec_begun DIR: the run of that folder has or had changes on the host.
 ec_begun() { [ -e "$1/armed" ] || [ -e "$1/reverting" ] || [ -e "$1/committed" ] || [ -e "$1/reverted" ]; }
 
-# ec_running_run DIR: somebody carries that run on, or takes it back just now.
+# ec_running_run DIR: somebody carries that run on, or rolls it back just now.
 ec_running_run() {
 	if [ -e "$1/armed" ]; then
 		[ -e "$1/fence" ] && ec_connected "$1/fence"
 	else
-		# Whoever takes it back holds this lock.
+		# Whoever rolls it back holds this lock.
 		[ -e "$1/rollback.lock" ] && ! flock -n "$1/rollback.lock" true
 	fi
 }
@@ -160,19 +160,19 @@ ec_history() {
 ec_in_force() {
 	ec_ancestors $$ | head -n 1 >"$R/worker"
 	if [ ! -e "$R/armed" ] || [ "$(sed -n 's/^run //p' "$D/lock" 2>/dev/null)" != "$RUN" ]; then
-		echo 'the run was taken back meanwhile' >&2
+		echo 'the run was rolled back meanwhile' >&2
 		return 1
 	fi
 	export EC_RUN="$RUN"
 }
 
-# ec_feed SECONDS: the run is not taken back before so many have passed.
+# ec_feed SECONDS: the run is not rolled back before so many have passed.
 ec_feed() {
-	[ -e "$R/armed" ] || [ -e "$R/arming" ] || { echo 'the run was taken back meanwhile' >&2; return 3; }
+	[ -e "$R/armed" ] || [ -e "$R/arming" ] || { echo 'the run was rolled back meanwhile' >&2; return 3; }
 	echo "$(ec_boot) $(($(ec_uptime) + $1))" >"$R/deadline.$$" && mv -f -- "$R/deadline.$$" "$R/deadline"
 }
 
-# ec_expired: nobody fed it in time, or the machine was started anew.
+# ec_expired: nobody fed it in time, or the machine was restarted.
 ec_expired() {
 	read -r boot at 2>/dev/null <"$R/deadline" || return 0
 	[ "$boot" != "$(ec_boot)" ] || [ "$(ec_uptime)" -ge "$at" ]
@@ -210,7 +210,7 @@ ec_boot_hook_on() {
 		# Nothing waits for it, and it waits for what it may have to restart.
 		ec_put "$EC_UNITS/$hook.service" 0644 <<-EOF &&
 			[Unit]
-			Description=Take back a run of ecdeploy that was cut ($RUN)
+			Description=Roll back an interrupted run of ecdeploy ($RUN)
 			After=local-fs.target network-online.target docker.service containerd.service nginx.service caddy.service apache2.service matrix-synapse.service ufw.service firewalld.service nftables.service
 			ConditionPathExists=$R/watch.sh
 			StartLimitIntervalSec=0

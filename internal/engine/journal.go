@@ -41,7 +41,7 @@ var originsScript string
 var hostLib = hostScript + auditScript + originsScript
 
 // ballastKiB is allocated before a run and freed by its rollback, so that a
-// disk that filled up meanwhile can be led back.
+// disk that filled up meanwhile can be rolled back.
 const ballastKiB = 1024
 
 // NewRunID makes a run's id: its time, and enough randomness that two laptops
@@ -79,8 +79,8 @@ type journal struct {
 	site string
 	run  string
 	dir  string
-	// revertAfter is how long the host waits for a sign of the laptop before it
-	// takes the run back by itself; 0 means for ever.
+	// revertAfter is how long the host waits to hear from the laptop before it
+	// rolls the run back by itself; 0 means for ever.
 	revertAfter time.Duration
 	seen        AuditHead // of the host's audit log, by the laptop
 }
@@ -168,8 +168,8 @@ const checkTime = 2 * time.Minute
 // namespace.
 const exitNoOverlay = 95
 
-// arm says on the host that from now on the run leads back by rollback.sh, and,
-// with revertAfter, starts what does so when nobody feeds it any more. What is cut
+// arm says on the host that from now on the run is rolled back by rollback.sh, and,
+// with revertAfter, starts what does so when nobody feeds it any more. What is interrupted
 // before the rename has changed nothing. about and kept, what was brought before
 // and stays in any case, go to the audit log.
 func (j journal) arm(ctx context.Context, about string, kept []action) error {
@@ -188,7 +188,7 @@ func (j journal) arm(ctx context.Context, about string, kept []action) error {
 	return failed("arm the rollback", res, err)
 }
 
-// feed puts off the moment in which the host takes the run back by itself.
+// feed puts off the moment in which the host rolls the run back by itself.
 // errTakenBack says that it has done so.
 func (j journal) feed(ctx context.Context) error {
 	res, err := j.h.Query(ctx, host.Sh(j.frame(0, fmt.Sprintf("ec_feed %d", seconds(j.revertAfter)), needNothing)))
@@ -201,7 +201,7 @@ func (j journal) feed(ctx context.Context) error {
 	return failed("put off the revert", res[0], nil)
 }
 
-var errRolledBackMeanwhile = errors.New("the run was taken back meanwhile")
+var errRolledBackMeanwhile = errors.New("the run was rolled back meanwhile")
 
 // seconds is d in whole seconds, at least one.
 func seconds(d time.Duration) int { return max(1, int(d/time.Second)) }
@@ -244,11 +244,11 @@ func (j journal) do(ctx context.Context, a action) error {
 		return err
 	}
 	// Somebody else may have run rollback.sh meanwhile: then this was too late,
-	// and nobody but us would take it back.
+	// and nobody but us would roll it back.
 	res, err = j.h.Run(ctx, j.frame(a.n, `: >"$J/made"
 [ ! -e "$R/armed" ] || { `+done+`; exit; }
 docker ps -aq --filter label=`+steps.LabelRun+`="$RUN" | while read -r c; do docker rm -f "$c" >/dev/null; done
-echo 'the run was taken back meanwhile' >&2
+echo 'the run was rolled back meanwhile' >&2
 exit 1`, needNothing), actTime)
 	return failed("change "+a.change.Summary().Title, res, err)
 }
@@ -267,16 +267,16 @@ func plainCheck(c steps.Change) string {
 
 // commit makes the run final and releases the host; what the site's runs before
 // this one had set aside goes.
-func (j journal) commit(ctx context.Context) (head AuditHead, cut bool, err error) {
+func (j journal) commit(ctx context.Context) (head AuditHead, truncated bool, err error) {
 	res, err := j.h.Run(ctx, "sh "+shellescape.Quote(j.dir+"/commit.sh")+"\nrc=$?\nD="+Root+"\n"+auditScript+"\n"+askAudit(j.seen)+"\nexit $rc", 2*time.Minute)
 	if err == nil {
-		head, cut = auditSince(res.Stdout, j.seen)
+		head, truncated = auditSince(res.Stdout, j.seen)
 		res.Stdout = []byte(withoutAudit(res.Stdout))
 	}
 	if err == nil && res.Code == exitUntidy && j.revertAfter > 0 {
-		return head, cut, nil // watch.sh goes on with it
+		return head, truncated, nil // watch.sh goes on with it
 	}
-	return head, cut, failed("commit", res, err)
+	return head, truncated, failed("commit", res, err)
 }
 
 // exitUntidy is commit.sh's exit status where the run is final, but what is to be

@@ -19,7 +19,7 @@ import (
 // changes nothing.
 var ErrBusy = errors.New("another run holds the host")
 
-// ErrUnfinished says that an earlier run on a host was cut. The caller offers
+// ErrUnfinished says that an earlier run on a host was interrupted. The caller offers
 // to roll it back.
 var ErrUnfinished = errors.New("an earlier run was not finished")
 
@@ -36,10 +36,10 @@ func lock(ctx context.Context, h host.Host, site, run string) error {
 	res, err := h.Run(ctx, text, 0)
 	if err == nil && res.Code == exitBusy {
 		return hint.Wrap(fmt.Errorf("%s: %w: %s", h.Name(), ErrBusy, oneLine(res.Stdout)),
-			"wait for it; `ecdeploy rollback` with its plan file frees the host and takes back what it changed")
+			"wait for it; `ecdeploy rollback` with its plan file frees the host and undoes what it changed")
 	}
 	if err == nil && res.Code == exitUnfinished {
-		return hint.Wrap(fmt.Errorf("%s: %w: %s", h.Name(), ErrUnfinished, oneLine(res.Stdout)), "`ecdeploy rollback` takes its changes back")
+		return hint.Wrap(fmt.Errorf("%s: %w: %s", h.Name(), ErrUnfinished, oneLine(res.Stdout)), "`ecdeploy rollback` undoes its changes")
 	}
 	return failed("lock "+h.Name(), res, err)
 }

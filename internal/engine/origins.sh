@@ -9,7 +9,7 @@
 ec_is_of() { [ "${1##*/}" = "$(cat "$1/run" 2>/dev/null).$2" ]; }
 
 # ec_origins DIR: of a finished run that is about to be forgotten, and of one that was
-# taken back but for what somebody else had edited: there what it did still stands.
+# rolled back but for what somebody else had edited: there what it did still stands.
 ec_origins() (
 	[ ! -e "$1/layered" ] || exit 0
 	id=$(cat "$1/run") slug=${1##*/}

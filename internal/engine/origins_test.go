@@ -57,7 +57,7 @@ func TestOriginsOutliveRuns(t *testing.T) {
 			}
 			// The laptop of the second run had a clock that was slow.
 			first := d.committed(t, "2026B", 3, "one", "two", "x", "y")
-			if out, err := d.lib("ec_origins " + first); err != nil { // cut here, and begun again
+			if out, err := d.lib("ec_origins " + first); err != nil { // interrupted here, and begun again
 				t.Fatalf("%v\n%s", err, out)
 			}
 			forget(first)
@@ -70,16 +70,16 @@ func TestOriginsOutliveRuns(t *testing.T) {
 			if got := kept(); got != want {
 				t.Errorf("kept:\n%s", got)
 			}
-			// A run that was taken back has done nothing.
+			// A run that was rolled back has done nothing.
 			back := d.committed(t, "2026C", 1, "three", "four")
 			if err := os.Rename(back+"/committed", back+"/reverted"); err != nil {
 				t.Fatal(err)
 			}
 			forget(back)
 			if got := kept(); got != want {
-				t.Errorf("kept of a run that was taken back:\n%s", got)
+				t.Errorf("kept of a run that was rolled back:\n%s", got)
 			}
-			// One that was taken back but for what somebody had edited still stands there.
+			// One that was rolled back but for what somebody had edited still stands there.
 			left := d.committed(t, "2026C", 1, "three", "four", "p", "q", "untouched", "")
 			for _, mark := range []string{"conflict", "changes/0002/restored"} {
 				put(t, left+"/"+mark, "")
@@ -93,7 +93,7 @@ func TestOriginsOutliveRuns(t *testing.T) {
 			forget(left)
 			want += "\n" + strings.Join([]string{"000003.2026C.0001.0/about: " + about, "000003.2026C.0001.0/after: four", "000003.2026C.0001.0/before: three"}, "\n")
 			if got := kept(); got != want {
-				t.Errorf("kept of a run that was taken back in part:\n%s", got)
+				t.Errorf("kept of a run that was rolled back in part:\n%s", got)
 			}
 			gone := d.committed(t, "2026D", 1, "three", "zero")
 			put(t, gone+"/destroys", "")

@@ -111,7 +111,7 @@ func TestPlantedSymlinks(t *testing.T) {
 	}
 }
 
-// The same while a run is taken back, which may be long after.
+// The same while a run is rolled back, which may be long after.
 func TestPlantedWhileTakenBack(t *testing.T) {
 	for _, shell := range shells {
 		for _, c := range []struct{ name, before, command, text string }{
@@ -175,7 +175,7 @@ func TestPlantedLeftovers(t *testing.T) {
 				}
 			}
 			own(t, p.dir+"/.ecdeploy.aaaaaa", p.dir+"/.ecdeploy.bbbbbb")
-			if err := os.MkdirAll(p.dir+"/.ecdeploy.cccccc", 0o700); err != nil { // really one of ours, cut
+			if err := os.MkdirAll(p.dir+"/.ecdeploy.cccccc", 0o700); err != nil { // really one of ours, interrupted
 				t.Fatal(err)
 			}
 			put(t, p.dir+"/.ecdeploy.cccccc/f", "half of")
@@ -184,7 +184,7 @@ func TestPlantedLeftovers(t *testing.T) {
 			}
 			p.victims(t, "the rollback")
 			if exists(p.dir + "/.ecdeploy.cccccc") {
-				t.Error("what was cut is left behind")
+				t.Error("what was interrupted is left behind")
 			}
 		})
 	}

@@ -40,7 +40,7 @@ func (s *siteRun) lock(ctx context.Context) (release func() error, err error) {
 }
 
 // prepare does everything that changes nothing, or nothing that a rollback
-// would take back: the plan again, images, staging, validators.
+// would undo: the plan again, images, staging, validators.
 func (s *siteRun) prepare(ctx context.Context) error {
 	again, err := s.Replan(ctx)
 	if err != nil {

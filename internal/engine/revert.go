@@ -16,7 +16,7 @@ import (
 
 // ErrNothingToRollBack says that a host remembers no run that could be taken
 // back.
-var ErrNothingToRollBack = errors.New("there is no run to take back")
+var ErrNothingToRollBack = errors.New("there is no run to roll back")
 
 // revertText runs rollback.sh, or, where the run was not even armed on this
 // host, only frees it.
@@ -87,7 +87,7 @@ type Past struct {
 }
 
 // Unfinished reports whether the run changed the host and is neither committed
-// nor taken back.
+// nor rolled back.
 func (p Past) Unfinished() bool { return p.State == "armed" || p.State == "reverting" }
 
 // Blocks reports whether the run changed nothing, and holds the host all the
@@ -107,24 +107,24 @@ func (p Past) String() string {
 func (p Past) What() string {
 	switch {
 	case p.State == "reverting" && p.Alive:
-		return "is being taken back"
+		return "is being rolled back"
 	case p.State == "reverting":
-		return "is taken back only in part"
+		return "is rolled back only in part"
 	case p.Alive:
 		return "is going on"
 	case p.Unfinished() && p.Watched != "" && p.Left > 0:
-		return fmt.Sprintf("was cut; the host takes it back by itself in %s", p.Left)
+		return fmt.Sprintf("was interrupted; the host rolls it back by itself in %s", p.Left)
 	case p.Unfinished():
-		return "was cut half-way"
+		return "was interrupted half-way"
 	case p.untouched():
-		return "was cut before it changed anything"
+		return "was interrupted before it changed anything"
 	}
 	return "is " + p.State
 }
 
 // CheckFinished is an error where a run of any site changed a host and is
-// neither committed nor taken back: ErrBusy while it goes on, ErrUnfinished
-// where it was cut.
+// neither committed nor rolled back: ErrBusy while it goes on, ErrUnfinished
+// where it was interrupted.
 func CheckFinished(all []Past) error {
 	for _, p := range all {
 		switch {
@@ -132,14 +132,14 @@ func CheckFinished(all []Past) error {
 			return hint.Wrap(fmt.Errorf("%s: %w: %s", p.Host, ErrBusy, p), "wait for its end")
 		case p.Unfinished():
 			return hint.Wrap(fmt.Errorf("%s: %w: %s", p.Host, ErrUnfinished, p),
-				"`ecdeploy rollback` takes its changes back; `ecdeploy apply --recover` does so and goes on")
+				"`ecdeploy rollback` undoes its changes; `ecdeploy apply --recover` does so and goes on")
 		}
 	}
 	return nil
 }
 
 // InDoubt lists, of all that the hosts of a site remember, the committed parts
-// of a run that another host of it has taken back: it was cut between two
+// of a run that another host of it has rolled back: it was interrupted between two
 // commits.
 func InDoubt(all []Past) []Past {
 	var out []Past
@@ -234,7 +234,7 @@ ec_forget "$R" 8>&-`
 	return failed("forget run "+p.Run, res, err)
 }
 
-// Rollback takes back one past run on its host. seen is the line of its audit log
+// Rollback rolls back one past run on its host. seen is the line of its audit log
 // that the laptop saw last.
 func Rollback(ctx context.Context, h host.Host, p Past, seen AuditHead) RolledBack {
 	ctx, cancel := context.WithTimeout(ctx, rollbackTime)

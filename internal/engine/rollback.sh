@@ -1,6 +1,6 @@
 # Undoes a run, newest change first. Run by ecdeploy over SSH, by watch.sh when
 # nobody feeds the run any more, or by an admin with `sh rollback.sh`;
-# `sh rollback.sh --committed` takes back a run that was finished. May be killed
+# `sh rollback.sh --committed` rolls back a run that was finished. May be killed
 # anywhere and run again. Exit status: 0 everything is as before the run; 76 it
 # is, but for what somebody else edited since: theirs was kept, see the file
 # report; anything else: not complete, run it again.
@@ -18,7 +18,7 @@ trap '' PIPE # who listened may be gone
 exec 8>>"$R/rollback.lock"
 # 8>&8: ksh hands no other descriptors to programs than those named.
 if ! flock -w 300 8 8>&8; then
-	echo "this run is being taken back or committed by another process" >&2
+	echo "this run is being rolled back or committed by another process" >&2
 	exit 1
 fi
 
@@ -29,11 +29,11 @@ elif [ -e "$R/armed" ]; then
 elif [ -e "$R/committed" ] && [ "${1-}" = --committed ]; then
 	ec_take_lock "$(cat "$R/about")
 " >&2 || exit 1
-	# From here on it leads back by itself, too.
+	# From here on it rolls back by itself, too.
 	: >"$R/taking-back" && rm -f -- "$R/deadline" "$R/closed" && ec_watch_on && ec_sync "$R" || exit 1
 	mv -- "$R/committed" "$R/reverting" || exit 1
 elif [ ! -e "$R/reverting" ]; then
-	echo "this run changed nothing, or is committed (--committed takes it back)" >&2
+	echo "this run changed nothing, or is committed (--committed rolls it back)" >&2
 	exit 1
 fi
 rm -f -- "$R/ballast" "$R/taking-back"
@@ -46,7 +46,7 @@ if ! flock -w 60 9 9>&9; then
 	exit 1
 fi
 
-# say MARK EVENT TEXT: to the audit log, once for a MARK, or twice where this is cut
+# say MARK EVENT TEXT: to the audit log, once for a MARK, or twice where this is interrupted
 # in between. No line there is worth an undo that does not come.
 say() {
 	if [ ! -e "$1" ] && ec_audit "$2" "$3" 2>/dev/null; then (: >"$1") 2>/dev/null; fi
@@ -89,7 +89,7 @@ ec_sync "$R"
 # secrets.
 [ -e "$R/conflict" ] || rm -rf -- "$R/changes" || exit 1
 # The lock goes last: from then on another run may remove this one's folder. One
-# that stays because this was cut frees itself.
+# that stays because this was interrupted frees itself.
 ec_boot_hook_off "$R" && : >"$R/closed" && ec_sync "$R" && ec_unlock || exit 1
 [ ! -e "$R/conflict" ] || exit 76
 exit 0

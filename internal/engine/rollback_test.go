@@ -168,7 +168,7 @@ func TestRollback(t *testing.T) {
 				t.Errorf("a conflict: exit status %d\n%s", code, out)
 			}
 			if get(t, file(5)) != "new 5\n" {
-				t.Error("what belongs together with an edited file was taken back without it")
+				t.Error("what belongs together with an edited file was rolled back without it")
 			}
 			if get(t, file(3)) != "an admin's\n" || get(t, d.run+"/changes/0003/0.old") != "old 3\n" {
 				t.Error("of two edits one was lost")

@@ -100,7 +100,7 @@ func TestRolloutFailure(t *testing.T) {
 		{"the first of three", []steps.Turn{{}, {After: []int{0}}, {After: []int{0, 1}}}, -1, 0, []Fate{FateFailed, FateNotBegun, FateNotBegun}},
 		{"the second of three", []steps.Turn{{}, {After: []int{0}}, {After: []int{0, 1}}}, -1, 1, []Fate{FateApplied, FateFailed, FateNotBegun}},
 		{"planned again", []steps.Turn{{}, {After: []int{0}}, {After: []int{0, 1}}}, 1, -1, []Fate{FateApplied, FateFailed, FateNotBegun}},
-		{"beside one that goes on", []steps.Turn{{}, {Idle: true}, {}, {After: []int{0, 2}}}, -1, 0, []Fate{FateFailed, FateIdle, FateApplied, FateNotBegun}},
+		{"next to one that goes on", []steps.Turn{{}, {Idle: true}, {}, {After: []int{0, 2}}}, -1, 0, []Fate{FateFailed, FateIdle, FateApplied, FateNotBegun}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			begun, failed := make(chan struct{}), make(chan struct{}) // site 2 of the last case is under way while site 0 fails

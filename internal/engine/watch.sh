@@ -1,5 +1,5 @@
-# Takes a run back when nobody feeds it any more, or when the machine was
-# started anew, and finishes what was cut. Runs from arming on until the run is
+# Rolls a run back when nobody feeds it any more, or when the machine was
+# restarted, and finishes what was interrupted. Runs from arming on until the run is
 # over; owned by PID 1, not by a connection.
 set -u
 R=$(cd -P -- "$(dirname -- "$0")" && pwd) || exit 0
@@ -15,14 +15,14 @@ cd / || exit 1
 while { [ -e "$R/arming" ] || [ -e "$R/armed" ]; } && ! ec_expired; do
 	sleep 1
 done
-# Cut before it was armed: nothing was changed.
+# Interrupted before it was armed: nothing was changed.
 while [ -e "$R/arming" ]; do
 	mv -f -- "$R/arming" "$R/cut" 2>/dev/null || sleep 2
 done
 while [ -e "$R/cut" ] && ! ec_release; do
 	sleep 2
 done
-# About to be taken back: whoever does it says so, unless they were cut.
+# About to be rolled back: whoever does it says so, unless they were interrupted.
 tries=0
 while [ -e "$R/taking-back" ] && [ -e "$R/committed" ] && [ $tries -lt 10 ]; do
 	tries=$((tries + 1))

@@ -58,7 +58,7 @@ func (d *onDisk) watch(t *testing.T) *exec.Cmd {
 	return cmd
 }
 
-// A run that is fed goes on; one that is not is taken back.
+// A run that is fed goes on; one that is not is rolled back.
 func TestWatchTakesBackWhatNobodyFeeds(t *testing.T) {
 	for _, shell := range shells {
 		t.Run(shell[0], func(t *testing.T) {
@@ -70,7 +70,7 @@ func TestWatchTakesBackWhatNobodyFeeds(t *testing.T) {
 			watch := d.watch(t)
 			time.Sleep(1500 * time.Millisecond) // it has looked at least once
 			if get(t, file) != "new 1\n" || !exists(d.run+"/armed") {
-				t.Fatal("it was taken back although it was fed")
+				t.Fatal("it was rolled back although it was fed")
 			}
 			if out, err := d.lib("ec_feed 0"); err != nil {
 				t.Fatalf("%v\n%s", err, out)
@@ -79,10 +79,10 @@ func TestWatchTakesBackWhatNobodyFeeds(t *testing.T) {
 				t.Error(err)
 			}
 			if get(t, file) != "old\n" || !exists(d.run+"/reverted") {
-				t.Error("it was not taken back")
+				t.Error("it was not rolled back")
 			}
-			if out, err := d.lib("ec_feed 600"); err == nil || !strings.Contains(out, "taken back") {
-				t.Errorf("a run that was taken back is fed: %v %s", err, out)
+			if out, err := d.lib("ec_feed 600"); err == nil || !strings.Contains(out, "rolled back") {
+				t.Errorf("a run that was rolled back is fed: %v %s", err, out)
 			}
 		})
 	}
@@ -96,7 +96,7 @@ func TestWatchTakesBackAfterAStartOfTheMachine(t *testing.T) {
 		t.Error(err)
 	}
 	if get(t, file) != "old\n" {
-		t.Error("it was not taken back")
+		t.Error("it was not rolled back")
 	}
 }
 
@@ -113,11 +113,11 @@ func TestWatchTriesAgain(t *testing.T) {
 		t.Error(err)
 	}
 	if get(t, file) != "old\n" {
-		t.Error("it was not taken back")
+		t.Error("it was not rolled back")
 	}
 }
 
-// Cut between the decision and what follows it, a commit is finished.
+// Interrupted between the decision and what follows it, a commit is finished.
 func TestWatchFinishesACommit(t *testing.T) {
 	d := newOnDisk(t, []string{"sh"})
 	file := d.placed(t, 1)
@@ -154,7 +154,7 @@ func TestCommitAfterARevert(t *testing.T) {
 	if out, code := d.rollback(t); code != 0 {
 		t.Fatal(out)
 	}
-	if out, err := d.sh("sh " + d.run + "/commit.sh"); err == nil || !strings.Contains(out, "taken back") {
+	if out, err := d.sh("sh " + d.run + "/commit.sh"); err == nil || !strings.Contains(out, "rolled back") {
 		t.Errorf("%v\n%s", err, out)
 	}
 	if get(t, file) != "old\n" {
@@ -162,7 +162,7 @@ func TestCommitAfterARevert(t *testing.T) {
 	}
 }
 
-// Cut while it was armed, a run has changed nothing and frees the host.
+// Interrupted while it was armed, a run has changed nothing and frees the host.
 func TestWatchOfARunThatWasNeverArmed(t *testing.T) {
 	d := newOnDisk(t, []string{"sh"})
 	put(t, d.dir+"/lock", "run R\n")
@@ -310,7 +310,7 @@ func TestUndoWithoutAnEngine(t *testing.T) {
 }
 
 // A run that is decided but not yet tidied up after holds the host while
-// somebody is at it; one that was cut there is tidied up after by the next.
+// somebody is at it; one that was interrupted there is tidied up after by the next.
 func TestLockWaitsForTheEndOfACommit(t *testing.T) {
 	d := newOnDisk(t, []string{"sh"})
 	if err := os.Rename(d.run+"/armed", d.run+"/committed"); err != nil {
@@ -333,12 +333,12 @@ func TestLockWaitsForTheEndOfACommit(t *testing.T) {
 		t.Fatal(err)
 	}
 	if out, err := d.lib(take); err != nil || !exists(d.run+"/closed") || !strings.Contains(get(t, d.dir+"/lock"), "run NEW") {
-		t.Errorf("when that was cut: %v\n%s", err, out)
+		t.Errorf("when that was interrupted: %v\n%s", err, out)
 	}
 }
 
 // A power failure can leave an empty lock: nobody holds the host then, and whoever
-// leads it back takes the lock away. That of another run stays.
+// rolls it back takes the lock away. That of another run stays.
 func TestUnlockAfterAPowerFailure(t *testing.T) {
 	for content, stays := range map[string]bool{"": false, "run R\n": false, "run another\n": true} {
 		d := newOnDisk(t, []string{"sh"})

@@ -4,7 +4,7 @@
 # at the end NONCE ID r STATUS. SCRIPT and BYTES are base64. What does not begin
 # with the nonce is not for us. The first answer is NONCE ready UID - with i and o
 # behind the dash where sudo records what comes in and what goes out. Scripts of lane r run one after the other, those
-# of lane q beside each other and beside lane r, at most three at a time.
+# of lane q at the same time, and next to lane r, at most three at a time.
 N=$1
 export LC_ALL=C
 PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin

@@ -116,7 +116,7 @@ func FuzzClean(f *testing.F) {
 	})
 }
 
-// Whatever known_hosts holds beside it, a key that it names is known: OpenSSH
+// Whatever known_hosts holds next to it, a key that it names is known: OpenSSH
 // passes over lines that it does not understand, and so must we.
 func FuzzKnownHosts(f *testing.F) {
 	const key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPxiDmcYcLEK+Jc3hnlbuMsk2XhxG4IZLzdzXK7bWN8c"

@@ -197,7 +197,7 @@ func TestHostileLogin(t *testing.T) {
 			io.WriteString(ch.Stderr(), "admin is not in the sudoers file."+steers)
 			return 1
 		}},
-		"a root that is none": {banner: steers, exec: func(command string, ch ssh.Channel) uint32 {
+		"a root that is not one": {banner: steers, exec: func(command string, ch ssh.Channel) uint32 {
 			io.WriteString(ch, ready(command, "\x1b[2J\u009b\u202e5"))
 			r := make([]byte, 1)
 			_, _ = ch.Read(r)
@@ -384,7 +384,7 @@ func TestAcceptedKeyIsOneLine(t *testing.T) {
 					t.Error("the key was not kept")
 				}
 				if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
-					t.Errorf("beside it there is %v (%v)", left, err)
+					t.Errorf("next to it there is %v (%v)", left, err)
 				}
 			})
 		}

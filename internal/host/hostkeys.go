@@ -166,7 +166,7 @@ func unknownKey(files []string, name string, h hop, key ssh.PublicKey) error {
 func changedKey(want []xknownhosts.KnownKey, original map[string]string, name string, h hop, key ssh.PublicKey) error {
 	var b strings.Builder
 	fmt.Fprintf(&b,
-		"the host key of %s is not the one that is known: either the machine was set up anew, or somebody is in between\n  it shows %s %s",
+		"the host key of %s is not the one that is known: either the machine was reinstalled, or someone is intercepting the connection\n  it shows %s %s",
 		h.addr(), key.Type(), ssh.FingerprintSHA256(key))
 	for _, w := range want {
 		fmt.Fprintf(&b, "\n  known is %s %s (%s:%d)", w.Key.Type(), ssh.FingerprintSHA256(w.Key), original[w.Filename], w.Line)

@@ -20,7 +20,7 @@ import (
 )
 
 // machine implements Host over one SSH connection. Reconnect is not for use
-// beside other calls.
+// next to other calls.
 type machine struct {
 	dialer *Dialer
 	target Target

@@ -22,7 +22,7 @@ var driver string
 // lane says which scripts may run at the same time on the host.
 type lane string
 
-// Questions run beside each other, changes one after the other.
+// Questions run at the same time, changes one after the other.
 const (
 	laneQuery lane = "q"
 	laneRun   lane = "r"
@@ -276,7 +276,7 @@ func (s *shell) do(ctx context.Context, in lane, reqs []request) ([]Result, erro
 }
 
 // send writes a flight. A window that stays closed must not outlast ctx, so the
-// writing goes on beside. What ctx ends before its turn came is never written: it
+// writing goes on meanwhile. What ctx ends before its turn came is never written: it
 // would reach the host after what was asked later.
 func (s *shell) send(ctx context.Context, flight []byte) error {
 	if ctx.Err() != nil {

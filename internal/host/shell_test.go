@@ -159,7 +159,7 @@ func TestTimeout(t *testing.T) {
 	})
 }
 
-// Queries run beside each other, at most three; changes never do.
+// Queries run at the same time, at most three; changes never do.
 func TestLanes(t *testing.T) {
 	eachShell(t, func(t *testing.T, s *shell) {
 		dir := t.TempDir()
@@ -237,7 +237,7 @@ func TestCancelled(t *testing.T) {
 }
 
 // What nobody waits for any more when its turn comes never reaches the host: it
-// would come after what was asked later, such as to take it back.
+// would come after what was asked later, such as to roll it back.
 func TestEndedBeforeItsTurn(t *testing.T) {
 	eachShell(t, func(t *testing.T, s *shell) {
 		made := filepath.Join(t.TempDir(), "made")

@@ -202,7 +202,7 @@ func TestHostKeys(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	t.Run("beside lines that nobody understands", func(t *testing.T) {
+	t.Run("next to lines that nobody understands", func(t *testing.T) {
 		if err := login(t, known(t, "# old\nh ssh-newest AAAA\n\x00garbage\n"+s.known(t, "ed25519")), s.target()); err != nil {
 			t.Error(err)
 		}

@@ -79,7 +79,7 @@ type hop struct {
 	port         int
 	user         string
 	identities   []string // private key files, in the order to try
-	certificates []string // of keys, beside the FILE-cert.pub of each identity
+	certificates []string // of keys, besides the FILE-cert.pub of each identity
 	named        bool     // the identities were named by somebody: missing ones are errors or worth a word
 	only         bool     // no keys of the agent but these
 	agent        string   // the agent's socket; "" for none

@@ -29,7 +29,7 @@ const (
 	fateLetIn     fate = "let in"  // by the host's firewall; nobody listens there
 	fateDropped   fate = "dropped" // by the host
 	fateMisrouted fate = "dropped as they came on an interface that answers would not leave by (rp_filter)"
-	fateForeign   fate = "dropped as the address is none of the host's"
+	fateForeign   fate = "dropped as the address is not one of the host's"
 	fateForwarded fate = "sent on to elsewhere by the host" // a container, or another machine
 	fateLost      fate = "never received"
 	fateUnsent    fate = "not sent"
@@ -156,7 +156,7 @@ func tell(network string, of []seen) string {
 
 // cannotLook is the blame where the host could not be asked.
 func cannotLook(err error) Blame {
-	return Blame{"media", HostSide, []string{"who blocks it could not be looked for: " + host.Said(err.Error(), 3)}}
+	return Blame{"media", HostSide, []string{"what is blocking it could not be looked for: " + host.Said(err.Error(), 3)}}
 }
 
 // isV6 reports whether a network is one of IPv6.

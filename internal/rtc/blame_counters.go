@@ -20,7 +20,7 @@ type netCounters struct {
 	received    int64 // InReceives
 	delivered   int64 // InDelivers
 	forwarded   int64 // ForwDatagrams: sent on to another machine or a container
-	noRoute     int64 // InAddrErrors: the address is none of the host's
+	noRoute     int64 // InAddrErrors: the address is not one of the host's
 	reversePath int64 // IPReversePathFilter: dropped because answers would go another way (IPv4 only)
 	noPorts     int64 // UDP that was let in where nobody listens
 	unreachable int64 // ICMP "destination unreachable" that the host sent
@@ -84,7 +84,7 @@ func parseCounters(text string, v6 bool) (netCounters, error) {
 	return c, nil
 }
 
-// number is a counter; -1 where it is none.
+// number is a counter; -1 where it is not one.
 func number(s string) int64 {
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil {

@@ -164,7 +164,7 @@ func TestE2EBlame(t *testing.T) {
 	t.Run("something in front lets no UDP in", func(t *testing.T) {
 		open(t)
 		inFront(t, h, "egress", "meta l4proto udp drop")
-		blamed(t, udp(t), "blocked-udp", WaySide, "from one place it cannot be told")
+		blamed(t, udp(t), "blocked-udp", WaySide, "from one place it is unknown")
 	})
 	t.Run("the host drops its answers", func(t *testing.T) {
 		open(t)

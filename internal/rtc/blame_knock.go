@@ -12,7 +12,7 @@ import (
 )
 
 // Bounds of knocking. A port gets enough datagrams that scans of strangers, which
-// every public host sees a few of each second, do not matter beside them, and few
+// every public host sees a few of each second, do not matter next to them, and few
 // enough that no firewall takes them for an attack: 400 a second for 150 ms.
 const (
 	knocks     = 60

@@ -97,12 +97,12 @@ func (s surroundings) hears(udp bool, addr netip.Addr, port int) bool {
 	return slices.ContainsFunc(s.at(udp, port), func(l listener) bool { return l.at(addr, port) })
 }
 
-// elsewhere are words where addr is none of the host's own.
+// elsewhere are words where addr is not one of the host's own.
 func (s surroundings) elsewhere(addr netip.Addr) []string {
 	if len(s.own) == 0 || slices.Contains(s.own, addr) {
 		return nil
 	}
-	return []string{fmt.Sprintf("%s is none of the host's own addresses: either there is address translation (NAT) in "+
+	return []string{fmt.Sprintf("%s is not one of the host's own addresses: either there is address translation (NAT) in "+
 		"front of it, which then has to pass these ports on to the host, or the address is wrong",
 		addr)}
 }

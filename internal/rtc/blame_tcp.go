@@ -165,6 +165,6 @@ func (b *tcpBlame) blocked(ctx context.Context, s seen) (Blame, error) {
 		b.say("%s gets no connection either", name)
 		return b.is("blocked-tcp", WaySide)
 	}
-	b.say("from one place it cannot be told whether the network here or a firewall in front of the host blocks it")
+	b.say("from one place it is unknown whether the network here or a firewall in front of the host blocks it")
 	return b.is("blocked-tcp", WaySide)
 }

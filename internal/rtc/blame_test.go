@@ -62,18 +62,18 @@ func TestFate(t *testing.T) {
 		s    seen
 		want fate
 	}{
-		"dropped":                   {seen{k: sixty, d: netCounters{received: 61, delivered: 1}}, fateDropped},
-		"let in":                    {seen{k: sixty, d: netCounters{received: 61, delivered: 61, noPorts: 60}}, fateLetIn},
-		"half are lost on the way":  {seen{k: sixty, d: netCounters{received: 30, delivered: 30, noPorts: 30}}, fateLetIn},
-		"never there":               {seen{k: sixty, d: netCounters{received: 3, delivered: 3}}, fateLost},
-		"never there, beside calls": {seen{k: sixty, d: netCounters{received: 900, delivered: 900}, usual: netCounters{received: 8000, delivered: 8000}}, fateLost},
-		"dropped, beside calls":     {seen{k: sixty, d: netCounters{received: 900, delivered: 841}, usual: netCounters{received: 8000, delivered: 7998}}, fateDropped},
-		"a flood is dropped":        {seen{k: sixty, d: netCounters{received: 60}, usual: netCounters{received: 500}}, fateUnclear},
-		"let in, beside a flood":    {seen{k: sixty, d: netCounters{noPorts: 60}, usual: netCounters{received: 500}}, fateLetIn},
-		"to a container":            {seen{k: sixty, d: netCounters{received: 60, forwarded: 60}}, fateForwarded},
-		"address of nobody":         {seen{k: sixty, d: netCounters{received: 60, noRoute: 60}}, fateForeign},
-		"reverse path":              {seen{k: sixty, d: netCounters{received: 60, reversePath: 60}}, fateMisrouted},
-		"not sent":                  {seen{}, fateUnsent},
+		"dropped":                    {seen{k: sixty, d: netCounters{received: 61, delivered: 1}}, fateDropped},
+		"let in":                     {seen{k: sixty, d: netCounters{received: 61, delivered: 61, noPorts: 60}}, fateLetIn},
+		"half are lost on the way":   {seen{k: sixty, d: netCounters{received: 30, delivered: 30, noPorts: 30}}, fateLetIn},
+		"never there":                {seen{k: sixty, d: netCounters{received: 3, delivered: 3}}, fateLost},
+		"never there, next to calls": {seen{k: sixty, d: netCounters{received: 900, delivered: 900}, usual: netCounters{received: 8000, delivered: 8000}}, fateLost},
+		"dropped, next to calls":     {seen{k: sixty, d: netCounters{received: 900, delivered: 841}, usual: netCounters{received: 8000, delivered: 7998}}, fateDropped},
+		"a flood is dropped":         {seen{k: sixty, d: netCounters{received: 60}, usual: netCounters{received: 500}}, fateUnclear},
+		"let in, next to a flood":    {seen{k: sixty, d: netCounters{noPorts: 60}, usual: netCounters{received: 500}}, fateLetIn},
+		"to a container":             {seen{k: sixty, d: netCounters{received: 60, forwarded: 60}}, fateForwarded},
+		"address of nobody":          {seen{k: sixty, d: netCounters{received: 60, noRoute: 60}}, fateForeign},
+		"reverse path":               {seen{k: sixty, d: netCounters{received: 60, reversePath: 60}}, fateMisrouted},
+		"not sent":                   {seen{}, fateUnsent},
 	} {
 		if got := tt.s.fate(); got != tt.want {
 			t.Errorf("%s: %q, want %q", name, got, tt.want)

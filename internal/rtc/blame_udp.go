@@ -200,7 +200,7 @@ func (b *udpBlame) fromOthers(ctx context.Context, port int) (Blame, error) {
 	case there:
 		b.say("UDP from here does arrive at another host of the plan, so this network lets it out")
 	case !asked:
-		b.say("from one place it cannot be told whether the network here lets no UDP out or a firewall in front of the host " +
+		b.say("from one place it is unknown whether the network here lets no UDP out or a firewall in front of the host " +
 			"(a cloud's security group, a router) lets none in; try another network")
 	default:
 		b.say("a firewall in front of the host (a cloud's security group, a router) is likely, and that the network here lets no UDP out is not ruled out")

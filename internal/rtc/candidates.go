@@ -51,7 +51,7 @@ func ofKind(all []told, n network) []told {
 	return out
 }
 
-// candidates looks whether what LiveKit tells clients can work at all.
+// candidates checks that what LiveKit tells clients can work at all.
 func (k *verifier) candidates(lines []string) result {
 	all := parseCandidates(lines)
 	m := k.seen[k.SFU.Host]

@@ -42,7 +42,7 @@ func (k *verifier) networks() []network {
 	return out
 }
 
-// lookAtMedia holds a call over each way, all at once.
+// lookAtMedia places a test call over each way, all at once.
 func (k *verifier) lookAtMedia(ctx context.Context, r *rooms, needs []string, report *Report) {
 	if _, ended := k.link("sfu.websocket"); ended { // it did not open
 		needs = append(slices.Clone(needs), "sfu.websocket")
@@ -109,7 +109,7 @@ func (k *verifier) call(r *rooms, n network) Call {
 		Tokens: []string{k.joinToken("speaks", room), k.joinToken("listens", room)}}
 }
 
-// What may be lost of a call before a person is told, and before it is none.
+// What may be lost of a call before a person is told, and before it is not a call.
 // Where most is lost, something lets through but a little.
 const (
 	someLoss = 0.02
@@ -211,7 +211,7 @@ func (k *verifier) logOf(ctx context.Context, room string) []string {
 	return out
 }
 
-// turn holds a call by LiveKit's TURN servers alone. ecdeploy sets none up; where
+// turn places a test call by LiveKit's TURN servers alone. ecdeploy sets none up; where
 // somebody did, clients use them.
 func (k *verifier) turn(ctx context.Context, r *rooms, report *Report) result {
 	n := network{network: overTURN}
@@ -230,7 +230,7 @@ func (k *verifier) turn(ctx context.Context, r *rooms, report *Report) result {
 // what each sends is multiplied by all who listen.
 const maxPublishers = 4
 
-// load holds a call of many on the first way.
+// load places a test call of many on the first way.
 func (k *verifier) load(ctx context.Context, r *rooms, report *Report) result {
 	n := k.networks()[0]
 	if status, said, err := k.makeRoom(ctx, k.by("sfu"), k.SFU.URL, k.Issues, r, "load"); err != nil || status != http.StatusOK {

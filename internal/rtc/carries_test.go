@@ -94,7 +94,7 @@ func TestFlowCountsWhatWasSent(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	if f, _ := a.flow(map[uint64]*track{9: sent}); f.Packets != 0 {
-		t.Errorf("a track that is none of ours: %+v", f)
+		t.Errorf("a track that is not ours: %+v", f)
 	}
 }
 

@@ -13,7 +13,7 @@ var homeserverCodes = []Explanation{
 	{
 		Code:    "transports-empty",
 		Element: noCall,
-		Sees:    "the call button says that calls are not set up, for a day even after it was mended",
+		Sees:    "the call button says that calls are not set up, for a day even after it was fixed",
 		Why:     "matrix_rtc.transports is empty while msc4143_enabled is on: clients take {} as the answer and do not look further",
 		Do:      "list the JWT service there",
 		Command: apply,

@@ -5,7 +5,7 @@ var hostCodes = []Explanation{
 	{
 		Code: "clock",
 		Sees: "nothing, if only the laptop's clock is wrong: calls of others work",
-		Why:  "the laptop's clock and the host's differ, and tokens and certificates are good for a time only",
+		Why:  "the laptop's clock and the host's differ, and tokens and certificates are valid for a limited time only",
 		Do:   "set the laptop's clock (timedatectl set-ntp true)",
 	},
 	{
@@ -42,7 +42,7 @@ var hostCodes = []Explanation{
 		Element: noSFU,
 		Sees:    "nobody can join a call",
 		Why:     "LiveKit's container does not run",
-		Do:      "docker logs livekit-sfu says why; start it, or deploy it anew",
+		Do:      "docker logs livekit-sfu says why; start it, or deploy it again",
 		Command: apply,
 	},
 	{
@@ -50,7 +50,7 @@ var hostCodes = []Explanation{
 		Element: noSFU,
 		Sees:    "nobody can join a call, or calls break off at once",
 		Why:     "LiveKit ends and is started again and again; on a bad configuration it does so without an error",
-		Do:      "docker logs livekit-sfu says why; where a file of it was changed, deploy it anew",
+		Do:      "docker logs livekit-sfu says why; where a file of it was changed, deploy it again",
 		Command: apply,
 	},
 	{
@@ -90,7 +90,7 @@ var hostCodes = []Explanation{
 		Element: noToken,
 		Sees:    "nobody can join a call",
 		Why:     "the JWT service does not run",
-		Do:      "docker logs element-call-jwt says why; start it, or deploy it anew",
+		Do:      "docker logs element-call-jwt says why; start it, or deploy it again",
 		Command: apply,
 	},
 	{

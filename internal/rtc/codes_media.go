@@ -6,7 +6,7 @@ var mediaCodes = []Explanation{
 		Code:    "wrong-address",
 		Element: noMedia,
 		Sees:    "Waiting for media, for ever",
-		Why:     "LiveKit tells clients an address that is none of its host's",
+		Why:     "LiveKit tells clients an address that is not one of its host's",
 		Do:      "correct node_ip in sfu {}, or remove it",
 		Command: apply,
 	},

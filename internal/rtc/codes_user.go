@@ -4,9 +4,9 @@ package rtc
 var userCodes = []Explanation{
 	{
 		Code: "token-refused",
-		Sees: "nothing; the access token that was given is not good",
+		Sees: "nothing; the access token that was given is not valid",
 		Why:  "the homeserver does not accept the access token",
-		Do:   "log in anew, and give the new token",
+		Do:   "log in again, and give the new token",
 	},
 	{
 		Code:    "openid-token",

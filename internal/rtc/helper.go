@@ -136,7 +136,7 @@ journalctl -q -o cat -n 3 -u %[4]s >&2
 exit 6`
 
 // start starts the helper. Its text and nonce are part of a request to the host's
-// shell, so no process has them as an argument. The end of ctx does not cut it
+// shell, so no process has them as an argument. The end of ctx does not interrupt it
 // short: a request that nobody waits for may reach the host after the one that
 // stops the helper.
 func (e *echo) start(ctx context.Context, t Target, addr netip.Addr) error {

@@ -123,7 +123,7 @@ func (m *machine) ask(ctx context.Context, h host.Host, now func() time.Time, na
 				m.containers[name] = c
 			}
 		case "proxies":
-			m.proxies, _ = strconv.Atoi(rest) // 0 where it cannot be told
+			m.proxies, _ = strconv.Atoi(rest) // 0 where it is unknown
 		default:
 			if s, err := strconv.ParseFloat(word, 64); err == nil {
 				at := time.UnixMicro(int64(s * 1e6))
@@ -134,7 +134,7 @@ func (m *machine) ask(ctx context.Context, h host.Host, now func() time.Time, na
 	m.addrs, m.err = steps.Addresses(ctx, h)
 }
 
-// What clocks may differ by: tokens are good for minutes, and LiveKit grants one
+// What clocks may differ by: tokens are valid for minutes, and LiveKit grants one
 // minute (livekit/protocol auth/verifier.go takes jwt's leeway).
 const (
 	laptopClock = 30 * time.Second
@@ -269,7 +269,7 @@ func (m *machine) state(name string, gone, down, restarts Code) result {
 
 // fresh is how long ago Docker may have started a container again for it to do so
 // all the time: it waits a minute at most. Whoever starts one by hand begins the
-// count anew.
+// count again.
 const fresh = time.Minute
 
 // steady is how long a container that was just started has to keep running. LiveKit

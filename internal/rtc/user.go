@@ -115,7 +115,7 @@ type answer struct {
 	status int
 	body   []byte
 	errmsg string // Matrix errcode and error; "" where there is none
-	code   string // Matrix errcode, or the one that MSC4140 puts beside it
+	code   string // Matrix errcode, or the one that MSC4140 puts next to it
 }
 
 // String never has the body, which may hold a token.

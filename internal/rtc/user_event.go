@@ -16,7 +16,7 @@ const delayedTime = 60_000
 // other time is over.
 const leaveTime = 10 * time.Second
 
-// delayedEvent sends an event that is to come later and takes it back, as clients
+// delayedEvent sends an event that is to come later and cancels it, as clients
 // do who will not be able to say that they left (MSC4140). That needs a room, which
 // is made for it, and left and forgotten whatever comes.
 func (u *userLook) delayedEvent(ctx context.Context) (r result) {
@@ -62,18 +62,18 @@ func (u *userLook) delayedEvent(ctx context.Context) (r result) {
 		return bad("delayed-event", HostSide, a.String())
 	}
 	if a, err = u.cancelDelayed(ctx, event.Delay); err != nil {
-		return bad("delayed-event", HostSide, "it cannot be taken back: "+err.Error())
+		return bad("delayed-event", HostSide, "it cannot be cancelled: "+err.Error())
 	}
 	if a.code == "M_LIMIT_EXCEEDED" {
-		return bad("rate-limits", HostSide, "it cannot be taken back: "+a.String())
+		return bad("rate-limits", HostSide, "it cannot be cancelled: "+a.String())
 	}
 	if a.status != http.StatusOK {
-		return bad("delayed-event", HostSide, "it cannot be taken back: "+a.String())
+		return bad("delayed-event", HostSide, "it cannot be cancelled: "+a.String())
 	}
 	return good("taken and cancelled")
 }
 
-// cancelDelayed takes a delayed event back: at the path that clients use, or at the
+// cancelDelayed cancels a delayed event: at the path that clients use, or at the
 // one that MSC4140 has since the action is a part of it.
 func (u *userLook) cancelDelayed(ctx context.Context, id string) (answer, error) {
 	path := "unstable/org.matrix.msc4140/delayed_events/" + url.PathEscape(id)

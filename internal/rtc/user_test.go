@@ -187,7 +187,7 @@ func TestAsUserBroken(t *testing.T) {
 		"delayed forbidden":  {send, `403 {"errcode":"M_FORBIDDEN","error":"Sending delayed events has been disallowed"}`, "user.delayed-event", Failed, "delayed-events-off", "disallowed"},
 		"sent at once":       {send, `200 {"event_id":"$e"}`, "user.delayed-event", Failed, "delayed-events-off", ""},
 		"limited":            {send, `429 {"errcode":"M_LIMIT_EXCEEDED","error":"no"}`, "user.delayed-event", Failed, "rate-limits", ""},
-		"no cancel":          {cancel, `500 {"errcode":"M_UNKNOWN","error":"no"}`, "user.delayed-event", Failed, "delayed-event", "taken back"},
+		"no cancel":          {cancel, `500 {"errcode":"M_UNKNOWN","error":"no"}`, "user.delayed-event", Failed, "delayed-event", "cancelled"},
 		"newer cancel":       {cancel, `404 {"errcode":"M_UNRECOGNIZED"}`, "user.delayed-event", OK, "", ""},
 		"room stays":         {leave, `500 oops`, "user.delayed-event", Warning, "", "was not taken away"},
 		"anybody":            {"POST /jwt/sfu/get", `200 {"url":"wss://sfu.hs.test","jwt":"a.b.c"}`, "user.restricted", Failed, "not-restricted", ""},

@@ -101,7 +101,7 @@ func readJWT(token string, secret host.Secret) (grants, error) {
 	return g, nil
 }
 
-// claims looks whether the token allows what a call needs. LiveKit takes a
+// claims checks that the token allows what a call needs. LiveKit takes a
 // canPublish or canSubscribe that is left out as yes in a token to join.
 func (u *userLook) claims(context.Context) result {
 	if u.jwt == "" {
@@ -152,7 +152,7 @@ func (u *userLook) joinCall(ctx context.Context) result {
 	return good("joined at " + u.url)
 }
 
-// restricted looks whether somebody of another homeserver could start calls. Without
+// restricted checks whether somebody of another homeserver could start calls. Without
 // a second homeserver that cannot be tried from end to end; what is seen is that the
 // JWT service does ask the server which a token names, and for which servers its
 // configuration lets it make rooms.

@@ -24,7 +24,7 @@ const (
 	Announced       // Synapse, the client well-known, the way to the homeserver
 )
 
-// verifyTime bounds all of one Verify beside the seconds of media, of which there
+// verifyTime bounds all of one Verify besides the seconds of media, of which there
 // are up to four times: over UDP and TCP at once, over TURN, of many, as a user.
 const verifyTime = 2 * time.Minute
 

@@ -69,7 +69,7 @@ func apart(edits []Edit, after []byte) []Edit {
 }
 
 // uniqueOffset is where text stands in current, if it stands just once there and in after:
-// then it is the same, whatever became of all else. -1 where that cannot be told.
+// then it is the same, whatever became of all else. -1 where that is unknown.
 func uniqueOffset(text, after, current []byte) int {
 	if len(text) < 8 || bytes.Count(after, text) != 1 || bytes.Count(current, text) != 1 {
 		return -1

@@ -35,7 +35,7 @@ func (m Map) Lookup(key string) (any, bool) {
 	return nil, false
 }
 
-// Other is a YAML scalar that is none of the usual types, as it was read.
+// Other is a YAML scalar that is not of the usual types, as it was read.
 type Other struct {
 	Tag  string // "!!timestamp" or "!!binary"
 	Text string

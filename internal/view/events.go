@@ -36,11 +36,11 @@ func (t *textForm) calls(e engine.Calls) {
 	}
 	switch {
 	case e.Err != "":
-		t.print("%s: %s, and how many calls that cuts now is not known:\n%s", e.Site, does, indented(clean(e.Err), "    "))
+		t.print("%s: %s, and how many calls that interrupts now is not known:\n%s", e.Site, does, indented(clean(e.Err), "    "))
 	case e.Rooms == 0:
 		t.print("%s: %s, and nobody is on a call now\n", e.Site, does)
 	default:
-		t.print("%s: %s\n", e.Site, t.paint(yellow, does+", which cuts "+plural(e.Rooms, "call")+" now, with "+plural(e.People, "participant")))
+		t.print("%s: %s\n", e.Site, t.paint(yellow, does+", which interrupts "+plural(e.Rooms, "call")+" now, with "+plural(e.People, "participant")))
 	}
 }
 

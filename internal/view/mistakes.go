@@ -8,7 +8,7 @@ import (
 )
 
 // Mistakes shows what is wrong in a plan file: the place, the line with a mark
-// under it, and how to mend it.
+// under it, and how to fix it.
 func (t *textForm) Mistakes(mistakes plans.Mistakes) {
 	var b strings.Builder
 	errors := 0

@@ -13,14 +13,14 @@ func TestMistakes(t *testing.T) {
 	var out bytes.Buffer
 	newText(&out, false).Mistakes(plans.Mistakes{
 		{Severity: plans.SeverityError, File: "hosts.hcl", Line: 12, Column: 10, End: 19, Summary: `there is no host "mtrix"`, Detail: "did you mean host.matrix?", Snippet: "\thost  = host.mtrix"},
-		{Severity: plans.SeverityWarning, File: "hosts.hcl", Summary: "no place", Detail: "mend it"},
+		{Severity: plans.SeverityWarning, File: "hosts.hcl", Summary: "no place", Detail: "fix it"},
 	})
 	want := "hosts.hcl:12:10: error: there is no host \"mtrix\"\n" +
 		"  12 | \thost  = host.mtrix\n" +
 		"     | \t        ^^^^^^^^^\n" +
 		"hint: did you mean host.matrix?\n\n" +
 		"hosts.hcl: warning: no place\n" +
-		"hint: mend it\n\n" +
+		"hint: fix it\n\n" +
 		"1 error, 1 warning\n"
 	if d := cmp.Diff(want, out.String()); d != "" {
 		t.Error(d)

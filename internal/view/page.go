@@ -61,7 +61,7 @@ type flowPage struct {
 	Width                                                               float64 // of the bar, of 100
 }
 
-// HTML writes one page of reports that needs nothing beside itself: no script,
+// HTML writes one page of reports that needs nothing besides itself: no script,
 // no font, no picture from elsewhere.
 func HTML(w io.Writer, made time.Time, reports []rtc.Report) error {
 	p := page{Title: "Element Call", Made: made.Format("2 January 2006, 15:04 MST"), MadeAt: made.Format(time.RFC3339), CSS: template.CSS(pageCSS)}

@@ -25,7 +25,7 @@ func pageOf(t *testing.T, reports ...rtc.Report) []byte {
 // tags are a page's elements, of each its name and attributes.
 var tags = regexp.MustCompile(`<[a-zA-Z][^>]*>`)
 
-// wantAlone wants a page that needs nothing beside itself and has no script.
+// wantAlone wants a page that needs nothing besides itself and has no script.
 func wantAlone(t *testing.T, page string) {
 	t.Helper()
 	if !strings.Contains(page, `content="default-src 'none'; style-src 'unsafe-inline'`) {

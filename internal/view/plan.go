@@ -116,7 +116,7 @@ func Summary(p plans.Plan) string {
 		}
 	}
 	if blocked > 0 {
-		return "Plan: errors forbid to apply it; nothing would be changed."
+		return "Plan: it cannot be applied because of errors; nothing would be changed."
 	}
 	if len(hosts) == 0 {
 		return "Plan: nothing to do."

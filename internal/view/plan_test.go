@@ -62,7 +62,7 @@ Plan: 1 to add, 1 to change, 0 to remove on 1 host. nginx reloads.
 	}
 	blocked := aPlan()
 	blocked.Sites[0].Hosts[1].Steps[0].Findings = []steps.Finding{{Severity: steps.Error, Summary: "no"}}
-	if got := Summary(blocked); !strings.Contains(got, "errors forbid") {
+	if got := Summary(blocked); !strings.Contains(got, "because of errors") {
 		t.Error(got)
 	}
 }

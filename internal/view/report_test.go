@@ -18,7 +18,7 @@ import (
 // sgr are the colours.
 var sgr = regexp.MustCompile("\x1b\\[[0-9;]*m")
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 // golden wants got to be what testdata/name has.
 func golden(t *testing.T, name string, got []byte) {
@@ -34,7 +34,7 @@ func golden(t *testing.T, name string, got []byte) {
 		t.Fatal(err)
 	}
 	if d := cmp.Diff(string(want), string(got)); d != "" {
-		t.Errorf("%s (-want +got; -update writes it anew):\n%s", path, d)
+		t.Errorf("%s (-want +got; -update rewrites it):\n%s", path, d)
 	}
 }
 

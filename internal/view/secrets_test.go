@@ -128,9 +128,9 @@ func TestRotationShowsNoSecrets(t *testing.T) {
 
 func TestCalls(t *testing.T) {
 	for want, e := range map[string]engine.Calls{
-		"x.test: LiveKit restarts, which cuts 1 call now, with 2 participants\n":               {Site: "x.test", Rooms: 1, People: 2},
-		"x.test: LiveKit restarts, and nobody is on a call now\n":                              {Site: "x.test"},
-		"x.test: LiveKit restarts, and how many calls that cuts now is not known:\n    abcd\n": {Site: "x.test", Err: hostile},
+		"x.test: LiveKit restarts, which interrupts 1 call now, with 2 participants\n":               {Site: "x.test", Rooms: 1, People: 2},
+		"x.test: LiveKit restarts, and nobody is on a call now\n":                                    {Site: "x.test"},
+		"x.test: LiveKit restarts, and how many calls that interrupts now is not known:\n    abcd\n": {Site: "x.test", Err: hostile},
 	} {
 		var out strings.Builder
 		newText(&out, false).Event(e)

@@ -65,7 +65,7 @@ func (t *textForm) Status(st Status, p plans.SitePlan) {
 func (t *textForm) drift(st Status, p plans.SitePlan) {
 	switch {
 	case p.Blocked():
-		t.print("whether something drifted cannot be told:\n")
+		t.print("whether something drifted is unknown:\n")
 	case st.Drifted:
 		t.print("drift: the hosts differ from the plan file\n")
 	default:
@@ -103,7 +103,7 @@ func remark(p engine.Past) string {
 	case p.Unfinished(), p.Blocks():
 		return p.What()
 	case p.State == "committed":
-		return "`ecdeploy rollback` takes it back"
+		return "`ecdeploy rollback` undoes it"
 	case p.Conflict:
 		return "kept what somebody else edited: see " + engine.Root + "/runs on the host"
 	}

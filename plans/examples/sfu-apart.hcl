@@ -1,4 +1,4 @@
-# The SFU on a machine of its own, with an nginx of its own; the rest beside
+# The SFU on a machine of its own, with an nginx of its own; the rest next to
 # Synapse. Without the second proxy block the SFU would need bind = its private
 # address, which is then opened to the other host's proxy alone.
 

@@ -190,7 +190,7 @@ ready() {
 		die "$name is not ready after $WAIT s; what is above says what is missing"
 	}
 	# ufw was installed where it could not ask the kernel what it can. It writes
-	# its rule files anew with the first reload and loads them with the second.
+	# its rule files again with the first reload and loads them with the second.
 	has_variant "$name" nftables || docker exec "$(container "$name")" sh -c 'ufw reload && ufw reload' >/dev/null || die "ufw of $name does not reload"
 	[ ! -e "$(disk_image "$name")" ] || sync -f "$(disk_mount "$name")"
 	mkdir -p "$LAB/hosts.d"

@@ -162,7 +162,7 @@ func classify(text []byte) ([]string, error) {
 	var ids []string
 	for _, m := range c.Match {
 		if !slices.Contains(compatible, m.ID) {
-			return nil, fmt.Errorf("%s does not go with Apache-2.0, or nobody has looked whether it does", m.ID)
+			return nil, fmt.Errorf("%s does not go with Apache-2.0, or nobody has checked that it does", m.ID)
 		}
 		ids = append(ids, m.ID)
 	}
@@ -174,7 +174,7 @@ func table(all []*module) ([]byte, error) {
 	b.WriteString(`# Licences
 
 ecdeploy is under Apache-2.0. These modules are linked into it, on one system or
-another, beside Go's standard library (BSD-3-Clause). Written by ` + "`scripts/licences`" + `
+another, besides Go's standard library (BSD-3-Clause). Written by ` + "`scripts/licences`" + `
 from the texts that the modules carry; ` + "`scripts/lint`" + ` fails where it is not
 current, or where a licence is not known or does not go with Apache-2.0.
 

@@ -115,7 +115,7 @@ func (c *Config) checkImage(b steps.Block) {
 	version := "v" + strings.TrimPrefix(r.Tag, "v")
 	if b.Given("image") && b.Known("image") && strings.HasSuffix(r.Name, "lk-jwt-service") && semver.IsValid(version) && semver.Compare(version, fixedIn) < 0 {
 		b.Wrong("image",
-			fmt.Sprintf("the JWT service %s has a hole: it does not check whose token it is given (GHSA-rq24-fh66-rq7x)", r.Tag),
+			fmt.Sprintf("the JWT service %s has a vulnerability: it does not check whose token it is given (GHSA-rq24-fh66-rq7x)", r.Tag),
 			"write "+DefaultImage+"; 0.8.0 is the first without it")
 		return
 	}

@@ -40,14 +40,14 @@ func Why(held, keys livekit.Keys) []string {
 }
 
 // Findings says what the credentials mean for people on calls. Tokens of the
-// JWT service are good for an hour; but LiveKit renews those of people on calls
+// JWT service are valid for an hour; but LiveKit renews those of people on calls
 // every five minutes, with any one of its keys (livekit v1.13.5,
 // pkg/service/roommanager.go, getFirstKeyPair), so that some have one of the old
 // key for as long as LiveKit has it.
 func Findings(held, keys livekit.Keys) []steps.Finding {
 	switch {
 	case !keys.Old.IsZero():
-		return []steps.Finding{steps.Note.Finding("LiveKit accepts the old LIVEKIT_KEY, too, so that tokens made with it stay good",
+		return []steps.Finding{steps.Note.Finding("LiveKit accepts the old LIVEKIT_KEY, too, so that tokens made with it stay valid",
 			"an hour later, while nobody is on a call: ecdeploy secrets rotate --finish, which restarts LiveKit once more")}
 	case held.IsZero():
 		return nil

@@ -58,7 +58,7 @@ type ufwFacts struct {
 	name      string
 	installed bool
 	active    bool
-	problem   string // why it does not tell its state
+	problem   string // why its status cannot be read
 	allowAll  bool   // the default for incoming is allow
 	rules     []ufwRule
 	published []steps.PublishedPort // which Docker opens past ufw
@@ -136,7 +136,7 @@ func closeUFW(site *steps.Site) steps.Step {
 			return steps.Decision{Findings: []steps.Finding{f.silent()}}, nil
 		case f.installed && !f.active && needsOpen(site, f.name):
 			d.Findings = []steps.Finding{steps.Note.Finding("ufw is not active on "+f.name+
-				", so its rules cannot be told; those for the site have the comment "+ufwComment(site),
+				", so its rules are unknown; those for the site have the comment "+ufwComment(site),
 				"ufw show added")}
 		}
 		for _, o := range f.stale(site, nil) {
@@ -149,7 +149,7 @@ func closeUFW(site *steps.Site) steps.Step {
 
 // silent is the finding for a ufw that could not be asked.
 func (f ufwFacts) silent() steps.Finding {
-	return steps.Error.Finding("ufw on "+f.name+" does not tell its state: "+f.problem,
+	return steps.Error.Finding("ufw on "+f.name+": cannot read its status: "+f.problem,
 		`see what "ufw status" says there; firewall "none" {} in the host block leaves it alone`)
 }
 
@@ -230,7 +230,7 @@ func (f ufwFacts) ineffectiveRules() []steps.Finding {
 			open = append(open, p.String())
 			continue
 		}
-		out = append(out, steps.Note.Finding(fmt.Sprintf("the rule %s of ufw on %s is theatre: Docker publishes %s past ufw", f.rules[i], f.name, p), ""))
+		out = append(out, steps.Note.Finding(fmt.Sprintf("the rule %s of ufw on %s has no effect: Docker publishes %s past ufw", f.rules[i], f.name, p), ""))
 	}
 	if len(open) > 0 && !f.allowAll {
 		out = append(out, steps.Note.Finding("ufw on "+f.name+" does not govern what Docker publishes past it: "+strings.Join(open, ", "), ""))

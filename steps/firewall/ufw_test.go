@@ -12,7 +12,7 @@ import (
 )
 
 // As `ufw status verbose` of ufw 0.36 prints it, with what its manual page
-// allows beside.
+// allows besides.
 const ufwStatus = `Status: active
 Logging: on (low)
 Default: deny (incoming), allow (outgoing), disabled (routed)
@@ -135,7 +135,7 @@ func TestFirewallSays(t *testing.T) {
 		{"inactive", "ufw", "Status: inactive\n", true, false, "note: ufw is not active on h"},
 		{"not installed, found by itself", "", "", false, false, "note: no firewall that ecdeploy knows is on h"},
 		{"not installed, asked for", "ufw", "", false, false, "error: ufw is not installed on h"},
-		{"broken", "", "ERROR: problem running iptables: no permission\n", true, false, "error: ufw on h does not tell its state: ERROR: problem running iptables: no permission"},
+		{"broken", "", "ERROR: problem running iptables: no permission\n", true, false, "error: ufw on h: cannot read its status: ERROR: problem running iptables: no permission"},
 		{"broken, and left alone", "none", "ERROR: problem running iptables\n", true, false, "note: the firewall of h is left alone"},
 		{"firewalld", "", "", false, true, "warning: firewalld runs on h"},
 		{"none", "none", ufwStatus, true, false, "note: the firewall of h is left alone"},
@@ -206,7 +206,7 @@ func TestFirewallRemovesItsOwnStaleRules(t *testing.T) {
 func TestFirewallNamesTheatre(t *testing.T) {
 	const docker = "web\t0.0.0.0:3000->80/tcp, [::]:3000->80/tcp\nadmin\t0.0.0.0:9000->9000/tcp\ndb\t127.0.0.1:5432->5432/tcp\ndns\t0.0.0.0:3000->53/udp\n"
 	d := ufwDecision(t, suite.OneHost(), "", "Status: active\nDefault: deny (incoming)\n7881/tcp ALLOW IN Anywhere\n50100:50200/udp ALLOW IN Anywhere\n3000/tcp DENY IN Anywhere\n5432/tcp DENY IN Anywhere\n", true, docker, false)
-	want := "note: the rule 3000/tcp DENY from anywhere of ufw on h is theatre: Docker publishes port 3000/tcp of container web past ufw\n" +
+	want := "note: the rule 3000/tcp DENY from anywhere of ufw on h has no effect: Docker publishes port 3000/tcp of container web past ufw\n" +
 		"note: ufw on h does not govern what Docker publishes past it: port 9000/tcp of container admin, port 3000/udp of container dns\n"
 	if diff := cmp.Diff(want, suite.Summaries(d.Findings)); diff != "" {
 		t.Error(diff)

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// minImagesMiB is what both images want free, beside what is there.
+	// minImagesMiB is what both images want free, besides what is there.
 	minImagesMiB = 1024
 	// minRoomMiB is what the journal wants free: its ballast, before-images
 	// and room to spare.
@@ -55,11 +55,11 @@ func (f preflightFacts) system(site *steps.Site) []steps.Finding {
 	case f.noSystemd && f.bootHook == "":
 		add(steps.Warning,
 			f.name+" has no systemd, no cron and no OpenRC: should the laptop vanish in the middle of a run, "+
-				"a process there takes it back; should the host be started anew in the middle of one, nothing does",
+				"a process there rolls it back; should the host restart in the middle of one, nothing does",
 			"after such a start: sh /var/lib/ecdeploy/runs/RUN/rollback.sh")
 	case f.noSystemd:
 		add(steps.Note,
-			fmt.Sprintf("%s has no systemd: a process there takes a run back when the laptop vanishes, and %s does after a start of the machine", f.name, f.bootHook),
+			fmt.Sprintf("%s has no systemd: a process there rolls a run back when the laptop vanishes, and %s does after a start of the machine", f.name, f.bootHook),
 			"")
 	}
 	if f.room < minRoomMiB {
@@ -131,7 +131,7 @@ func (f preflightFacts) docker(site *steps.Site) []steps.Finding {
 func (f preflightFacts) ports(site *steps.Site) []steps.Finding {
 	var out []steps.Finding
 	if f.noSS {
-		out = append(out, steps.Warning.Finding("there is no ss on "+f.name+": who else uses ports cannot be told", "apt install iproute2"))
+		out = append(out, steps.Warning.Finding("there is no ss on "+f.name+": who else uses ports is unknown", "apt install iproute2"))
 	}
 	for _, p := range site.On(f.name) {
 		for _, l := range p.Listens {

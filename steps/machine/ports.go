@@ -42,7 +42,7 @@ type sysctlSetting struct {
 }
 
 // reservedPorts keeps the kernel from giving LiveKit's ports to outgoing
-// connections, beside whatever is reserved already.
+// connections, besides whatever is reserved already.
 func reservedPorts(site *steps.Site) steps.Step {
 	return steps.Define("reserved-ports", probePorts, nil, func(f portsFacts, _ steps.Shared) (steps.Decision, error) { return f.decide(site), nil })
 }

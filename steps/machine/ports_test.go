@@ -38,7 +38,7 @@ func TestReservedPorts(t *testing.T) {
 		{name: "an ephemeral range above", proc: "52000\t60999\n\n"},
 		{name: "JWT port in the range", proc: "32768\t60999\n\n", auth: 40080, wantFile: "40080,50100-50200", wantLive: "'40080,50100-50200'", wantUndo: "''"},
 		{name: "a container's host", proc: "32768\t60999\n\n", readOnly: true, wantFinds: "warning: the kernel may give ports of 50100-50200"},
-		{name: "a later file takes them back", proc: "32768\t60999\n50000-51000\n", files: map[string]string{"/etc/sysctl.d/90-web.conf": "# web\n-net/ipv4/ip_local_reserved_ports=8080\n"}, wantFinds: "warning: /etc/sysctl.d/90-web.conf sets " + reservedKey + " too"},
+		{name: "a later file removes them", proc: "32768\t60999\n50000-51000\n", files: map[string]string{"/etc/sysctl.d/90-web.conf": "# web\n-net/ipv4/ip_local_reserved_ports=8080\n"}, wantFinds: "warning: /etc/sysctl.d/90-web.conf sets " + reservedKey + " too"},
 		{name: "sysctl.conf is read last", proc: "32768\t60999\n50000-51000\n", files: map[string]string{"/etc/sysctl.conf": reservedKey + " = 8080\n"}, wantFinds: "warning: /etc/sysctl.conf sets"},
 		{name: "a later file that has them", proc: "32768\t60999\n50000-51000\n", files: map[string]string{"/etc/sysctl.d/90-web.conf": reservedKey + " = 8080,50000-51000\n"}},
 		{name: "an earlier file, and a comment", proc: "32768\t60999\n50000-51000\n", files: map[string]string{"/etc/sysctl.d/10-web.conf": reservedKey + " = 8080\n", "/usr/lib/sysctl.d/99-x.conf": "#" + reservedKey + " = 1\n"}},

@@ -254,7 +254,7 @@ func parsePreflight(s string) preflightFacts {
 	return f
 }
 
-// numberOrZero is a number of our own script's output; 0 where it is none.
+// numberOrZero is a number of our own script's output; 0 where it is not one.
 func numberOrZero(s string) int {
 	n, _ := strconv.Atoi(strings.TrimSpace(s))
 	return n

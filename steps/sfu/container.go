@@ -39,7 +39,7 @@ func (c *Config) Steps(d steps.Decl, s *steps.Site) []steps.Placed {
 func (c *Config) Removal(d steps.Decl, s *steps.Site) []steps.Placed {
 	return []steps.Placed{{Stage: steps.StageSFU, Host: d.Host, Step: steps.RemoveContainer(s, steps.Removal{
 		Component: "sfu", Container: c.Container, Files: []string{"livekit-config.yaml", "keys.yaml"},
-		Grace: grace, Interrupt: "LiveKit ends: calls on it are cut",
+		Grace: grace, Interrupt: "LiveKit ends: calls on it are interrupted",
 		Offers: func(name string, files []host.File) []steps.Secret { return credentials.OffersInUse(name, files[1]) },
 	})}}
 }
@@ -116,7 +116,7 @@ func (c *Config) decide(archive *steps.Archive, site *steps.Site, f facts, s ste
 		"--config", "/config/livekit-config.yaml", "ports")
 	change.PlanReplace(f.container, f.image, changes, credentials.Why(held, wanted), s.Secrets)
 	if f.container.Running {
-		change.Interrupt = fmt.Sprintf("LiveKit restarts, within %s: calls on it are cut", grace)
+		change.Interrupt = fmt.Sprintf("LiveKit restarts, within %s: calls on it are interrupted", grace)
 	}
 	if len(change.Why) > 0 {
 		d.Changes = append(d.Changes, &change)
@@ -126,7 +126,7 @@ func (c *Config) decide(archive *steps.Archive, site *steps.Site, f facts, s ste
 }
 
 // media decides which address LiveKit tells clients and on which interface it
-// gathers candidates. Without the filter it takes every interface: beside
+// gathers candidates. Without the filter it takes every interface: next to
 // docker0, TCP 7881 then fails even with node_ip set.
 func (c *Config) media(f facts) (nodeIP string, devices []string, findings []steps.Finding) {
 	devices = c.Interfaces
@@ -136,7 +136,7 @@ func (c *Config) media(f facts) (nodeIP string, devices []string, findings []ste
 		own, _ := netip.ParseAddr(nodeIP) // zero, and so not private, for none
 		switch {
 		case nodeIP == "":
-			return "", devices, []steps.Finding{steps.Error.Finding("the host's own address cannot be told: it has no default route", `set node_ip in sfu {}`)}
+			return "", devices, []steps.Finding{steps.Error.Finding("the host's own address is unknown: it has no default route", `set node_ip in sfu {}`)}
 		case netaddr.Private(own):
 			return nodeIP, devices, []steps.Finding{steps.Error.Finding("the host's own address "+nodeIP+
 				" is private: clients on the internet could not send media to it",
@@ -153,7 +153,7 @@ func (c *Config) media(f facts) (nodeIP string, devices []string, findings []ste
 		}
 	}
 	if len(devices) == 0 {
-		findings = append(findings, steps.Error.Finding("the network interface for media cannot be told", `set interfaces = ["eth0"] in sfu {}`))
+		findings = append(findings, steps.Error.Finding("the network interface for media is unknown", `set interfaces = ["eth0"] in sfu {}`))
 	}
 	return nodeIP, devices, findings
 }

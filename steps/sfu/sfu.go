@@ -108,7 +108,7 @@ func signallingChecks(r steps.Route) []steps.Check {
 	}
 }
 
-// UDPRange is the first and last UDP port for media; zero where it is none.
+// UDPRange is the first and last UDP port for media; zero where it is not one.
 func (p Ports) UDPRange() (first, last int) {
 	first, last, _ = udpRange(p.UDP)
 	return first, last

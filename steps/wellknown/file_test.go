@@ -100,7 +100,7 @@ func TestRemoveWellKnown(t *testing.T) {
 		{"nothing was done", before, nil, before, ""},
 		{"a human took it out", before, []string{before, one}, before, ""},
 		{"a human wrote another URL", strings.Replace(one, "one", "own", 1), []string{before, one}, strings.Replace(one, "one", "own", 1), "warning: somebody else changed in /var/www/client"},
-		{"a human wrote all anew", strings.ReplaceAll(ours(suite.OneHost().ServiceURL()), " ", ""), []string{before, ours(suite.OneHost().ServiceURL())}, strings.ReplaceAll(ours(suite.OneHost().ServiceURL()), " ", ""), "error: /var/www/client would still announce https://matrix-rtc-jwt.example.org"},
+		{"a human rewrote all", strings.ReplaceAll(ours(suite.OneHost().ServiceURL()), " ", ""), []string{before, ours(suite.OneHost().ServiceURL())}, strings.ReplaceAll(ours(suite.OneHost().ServiceURL()), " ", ""), "error: /var/www/client would still announce https://matrix-rtc-jwt.example.org"},
 		{"nobody remembers", ours(suite.OneHost().ServiceURL()), nil, ours(suite.OneHost().ServiceURL()), "error: /var/www/client would still announce"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -125,7 +125,7 @@ func TestRemoveWellKnown(t *testing.T) {
 	}
 	o := suite.LayersOf(title, path, one, before, one)
 	delete(o.Files, path)
-	if got := suite.Words(suite.Decide(t, (&File{Path: path}).remove(suite.OneHost()), o)); got != "note: /var/www/client is not there any more: there is nothing to take back in it" {
+	if got := suite.Words(suite.Decide(t, (&File{Path: path}).remove(suite.OneHost()), o)); got != "note: /var/www/client is not there any more: there is nothing to undo in it" {
 		t.Error(got)
 	}
 	// Layers of other parts of the site are not its business.

@@ -50,7 +50,7 @@ func Require(t testing.TB) {
 	}
 }
 
-// Up starts hosts anew, whatever of their names was there before, and removes
+// Up starts new hosts, whatever of their names was there before, and removes
 // them when the test ends. ECDEPLOY_LAB_KEEP=1 leaves them for a look at what
 // went wrong.
 func Up(t testing.TB, kind Kind, names ...string) []*Host {

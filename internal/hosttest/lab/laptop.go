@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Laptop is a command that runs on a machine of its own beside the hosts, which
+// Laptop is a command that runs on a machine of its own next to the hosts, which
 // reaches them as anybody would and knows their names.
 func Laptop(t testing.TB, name string, args ...string) *exec.Cmd {
 	t.Helper()

@@ -58,7 +58,7 @@ func (f facts) transportNotes() []steps.Finding {
 	list, _ := v.([]any)
 	for _, t := range list {
 		if m, ok := t.(splice.Map); ok && m.Get("type") == "livekit" && m.Get("url") != nil {
-			return []steps.Finding{steps.Warning.Finding(fmt.Sprintf("matrix_rtc.transports has a url (%v) beside "+
+			return []steps.Finding{steps.Warning.Finding(fmt.Sprintf("matrix_rtc.transports has a url (%v) next to "+
 				"livekit_service_url: newer clients then go through Synapse to an application service, which ecdeploy does not set up yet",
 				m.Get("url")),
 				"remove that url unless an application service serves it")}

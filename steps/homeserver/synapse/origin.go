@@ -45,7 +45,7 @@ func (o Origin) traits() traits {
 		version: func(string) string { return packageVersion },
 		install: `apt install matrix-synapse, or name the unit with unit = "..." in synapse "debian" {}`,
 		upgrade: "upgrade it, from Debian's backports or https://packages.matrix.org/debian/",
-		unknown: "cannot be told: it is of no Debian package",
+		unknown: "is unknown: it is of no Debian package",
 	}
 }
 

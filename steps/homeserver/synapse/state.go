@@ -39,7 +39,7 @@ func (c *Service) State(ctx context.Context, o host.Observer, site *steps.Site) 
 	case !f.unit.Found:
 		s.Problem = "there is no unit " + c.Unit
 	case s.Problem == "" && len(f.files) == 0:
-		s.Problem = "its files cannot be told from " + c.Unit
+		s.Problem = "its files cannot be determined from " + c.Unit
 	}
 	if s.Problem != "" {
 		return s, nil

@@ -37,7 +37,7 @@ type facts struct {
 	unit    unitFacts
 	files   []configFile
 	problem string // why the configuration could not be read
-	version string // "1.160.0"; "" where it cannot be told
+	version string // "1.160.0"; "" where it is unknown
 	workers []string
 	others  steps.Neighbours
 	unseen  bool // nobody read the configuration, so that even defaults need to be named
@@ -152,7 +152,7 @@ func (f facts) refusal(site *steps.Site, c *Service) (steps.Finding, bool) {
 			", which is not a program of Synapse's, so it is unknown which files Synapse reads",
 			"let its ExecStart= be `PYTHON -m synapse.app.homeserver --config-path=FILE`, or "+wayOut)
 	case len(f.files) == 0:
-		return fail("Synapse's configuration files cannot be told from "+c.Unit, wayOut)
+		return fail("Synapse's configuration files cannot be determined from "+c.Unit, wayOut)
 	case f.older(leastVersion):
 		return fail("Synapse "+f.version+" on "+f.name+" is too old: MatrixRTC transports came with 1.140", c.From.traits().upgrade)
 	case f.otherName(site) != "":
@@ -174,7 +174,7 @@ func (f facts) decide(site *steps.Site, c *Service) steps.Decision {
 	want := f.wants(site.Needs(), c.MaxDelay)
 	d.Findings = append(f.others.Warn(f.name, "Synapse's files", wayOut), f.notes(c.From)...)
 	if inContainer, isContainer := synapseContainer(f.others); isContainer {
-		d.Findings = append(d.Findings, steps.Warning.Finding("beside "+c.Unit+", a Synapse runs in "+inContainer+" on "+f.name+"; the unit's is edited",
+		d.Findings = append(d.Findings, steps.Warning.Finding("besides "+c.Unit+", a Synapse runs in "+inContainer+" on "+f.name+"; the unit's is edited",
 			"if the site's is the other one, "+wayOut))
 	}
 	edits, err := want.edit(f.files)

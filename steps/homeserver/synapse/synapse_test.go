@@ -79,7 +79,7 @@ func TestSynapseConfigs(t *testing.T) {
 		name  string
 		files []string
 		edits []string       // of these files, in this order
-		want  map[string]any // beside or instead of what is needed
+		want  map[string]any // besides or instead of what is needed
 		keeps []string       // texts that must still be there
 		says  string
 	}{
@@ -183,7 +183,7 @@ func TestSynapseListeners(t *testing.T) {
 		{name: "federation apart", listeners: "listeners:\n- {port: 8008, type: http, bind_addresses: ['0.0.0.0'], resources: [{names: [client]}]}\n- {port: 8009, type: http, bind_address: 10.0.0.5, resources: [{names: [federation]}]}\n", client: "http://127.0.0.1:8008", openID: "http://10.0.0.5:8009"},
 		{name: "federation by TLS of its own", listeners: "listeners:\n- {port: 8008, type: http, bind_addresses: ['::1'], resources: [{names: [client]}]}\n- {port: 8448, type: http, tls: true, resources: [{names: [federation]}]}\n", client: "http://[::1]:8008", openID: ""},
 		{name: "a socket", listeners: "listeners:\n- {path: /run/synapse.sock, type: http, resources: [{names: [client, federation]}]}\n", says: "warning: no listener of Synapse on h serves clients over plain HTTP"},
-		{name: "metrics beside", listeners: "listeners:\n- {port: 9000, type: metrics}\n- {port: 8008, type: http, resources: [{names: [client, federation]}]}\n", client: "http://127.0.0.1:8008", openID: "http://127.0.0.1:8008"},
+		{name: "metrics, too", listeners: "listeners:\n- {port: 9000, type: metrics}\n- {port: 8008, type: http, resources: [{names: [client, federation]}]}\n", client: "http://127.0.0.1:8008", openID: "http://127.0.0.1:8008"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := synapseFound("homeserver.yaml", c.listeners+rest)
@@ -262,7 +262,7 @@ func TestSynapseWarns(t *testing.T) {
 	f.version = ""
 	f.others = steps.Neighbours{Managers: []string{"matrix-docker-ansible-deploy (/matrix/synapse)"}, Containers: []steps.RunningContainer{{Name: "old", Image: "matrixdotorg/synapse", Ports: ""}}}
 	got := suite.Summaries(f.decide(suite.OneHost(), debianConfig()).Findings)
-	for _, want := range []string{"warning: Synapse's version on h cannot be told", "warning: matrix-docker-ansible-deploy (/matrix/synapse) is on h", "warning: beside matrix-synapse.service, a Synapse runs in container old"} {
+	for _, want := range []string{"warning: Synapse's version on h is unknown", "warning: matrix-docker-ansible-deploy (/matrix/synapse) is on h", "warning: besides matrix-synapse.service, a Synapse runs in container old"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is missing in %s", want, got)
 		}

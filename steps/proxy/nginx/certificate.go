@@ -67,7 +67,7 @@ func (w *nginxWriter) ownBlock(name string) ownBlock {
 	for _, p := range w.ownFiles() {
 		parsed, err := splice.ParseNginx(w.facts.own[p].Data)
 		if err != nil {
-			continue // it is written anew
+			continue // it is rewritten
 		}
 		for _, s := range splice.ServerBlocks(parsed) {
 			if !slices.Contains(s.Names, name) {

@@ -51,7 +51,7 @@ func TestNginxFindings(t *testing.T) {
 		{name: "the block adds CORS", files: map[string]string{"s": block("add_header access-control-allow-origin *;")}, want: "error: the server block for rtc.example.org (/etc/nginx/sites-available/s:1) adds a CORS header", hint: "move add_header"},
 		{name: "Lua", files: map[string]string{"s": block("content_by_lua_block { ngx.say('}') }")}, want: "error: nginx's configuration cannot be read", hint: "nginx -t"},
 		{name: "port 443 of somebody else", says: map[string]string{"ss -H": "LISTEN 0 4096 *:443 *:* users:((\"caddy\",pid=7,fd=3))\n"}, want: "error: port 443 on h is taken by caddy", hint: `proxy "external"`},
-		{name: "nginx beside another address's", says: map[string]string{"ss -H": "LISTEN 0 1 100.64.0.1:443 *:* users:((\"tailscaled\",pid=7,fd=3))\nLISTEN 0 1 198.51.100.7:443 *:* users:((\"nginx\",pid=8,fd=3))\n"}, want: ""},
+		{name: "nginx next to another address's", says: map[string]string{"ss -H": "LISTEN 0 1 100.64.0.1:443 *:* users:((\"tailscaled\",pid=7,fd=3))\nLISTEN 0 1 198.51.100.7:443 *:* users:((\"nginx\",pid=8,fd=3))\n"}, want: ""},
 		{name: "no folder for our file", files: map[string]string{"/etc/nginx/nginx.conf": "http { include /etc/nginx/*/site.conf; }\n"}, want: "error: nginx.conf includes no folder of server blocks", hint: "conf.d"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

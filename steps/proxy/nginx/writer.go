@@ -116,7 +116,7 @@ func (w *nginxWriter) inspect(s nginxServer, r steps.Route) {
 
 // ownServer adds a server block for a public name that nobody serves yet. It
 // listens as the host's other TLS servers do: nginx prefers the more specific
-// address, so a wildcard beside them would never be asked.
+// address, so a wildcard next to them would never be asked.
 func (w *nginxWriter) ownServer(name, body string) {
 	cert, key, ok := w.certificate(name)
 	if !ok {
