@@ -124,8 +124,8 @@ func auditHash(before, body string) string {
 
 // auditSince reads what ec_audit_since printed, among other lines: the last line of
 // the log, reached from seen; zero where there is none, or where nobody got to look.
-// truncated
-// says that the log has no longer that line, or that what follows it does not hold.
+// truncated says that the log has no longer that line, or that what follows it does
+// not hold.
 func auditSince(out []byte, seen AuditHead) (head AuditHead, truncated bool) {
 	var text strings.Builder
 	looked := false
