@@ -14,8 +14,8 @@ import (
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
-// wholePlan has a change of every kind, on a host that runs the SFU already.
-func wholePlan() SitePlan {
+// makeWholePlan has a change of every kind, on a host that runs the SFU already.
+func makeWholePlan() SitePlan {
 	file := func(path, before string) steps.FileEdit {
 		return steps.FileEdit{Path: path, Before: before, After: "a", Text: steps.Lit("text"), Diff: "-x\n+y\n"}
 	}
@@ -41,8 +41,8 @@ func TestDrift(t *testing.T) {
 	container := func(s *SitePlan) *steps.Container { return s.Hosts[0].Steps[2].Changes[1].(*steps.Container) }
 	image := func(s *SitePlan) *steps.Image { return s.Hosts[0].Steps[2].Changes[0].(*steps.Image) }
 	files := func(s *SitePlan) *steps.Files { return s.Hosts[0].Steps[3].Changes[0].(*steps.Files) }
-	f := &File{Path: "/d/hosts.hcl", Sum: "5a", Hosts: []Host{{Name: "h"}}, Sites: []Site{onHost("h")}}
-	made, err := NewSaved(f, Plan{Sites: []SitePlan{wholePlan()}})
+	f := &File{Path: "/d/hosts.hcl", Sum: "5a", Hosts: []Host{{Name: "h"}}, Sites: []Site{siteOnHost("h")}}
+	made, err := NewSaved(f, Plan{Sites: []SitePlan{makeWholePlan()}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestDrift(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			now := wholePlan()
+			now := makeWholePlan()
 			c.move(&now)
 			moved, err := s.Drift(f, Plan{Sites: []SitePlan{now}})
 			if err != nil {
@@ -143,14 +143,14 @@ func TestDrift(t *testing.T) {
 
 // Credentials that come between are none that the plan was made for.
 func TestDriftOfNewCredentials(t *testing.T) {
-	p := wholePlan()
+	p := makeWholePlan()
 	p.Secrets = steps.Secrets{}
 	f := &File{Path: "/d/hosts.hcl", Sum: "5a"}
 	s, err := NewSaved(f, Plan{Sites: []SitePlan{p}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	moved, err := s.Drift(f, Plan{Sites: []SitePlan{wholePlan()}})
+	moved, err := s.Drift(f, Plan{Sites: []SitePlan{makeWholePlan()}})
 	want := []Drift{{Site: "x.test", What: "there are credentials (LIVEKIT_KEY and LIVEKIT_SECRET) now, which were to be made"}}
 	if d := cmp.Diff(want, moved); d != "" || err != nil {
 		t.Error(d, err)
@@ -171,7 +171,7 @@ func TestDriftOfGuards(t *testing.T) {
 		return &File{Path: "/d/hosts.hcl", Sum: "5a", Sites: []Site{{ServerName: "x.test", RevertAfter: after, Verify: Verify{CAFile: ca}}}}
 	}
 	write("one")
-	p := Plan{Sites: []SitePlan{wholePlan()}}
+	p := Plan{Sites: []SitePlan{makeWholePlan()}}
 	s, err := NewSaved(guarded(time.Minute, ca), p)
 	if err != nil {
 		t.Fatal(err)

@@ -43,8 +43,8 @@ func TestKeysOfCommand(t *testing.T) {
 	}
 }
 
-// keyed are credentials whose values are told apart by what begins them.
-func keyed(key, old string) livekit.Keys {
+// makeKeys are credentials whose values are told apart by what begins them.
+func makeKeys(key, old string) livekit.Keys {
 	value := func(s, end string) host.Secret { return host.NewSecret(s + strings.Repeat(end, 40)) }
 	k := livekit.Keys{Key: value(key, "K"), Secret: value(key, "S")}
 	if old != "" {
@@ -60,8 +60,8 @@ func TestCredentials(t *testing.T) {
 		return Site{ServerName: "x.test", Keys: &LiveKitKeys{Key: k.Key, Secret: k.Secret}}
 	}
 	none, made := livekit.Keys{}, Site{ServerName: "x.test"}
-	sameKey := keyed("a", "")
-	sameKey.Secret = keyed("b", "").Secret
+	sameKey := makeKeys("a", "")
+	sameKey.Secret = makeKeys("b", "").Secret
 	for _, c := range []struct {
 		name    string
 		choose  func(Site, context.Context) (Credentials, error)
@@ -71,27 +71,27 @@ func TestCredentials(t *testing.T) {
 		refused string
 	}{
 		{"keep: a first deploy", Site.KeepKeys, made, none, none, ""},
-		{"keep: found", Site.KeepKeys, made, keyed("a", ""), keyed("a", ""), ""},
-		{"keep: in a rotation", Site.KeepKeys, made, keyed("b", "a"), keyed("b", "a"), ""},
-		{"keep: given, a first deploy", Site.KeepKeys, giving(keyed("a", "")), none, keyed("a", ""), ""},
-		{"keep: given, in a rotation", Site.KeepKeys, giving(keyed("b", "")), keyed("b", "a"), keyed("b", "a"), ""},
-		{"keep: given new ones", Site.KeepKeys, giving(keyed("b", "")), keyed("a", ""), keyed("b", ""), ""},
-		{"keep: given new ones, in a rotation", Site.KeepKeys, giving(keyed("c", "")), keyed("b", "a"), keyed("c", ""), ""},
-		{"keep: the old ones given", Site.KeepKeys, giving(keyed("a", "")), keyed("b", "a"), keyed("a", "b"), ""},
+		{"keep: found", Site.KeepKeys, made, makeKeys("a", ""), makeKeys("a", ""), ""},
+		{"keep: in a rotation", Site.KeepKeys, made, makeKeys("b", "a"), makeKeys("b", "a"), ""},
+		{"keep: given, a first deploy", Site.KeepKeys, giving(makeKeys("a", "")), none, makeKeys("a", ""), ""},
+		{"keep: given, in a rotation", Site.KeepKeys, giving(makeKeys("b", "")), makeKeys("b", "a"), makeKeys("b", "a"), ""},
+		{"keep: given new ones", Site.KeepKeys, giving(makeKeys("b", "")), makeKeys("a", ""), makeKeys("b", ""), ""},
+		{"keep: given new ones, in a rotation", Site.KeepKeys, giving(makeKeys("c", "")), makeKeys("b", "a"), makeKeys("c", ""), ""},
+		{"keep: the old ones given", Site.KeepKeys, giving(makeKeys("a", "")), makeKeys("b", "a"), makeKeys("a", "b"), ""},
 
-		{"rotate: given new ones", Site.RotateKeys, giving(keyed("b", "")), keyed("a", ""), keyed("b", "a"), ""},
+		{"rotate: given new ones", Site.RotateKeys, giving(makeKeys("b", "")), makeKeys("a", ""), makeKeys("b", "a"), ""},
 		{"rotate: nothing there", Site.RotateKeys, made, none, none, "hint: ecdeploy apply makes them"},
-		{"rotate: in a rotation", Site.RotateKeys, made, keyed("b", "a"), keyed("b", "a"), ""},
-		{"rotate: given, in a rotation", Site.RotateKeys, giving(keyed("c", "")), keyed("b", "a"), keyed("b", "a"), ""},
-		{"rotate: given as before", Site.RotateKeys, giving(keyed("a", "")), keyed("a", ""), none, "first change them where livekit_keys takes them from"},
-		{"rotate: only a new secret given", Site.RotateKeys, giving(sameKey), keyed("a", ""), none, "change the key, too"},
+		{"rotate: in a rotation", Site.RotateKeys, made, makeKeys("b", "a"), makeKeys("b", "a"), ""},
+		{"rotate: given, in a rotation", Site.RotateKeys, giving(makeKeys("c", "")), makeKeys("b", "a"), makeKeys("b", "a"), ""},
+		{"rotate: given as before", Site.RotateKeys, giving(makeKeys("a", "")), makeKeys("a", ""), none, "first change them where livekit_keys takes them from"},
+		{"rotate: only a new secret given", Site.RotateKeys, giving(sameKey), makeKeys("a", ""), none, "change the key, too"},
 
-		{"finish", Site.DropOldKeys, made, keyed("b", "a"), keyed("b", ""), ""},
-		{"finish: given", Site.DropOldKeys, giving(keyed("b", "")), keyed("b", "a"), keyed("b", ""), ""},
+		{"finish", Site.DropOldKeys, made, makeKeys("b", "a"), makeKeys("b", ""), ""},
+		{"finish: given", Site.DropOldKeys, giving(makeKeys("b", "")), makeKeys("b", "a"), makeKeys("b", ""), ""},
 		{"finish: nothing there", Site.DropOldKeys, made, none, none, ""},
-		{"finish: no rotation", Site.DropOldKeys, made, keyed("b", ""), keyed("b", ""), ""},
-		{"finish: no rotation, given new ones", Site.DropOldKeys, giving(keyed("c", "")), keyed("b", ""), keyed("b", ""), ""},
-		{"finish: given new ones", Site.DropOldKeys, giving(keyed("c", "")), keyed("b", "a"), none, "other credentials than those in use"},
+		{"finish: no rotation", Site.DropOldKeys, made, makeKeys("b", ""), makeKeys("b", ""), ""},
+		{"finish: no rotation, given new ones", Site.DropOldKeys, giving(makeKeys("c", "")), makeKeys("b", ""), makeKeys("b", ""), ""},
+		{"finish: given new ones", Site.DropOldKeys, giving(makeKeys("c", "")), makeKeys("b", "a"), none, "other credentials than those in use"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			choose, err := c.choose(c.site, t.Context())
@@ -121,16 +121,16 @@ func TestCredentials(t *testing.T) {
 // a run interrupted between the commits of two hosts leaves them with two pairs, and a
 // key file in somebody else's hand may hold any.
 func TestRotationOfUnknown(t *testing.T) {
-	a, b := keyed("a", "").Pair(), keyed("b", "").Pair()
+	a, b := makeKeys("a", "").Pair(), makeKeys("b", "").Pair()
 	for _, c := range []struct {
 		name    string
 		found   credentials.Found
 		refused string
 	}{
-		{"a rotation, interrupted after the SFU's host", credentials.Found{Keys: keyed("b", "a"), Issues: a}, "hint: ecdeploy apply goes forward"},
-		{"a rotation, interrupted after the JWT service's host", credentials.Found{Keys: keyed("a", ""), Issues: b}, "hint: ecdeploy apply goes forward"},
-		{"no JWT service", credentials.Found{Keys: keyed("b", "a")}, "hint: ecdeploy apply goes forward"},
-		{"a key file that is not understood", credentials.Found{Keys: keyed("a", ""), Issues: a, Unread: "/k.yaml"}, "what /k.yaml holds is not understood"},
+		{"a rotation, interrupted after the SFU's host", credentials.Found{Keys: makeKeys("b", "a"), Issues: a}, "hint: ecdeploy apply goes forward"},
+		{"a rotation, interrupted after the JWT service's host", credentials.Found{Keys: makeKeys("a", ""), Issues: b}, "hint: ecdeploy apply goes forward"},
+		{"no JWT service", credentials.Found{Keys: makeKeys("b", "a")}, "hint: ecdeploy apply goes forward"},
+		{"a key file that is not understood", credentials.Found{Keys: makeKeys("a", ""), Issues: a, Unread: "/k.yaml"}, "what /k.yaml holds is not understood"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, choose := range []func(Site, context.Context) (Credentials, error){Site.RotateKeys, Site.DropOldKeys} {
@@ -160,11 +160,11 @@ func TestRotateMakesOnePair(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, err := choose(credentials.Found{Keys: keyed("a", ""), Issues: keyed("a", "").Pair()})
-	if err != nil || first.IsZero() || first.Old != keyed("a", "").Pair() || len(first.Secret.Reveal()) < 43 {
+	first, err := choose(credentials.Found{Keys: makeKeys("a", ""), Issues: makeKeys("a", "").Pair()})
+	if err != nil || first.IsZero() || first.Old != makeKeys("a", "").Pair() || len(first.Secret.Reveal()) < 43 {
 		t.Fatalf("%v", err)
 	}
-	if second, err := choose(credentials.Found{Keys: keyed("a", ""), Issues: keyed("a", "").Pair()}); err != nil || second != first {
+	if second, err := choose(credentials.Found{Keys: makeKeys("a", ""), Issues: makeKeys("a", "").Pair()}); err != nil || second != first {
 		t.Errorf("a second plan has other credentials, %v", err)
 	}
 }
@@ -172,15 +172,15 @@ func TestRotateMakesOnePair(t *testing.T) {
 // A rotation of a split site that was interrupted after the first commit: the JWT
 // service's host went back by itself. Only apply goes on, and then --finish does.
 func TestCutRotation(t *testing.T) {
-	f, m := load("hosts.hcl", []byte(apart(t, "", `proxy "external" {}`, `proxy "external" { host = host.s }`)), LoadOptions{Environ: environ})
+	f, m := load("hosts.hcl", []byte(makeApartPlan(t, "", `proxy "external" {}`, `proxy "external" { host = host.s }`)), LoadOptions{Environ: environ})
 	if f == nil {
 		t.Fatalf("%+v", m)
 	}
 	site := f.Sites[0]
 	line := func(k livekit.Pair) string { return k.Key.Reveal() + ": " + k.Secret.Reveal() + "\n" }
-	rotated, old := keyed("b", "a"), keyed("a", "").Pair()
+	rotated, old := makeKeys("b", "a"), makeKeys("a", "").Pair()
 	on := func(issues livekit.Pair) map[string]host.Observer {
-		sfu, auth := secretive(), secretive()
+		sfu, auth := makeSecretiveHost(), makeSecretiveHost()
 		sfu.files = map[string]string{"/etc/ecdeploy/x.test/sfu/keys.yaml": line(rotated.Pair()) + line(old)}
 		auth.files["/etc/ecdeploy/x.test/auth/key"] = issues.Key.Reveal() + "\n"
 		auth.files["/etc/ecdeploy/x.test/auth/secret"] = issues.Secret.Reveal() + "\n"
@@ -216,7 +216,7 @@ func TestCutRotation(t *testing.T) {
 	if !strings.Contains(jwt, "LIVEKIT_SECRET change") {
 		t.Errorf("the JWT service keeps the old credentials: %q", jwt)
 	}
-	if p, err := plan(Site.DropOldKeys, on(rotated.Pair())); err != nil || KeysOf(p.Secrets) != keyed("b", "") {
+	if p, err := plan(Site.DropOldKeys, on(rotated.Pair())); err != nil || KeysOf(p.Secrets) != makeKeys("b", "") {
 		t.Errorf("finish after that: %v", err)
 	}
 }

@@ -79,7 +79,7 @@ func configOf[C steps.Config](t *testing.T, s Site) C {
 
 // Paths on the laptop begin at the plan file or at the home folder.
 func TestLocalPaths(t *testing.T) {
-	text := spoiled(t, rightFile,
+	text := spoilLines(t, rightFile,
 		`  address = "203.0.113.10"`, "  address = \"a\"\n  user = \"admin\"\n  identity = \"~/.ssh/id\"\n  sudo_password { file = \"pw\" }",
 		`url  = "https://sfu.x.test"`, "url = \"https://sfu.x.test\"\n    archive = \"images/a.tar\"",
 		`url  = "https://jwt.x.test"`, "url = \"https://jwt.x.test\"\n    archive = \"/b.tar\"")
@@ -219,7 +219,7 @@ func TestNodeIP(t *testing.T) {
 		"203.0.113.1,2001:db8::1":     "203.0.113.1,2001:db8::1",
 		"2001:DB8:0::1 , 203.0.113.1": "203.0.113.1,2001:db8::1",
 	} {
-		f, m := load("hosts.hcl", []byte(spoiled(t, rightFile, "    host = host.x\n", "    host = host.x\n    node_ip = \""+given+"\"\n")), LoadOptions{Environ: environ})
+		f, m := load("hosts.hcl", []byte(spoilLines(t, rightFile, "    host = host.x\n", "    host = host.x\n    node_ip = \""+given+"\"\n")), LoadOptions{Environ: environ})
 		if f == nil || len(m) > 0 || configOf[*sfu.Config](t, f.Sites[0]).NodeIP != want {
 			t.Errorf("%q: %+v", given, m)
 		}

@@ -9,10 +9,10 @@ import (
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
-// apart is rightFile with its SFU on a host s of its own, and these proxies.
-func apart(t *testing.T, bind string, proxies ...string) string {
+// makeApartPlan is rightFile with its SFU on a host s of its own, and these proxies.
+func makeApartPlan(t *testing.T, bind string, proxies ...string) string {
 	t.Helper()
-	return "host \"s\" {\n  address = \"203.0.113.20\"\n}\n" + spoiled(t, rightFile,
+	return "host \"s\" {\n  address = \"203.0.113.20\"\n}\n" + spoilLines(t, rightFile,
 		"sfu {\n    host = host.x\n", "sfu {\n    host = host.s\n"+bind,
 		`proxy "nginx" { host = host.x }`, strings.Join(proxies, "\n  "))
 }
@@ -45,7 +45,7 @@ func TestReachOfProxies(t *testing.T) {
 		{name: "not supported", proxies: []string{`proxy "traefik" { host = host.s }`}, wrong: `proxy "traefik" is not supported`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f, m := load("hosts.hcl", []byte(apart(t, c.bind, c.proxies...)), LoadOptions{Environ: environ})
+			f, m := load("hosts.hcl", []byte(makeApartPlan(t, c.bind, c.proxies...)), LoadOptions{Environ: environ})
 			if c.wrong != "" {
 				if len(m) != 1 || !strings.HasPrefix(m[0].Summary+": "+m[0].Detail, c.wrong) {
 					t.Errorf("%+v", m)
@@ -89,7 +89,7 @@ func TestReachOfProxies(t *testing.T) {
 func TestProxyOnItsOwnHost(t *testing.T) {
 	const b = "host \"b\" {\n  address = \"203.0.113.30\"\n}\n"
 	const block = `proxy "caddy" { host = host.b }`
-	first := spoiled(t, rightFile, `proxy "nginx" { host = host.x }`, block,
+	first := spoilLines(t, rightFile, `proxy "nginx" { host = host.x }`, block,
 		"sfu {\n    host = host.x\n", "sfu {\n    host = host.x\n    bind = \"10.0.0.3\"\n", "auth {\n    host = host.x", "auth {\n    host = host.b")
 	f, m := load("hosts.hcl", []byte(b+first), LoadOptions{Environ: environ})
 	if f == nil || len(m) > 0 {
@@ -113,7 +113,7 @@ func TestProxyOnItsOwnHost(t *testing.T) {
 	}
 
 	// The proxy alone is on b: there it has nothing to serve, but b is used.
-	_, m = load("hosts.hcl", []byte(b+spoiled(t, rightFile, `  proxy "nginx"`, "  "+block+"\n  proxy \"nginx\"")), LoadOptions{Environ: environ})
+	_, m = load("hosts.hcl", []byte(b+spoilLines(t, rightFile, `  proxy "nginx"`, "  "+block+"\n  proxy \"nginx\"")), LoadOptions{Environ: environ})
 	if len(m) != 1 || m[0].Summary != "the proxy on b has nothing to serve for this site" {
 		t.Errorf("%+v", m)
 	}
@@ -130,7 +130,7 @@ func TestProxyOnItsOwnHost(t *testing.T) {
 
 // Whose proxy it is shows only when a variable has its value.
 func TestReachOfUnknownProxy(t *testing.T) {
-	text := "variable \"front\" {}\n" + apart(t, "", `proxy "external" { host = var.front }`)
+	text := "variable \"front\" {}\n" + makeApartPlan(t, "", `proxy "external" { host = var.front }`)
 	if f, m := load("hosts.hcl", []byte(text), LoadOptions{Environ: environ, Validate: true}); f == nil {
 		t.Errorf("%+v", m)
 	}

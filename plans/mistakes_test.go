@@ -31,8 +31,8 @@ site "x.test" {
 // environ is an empty environment.
 func environ(string) (string, bool) { return "", false }
 
-// spoiled replaces each old line by a new one; "-" drops it.
-func spoiled(t *testing.T, text string, lines ...string) string {
+// spoilLines replaces each old line by a new one; "-" drops it.
+func spoilLines(t *testing.T, text string, lines ...string) string {
 	t.Helper()
 	for i := 0; i+1 < len(lines); i += 2 {
 		if strings.Count(text, lines[i]) == 0 {
@@ -151,7 +151,7 @@ func TestMistakes(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			text := spoiled(t, rightFile, tt.old, tt.new)
+			text := spoilLines(t, rightFile, tt.old, tt.new)
 			if strings.HasSuffix(tt.new, "host.s") {
 				text = "host \"s\" { address = \"s\" }\n" + text
 			}
@@ -166,7 +166,7 @@ func TestMistakes(t *testing.T) {
 			if m.Severity != tt.severity || !strings.Contains(m.Summary, tt.what) || !strings.Contains(m.Detail, tt.fix) {
 				t.Errorf("%+v", m)
 			}
-			if got := marked(text, m); tt.mark != "\n" && got != tt.mark {
+			if got := markMistake(text, m); tt.mark != "\n" && got != tt.mark {
 				t.Errorf("marked %q, expected %q", got, tt.mark)
 			}
 			if m.Detail == "" {
@@ -176,8 +176,8 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
-// marked is the text that a mistake points at.
-func marked(text string, m Mistake) string {
+// markMistake is the text that a mistake points at.
+func markMistake(text string, m Mistake) string {
 	line := strings.Split(text, "\n")[m.Line-1]
 	if m.End-1 > len(line) {
 		return fmt.Sprintf("%q from column %d to %d", line, m.Column, m.End)

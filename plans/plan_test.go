@@ -9,13 +9,13 @@ import (
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
-// onHost is a site with one part on a host.
-func onHost(name string) Site {
+// siteOnHost is a site with one part on a host.
+func siteOnHost(name string) Site {
 	return Site{Blocks: []Declared{{Block: "sfu", Decl: steps.Decl{Host: name, Parts: []steps.Part{{Name: "sfu", Host: name}}}}}}
 }
 
-// somePlan changes a file and a container on one host.
-func somePlan() SitePlan {
+// makeSomePlan changes a file and a container on one host.
+func makeSomePlan() SitePlan {
 	return SitePlan{Site: "x.test", Hosts: []HostPlan{{Host: "h", Steps: []StepPlan{
 		{Stage: steps.StageSFU, Step: "livekit", Changes: Changes{&steps.Container{
 			Site: "x.test", Spec: host.ContainerSpec{Name: "livekit-sfu", Image: "livekit:1"}, Why: []string{"not there yet"},
@@ -37,8 +37,8 @@ func TestHash(t *testing.T) {
 		}
 		return h
 	}
-	want := hash(somePlan())
-	b, err := json.Marshal(somePlan())
+	want := hash(makeSomePlan())
+	b, err := json.Marshal(makeSomePlan())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,11 +46,11 @@ func TestHash(t *testing.T) {
 	if err := json.Unmarshal(b, &read); err != nil {
 		t.Fatal(err)
 	}
-	if same, err := somePlan().SameChanges(read); !same || err != nil || hash(read) != want {
+	if same, err := makeSomePlan().SameChanges(read); !same || err != nil || hash(read) != want {
 		t.Errorf("after JSON: the same changes: %v, %v; the same hash: %v", same, err, hash(read) == want)
 	}
 
-	other := somePlan()
+	other := makeSomePlan()
 	other.Secrets = secretsOf(livekit.Keys{Key: host.NewSecret("k"), Secret: host.NewSecret("s")})
 	other.Hosts[0].Steps[1].Findings = []Finding{{Severity: steps.Note, Summary: "n"}}
 	other.Hosts[0].Steps[1].Checks = []steps.Check{{Name: "c"}}
@@ -61,7 +61,7 @@ func TestHash(t *testing.T) {
 	if hash(other) == want {
 		t.Error("the same changes on another host have the same hash")
 	}
-	other = somePlan()
+	other = makeSomePlan()
 	other.Hosts[0].Steps[1].Changes = nil
 	if hash(other) == want {
 		t.Error("a change less makes no difference")

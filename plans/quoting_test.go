@@ -53,9 +53,9 @@ var right = map[string]string{
 // what they refer to must be there.
 var unused = map[string]bool{".site.sfu.host": true, ".site.sfu.hosts": true, ".site.auth.host": true, ".site.verify.host": true, ".site.verify.from": true}
 
-// attributes are all that a plan file can set, found by the structs that it is
+// listAttributes are all that a plan file can set, found by the structs that it is
 // read into: a new one is among them by itself.
-func attributes(t *testing.T) []attribute {
+func listAttributes(t *testing.T) []attribute {
 	t.Helper()
 	var out []attribute
 	var walk func(at string, typ reflect.Type, put func(inside string) string)
@@ -84,7 +84,7 @@ func attributes(t *testing.T) []attribute {
 			}
 		}
 	}
-	walk("", reflect.TypeFor[fileBlock](), inPlace)
+	walk("", reflect.TypeFor[fileBlock](), placeBlock)
 	return out
 }
 
@@ -106,9 +106,9 @@ func block(kind, label, inside string) string {
 	return fmt.Sprintf("%s%s {\n    %s\n  }", kind, label, inside)
 }
 
-// inPlace is a plan file in which a host or site block, or a part of the site, is as
+// placeBlock is a plan file in which a host or site block, or a part of the site, is as
 // given.
-func inPlace(part string) string {
+func placeBlock(part string) string {
 	kind, _, _ := strings.Cut(part, " ")
 	if kind == "host" {
 		return strings.Replace(rightFile, "host \"x\" {\n  address = \"203.0.113.10\"\n}", "host \"x\" {"+strings.TrimPrefix(part, "host {"), 1)
@@ -147,7 +147,7 @@ func (a attribute) load(v string) (*File, Mistakes) {
 // Every text of a plan file is refused at its place, or arrives as it is, and no
 // part of it is run on the way.
 func TestHostileValues(t *testing.T) {
-	all := attributes(t)
+	all := listAttributes(t)
 	if len(all) < 45 {
 		t.Fatalf("only %d attributes were found", len(all))
 	}
@@ -190,7 +190,7 @@ func (a attribute) check(t *testing.T, v string) {
 	}
 	seen := &sandbox{t: t, file: f}
 	if a.laptop() {
-		if !holds(reflect.ValueOf(f), v) && a.name != ".variable.default" && a.name != ".variable.description" {
+		if !containsText(reflect.ValueOf(f), v) && a.name != ".variable.default" && a.name != ".variable.description" {
 			t.Errorf("%.60q was taken, and became another text: %+v", v, f)
 		}
 		return
@@ -216,22 +216,22 @@ func (a attribute) laptop() bool {
 	return false
 }
 
-// holds looks for a text in all that a value holds, as a path's end too.
-func holds(v reflect.Value, text string) bool {
+// containsText looks for a text in all that a value holds, as a path's end too.
+func containsText(v reflect.Value, text string) bool {
 	switch v.Kind() {
 	case reflect.Pointer, reflect.Interface:
-		return !v.IsNil() && holds(v.Elem(), text)
+		return !v.IsNil() && containsText(v.Elem(), text)
 	case reflect.String:
 		return v.String() == text || strings.HasSuffix(v.String(), "/"+path.Clean(text)) || v.String() == filepath.Clean(text) || strings.HasPrefix(text, "~") && strings.HasSuffix(v.String(), path.Clean(text[1:]))
 	case reflect.Struct:
 		for i := range v.NumField() {
-			if holds(v.Field(i), text) {
+			if containsText(v.Field(i), text) {
 				return true
 			}
 		}
 	case reflect.Slice:
 		for i := range v.Len() {
-			if holds(v.Index(i), text) {
+			if containsText(v.Index(i), text) {
 				return true
 			}
 		}

@@ -63,8 +63,8 @@ func (o recordedHost) Query(_ context.Context, cmds ...host.Cmd) ([]host.Result,
 // where it was.
 const canary = "CanaryOf"
 
-// secretive is a host whose files are full of secrets, besides all that changes.
-func secretive() recordedHost {
+// makeSecretiveHost is a host whose files are full of secrets, besides all that changes.
+func makeSecretiveHost() recordedHost {
 	return recordedHost{
 		says: map[string]string{
 			"uname": "x86_64\n", "nginx": "nginx version: nginx/1.26\n", "sh": "", "test": "",
@@ -104,7 +104,7 @@ func TestSavedHoldsNoSecret(t *testing.T) {
 			text := rightFile
 			if c.keys != "" {
 				text = "variable \"key\" { default = \"\" }\nvariable \"secret\" { default = \"\" }\n" +
-					spoiled(t, rightFile, "  synapse", "  livekit_keys {\n "+c.keys+"\n  }\n  synapse",
+					spoilLines(t, rightFile, "  synapse", "  livekit_keys {\n "+c.keys+"\n  }\n  synapse",
 						`  address = "203.0.113.10"`, "  address = \"203.0.113.10\"\n  user = \"admin\"\n  sudo_password { command = [\"echo\", \""+canary+"Sudo\"] }")
 			}
 			file := filepath.Join(dir, "hosts.hcl")
@@ -119,7 +119,7 @@ func TestSavedHoldsNoSecret(t *testing.T) {
 			if f == nil {
 				t.Fatalf("%+v", mistakes)
 			}
-			on := secretive()
+			on := makeSecretiveHost()
 			toMake := strings.HasPrefix(c.name, "to be made")
 			if toMake {
 				on.files["/etc/ecdeploy/x.test/sfu/keys.yaml"] = "{a: " + canary + "1}\n"
@@ -177,7 +177,7 @@ func TestSavedHoldsNoSecret(t *testing.T) {
 // savedPlan is somePlan, saved.
 func savedPlan(t *testing.T) *Saved {
 	t.Helper()
-	s, err := NewSaved(&File{Path: "/d/hosts.hcl", Sum: "5a", Hosts: []Host{{Name: "h", Address: "203.0.113.10"}}, Sites: []Site{onHost("h")}}, Plan{Sites: []SitePlan{somePlan()}})
+	s, err := NewSaved(&File{Path: "/d/hosts.hcl", Sum: "5a", Hosts: []Host{{Name: "h", Address: "203.0.113.10"}}, Sites: []Site{siteOnHost("h")}}, Plan{Sites: []SitePlan{makeSomePlan()}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +207,7 @@ func TestSavedRoundTrip(t *testing.T) {
 	if d := cmp.Diff(strings.ReplaceAll(string(b), `\ufffd`, "\ufffd"), strings.ReplaceAll(string(again), `\ufffd`, "\ufffd")); d != "" {
 		t.Error(d)
 	}
-	if moved, err := read.Drift(&File{}, Plan{Sites: []SitePlan{somePlan()}}); err != nil || len(moved) > 0 {
+	if moved, err := read.Drift(&File{}, Plan{Sites: []SitePlan{makeSomePlan()}}); err != nil || len(moved) > 0 {
 		t.Errorf("it differs from what was saved: %v, %v", moved, err)
 	}
 }
@@ -227,7 +227,7 @@ func TestElsewhere(t *testing.T) {
 		{"name", Host{Name: "i", Address: "203.0.113.10"}, []string{"h"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if d := cmp.Diff(c.want, s.Elsewhere(&File{Hosts: []Host{c.host}, Sites: []Site{onHost(c.host.Name)}})); d != "" {
+			if d := cmp.Diff(c.want, s.Elsewhere(&File{Hosts: []Host{c.host}, Sites: []Site{siteOnHost(c.host.Name)}})); d != "" {
 				t.Error(d)
 			}
 		})
@@ -263,7 +263,7 @@ func TestDamaged(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			bad := string(good[:len(good)/2])
 			if c.old != "" {
-				bad = spoiled(t, string(good), c.old, c.new)
+				bad = spoilLines(t, string(good), c.old, c.new)
 			}
 			_, err := DecodeSaved([]byte(bad))
 			if err == nil || !strings.Contains(err.Error(), c.wrong) || !strings.Contains(err.Error(), "\nhint: ") || !IsSaved([]byte(bad)) {

@@ -10,8 +10,8 @@ import (
 	"github.com/emdecloud/ecdeploy/steps/all"
 )
 
-// placedOn are the hosts of a site's steps in a stage, and of those that take it away.
-func placedOn(t *testing.T, f *File, stage steps.Stage) (there, away []string) {
+// findPlaced are the hosts of a site's steps in a stage, and of those that take it away.
+func findPlaced(t *testing.T, f *File, stage steps.Stage) (there, away []string) {
 	t.Helper()
 	bring, err := place(f, f.Sites[0])
 	if err != nil {
@@ -42,7 +42,7 @@ func TestVariantOutsideTheTree(t *testing.T) {
 	if f == nil || len(m) > 0 {
 		t.Fatalf("%+v", m)
 	}
-	there, away := placedOn(t, f, steps.StageProxy)
+	there, away := findPlaced(t, f, steps.StageProxy)
 	if !slices.Equal(there, []string{"x", "b"}) || !slices.Equal(away, []string{"b", "x"}) {
 		t.Errorf("it is placed on %v and taken away from %v", there, away)
 	}

@@ -61,7 +61,7 @@ func ociArchive(t *testing.T, index v1.ImageIndex) string {
 	return file
 }
 
-func index(t *testing.T, images ...v1.Image) v1.ImageIndex {
+func makeIndex(t *testing.T, images ...v1.Image) v1.ImageIndex {
 	t.Helper()
 	var all []mutate.IndexAddendum
 	for _, img := range images {
@@ -119,9 +119,9 @@ func TestOpenArchive(t *testing.T) {
 		{"docker save", one, "any:1", img, "arm64", []string{"a/b:1"}, ""},
 		{"docker save of two", two, "a/b:2", other, "amd64", []string{"a/b:2"}, ""},
 		{"docker save without the name", two, "a/b:3", nil, "", nil, "it holds 2 images and none is called a/b:3"},
-		{"OCI", ociArchive(t, index(t, img)), "any:1", img, "arm64", nil, ""},
+		{"OCI", ociArchive(t, makeIndex(t, img)), "any:1", img, "arm64", nil, ""},
 		{"OCI as buildx writes it", ociArchive(t, mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: built})), "any:1", img, "arm64", nil, ""},
-		{"OCI of two", ociArchive(t, index(t, img, other)), "any:1", nil, "", nil, "it holds 2 images"},
+		{"OCI of two", ociArchive(t, makeIndex(t, img, other)), "any:1", nil, "", nil, "it holds 2 images"},
 		{"no archive", os.Args[0], "any:1", nil, "", nil, "docker save IMAGE -o FILE"},
 		{"not there", filepath.Join(dir, "none"), "any:1", nil, "", nil, "read image archive"},
 	} {
@@ -145,7 +145,7 @@ func TestOpenArchive(t *testing.T) {
 // the plan file, as `docker save` would have written it.
 func TestOCIAsDockerSaves(t *testing.T) {
 	img := anImage(t, "amd64")
-	o, err := openImageFile(ociArchive(t, index(t, img)))
+	o, err := openImageFile(ociArchive(t, makeIndex(t, img)))
 	if err != nil {
 		t.Fatal(err)
 	}

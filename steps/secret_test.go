@@ -12,8 +12,8 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/livekit"
 )
 
-// offers reads "SOURCE HOST REF=VALUE ..." for each place; - is no host.
-func offers(t *testing.T, places ...string) []Secret {
+// parseOffers reads "SOURCE HOST REF=VALUE ..." for each place; - is no host.
+func parseOffers(t *testing.T, places ...string) []Secret {
 	t.Helper()
 	sources := map[string]Source{"given": SourceGiven, "in-use": SourceInUse, "elsewhere": SourceElsewhere}
 	var out []Secret
@@ -52,7 +52,7 @@ func TestChoose(t *testing.T) {
 		{"of two hosts the first by name", []string{"elsewhere b k=1 s=2", "elsewhere a k=3 s=4"}, map[string]string{"k": "3", "s": "4"}, SourceElsewhere},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			all := offers(t, c.offers...)
+			all := parseOffers(t, c.offers...)
 			for range len(all) + 1 {
 				values, from := Choose(all, "k", "s")
 				got := map[string]string{}
@@ -74,25 +74,25 @@ func TestChoose(t *testing.T) {
 func TestDigestsStay(t *testing.T) {
 	k := livekit.Keys{Key: host.NewSecret("APIkey"), Secret: host.NewSecret("the-secret")}
 	spec := host.ContainerSpec{Name: "c"}
-	container, err := SpecDigest(spec, []Text{{{Ref: livekit.RefKey}, {Lit: ": "}, {Ref: livekit.RefSecret}, {Lit: "\n"}}}, byRef(k))
-	plain, err2 := SpecDigest(host.ContainerSpec{Name: "c", Image: "i"}, []Text{Lit("a")}, byRef(k))
+	container, err := SpecDigest(spec, []Text{{{Ref: livekit.RefKey}, {Lit: ": "}, {Ref: livekit.RefSecret}, {Lit: "\n"}}}, refSecrets(k))
+	plain, err2 := SpecDigest(host.ContainerSpec{Name: "c", Image: "i"}, []Text{Lit("a")}, refSecrets(k))
 	if err = errors.Join(err, err2); err != nil {
 		t.Fatal(err)
 	}
 	for what, c := range map[string]struct{ got, want string }{
 		"a container with secrets": {container, "hmac:166ba068df71ab4d0dafcfcb432ce4ef3dbfd854f3ef0617d45150360e820cbf"},
 		"a container without":      {plain, "02d6f6873c7789479d5fdd4a1cf31de0926f8d2f753f07018971aae21096490f"},
-		"a file with secrets":      {secretDigest("/f", []byte("x"), byRef(k)), "hmac:4ee0805b2bc32b229994de37f0e087ab97c1a7dfeb9a80de23b413101c7b8728"},
-		"a file before there are any": {secretDigest("/f", []byte("x"), byRef(livekit.Keys{})),
+		"a file with secrets":      {secretDigest("/f", []byte("x"), refSecrets(k)), "hmac:4ee0805b2bc32b229994de37f0e087ab97c1a7dfeb9a80de23b413101c7b8728"},
+		"a file before there are any": {secretDigest("/f", []byte("x"), refSecrets(livekit.Keys{})),
 			"scrypt:b3e1912b67c0165b26b3c7c5e6086ec27ad225a538812ad2e2f01bd1fc85afc4"},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s: %s, want %s", what, c.got, c.want)
 		}
 	}
-	if got := fmt.Sprintf("%+v", byRef(k)); strings.Contains(got, "the-secret") || strings.Contains(got, "APIkey") {
+	if got := fmt.Sprintf("%+v", refSecrets(k)); strings.Contains(got, "the-secret") || strings.Contains(got, "APIkey") {
 		t.Errorf("secrets print: %s", got)
 	}
 }
 
-func byRef(k livekit.Keys) Secrets { return Secrets{Values: k.ByRef(), Seal: livekit.RefSecret} }
+func refSecrets(k livekit.Keys) Secrets { return Secrets{Values: k.ByRef(), Seal: livekit.RefSecret} }

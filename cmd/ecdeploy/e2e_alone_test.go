@@ -31,7 +31,7 @@ func TestE2EAlone(t *testing.T) {
 	c.run(t, exitOK, "prune", "--yes", plan)
 	before := h.Snapshot(t)
 
-	phase(t, "the laptop is gone", func(t *testing.T) {
+	runPhase(t, "the laptop is gone", func(t *testing.T) {
 		c.cutOff(t, "container element-call-jwt", "apply", "--yes", plan)
 		began := time.Now()
 		awaitRollback(t, h, 1)
@@ -44,7 +44,7 @@ func TestE2EAlone(t *testing.T) {
 			t.Errorf("the log does not say who rolled it back:\n%s", out)
 		}
 	})
-	phase(t, "by hand", func(t *testing.T) {
+	runPhase(t, "by hand", func(t *testing.T) {
 		c.cutOff(t, "container element-call-jwt", "apply", "--yes", "--no-revert", plan)
 		if got := h.Exec(t, "ls /var/lib/ecdeploy/runs/*/armed; docker ps --format '{{.Names}}'"); !strings.Contains(got, "/armed") || !strings.Contains(got, "livekit-sfu") {
 			t.Fatalf("nothing was interrupted half-way:\n%s", got)
@@ -52,8 +52,8 @@ func TestE2EAlone(t *testing.T) {
 		h.Exec(t, `sh "$(dirname /var/lib/ecdeploy/runs/*/armed)/rollback.sh"`)
 		compareSnapshots(t, "after rollback.sh", before, h.Snapshot(t))
 	})
-	phase(t, "locked out", func(t *testing.T) { lockedOut(t, h, c.known, before) })
-	phase(t, "and then it succeeds", func(t *testing.T) {
+	runPhase(t, "locked out", func(t *testing.T) { lockOutSSH(t, h, c.known, before) })
+	runPhase(t, "and then it succeeds", func(t *testing.T) {
 		c.run(t, exitOK, "apply", "--yes", plan)
 		c.run(t, exitOK, "status", plan)
 	})
@@ -65,9 +65,9 @@ func awaitRollback(t *testing.T, h *lab.Host, nth int) {
 	h.Exec(t, fmt.Sprintf(`for i in $(seq 600); do [ "$(find /var/lib/ecdeploy/runs -name reverted | wc -l)" -lt %d ] || exit 0; sleep 0.1; done; ls /var/lib/ecdeploy/runs/*; exit 1`, nth))
 }
 
-// lockedOut applies a change that closes the host's port 22, to those who are
+// lockOutSSH applies a change that closes the host's port 22, to those who are
 // connected, too.
-func lockedOut(t *testing.T, h *lab.Host, known string, before lab.Snapshot) {
+func lockOutSSH(t *testing.T, h *lab.Host, known string, before lab.Snapshot) {
 	d, err := host.NewDialer(host.Options{KnownHosts: []string{known}})
 	if err != nil {
 		t.Fatal(err)

@@ -14,8 +14,8 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/hosttest/lab"
 )
 
-// asOCI writes the image of a `docker save` archive as an OCI archive.
-func asOCI(t *testing.T, archive string) string {
+// convertToOCI writes the image of a `docker save` archive as an OCI archive.
+func convertToOCI(t *testing.T, archive string) string {
 	t.Helper()
 	img, err := tarball.ImageFromPath(archive, nil)
 	if err != nil {
@@ -53,7 +53,7 @@ func TestE2EOCIArchive(t *testing.T) {
 	c := newCLI(t)
 	saved := lightPlan(t, h, `user = "root"`)
 	livekit, jwt := lab.Env(t, "LIVEKIT_ARCHIVE"), lab.Env(t, "JWT_ARCHIVE")
-	oci := planFile(t, readAll(t, saved), livekit, asOCI(t, livekit), jwt, asOCI(t, jwt))
+	oci := planFile(t, readAll(t, saved), livekit, convertToOCI(t, livekit), jwt, convertToOCI(t, jwt))
 	c.run(t, exitOK, "apply", "--yes", oci)
 	if got := h.Exec(t, "docker inspect -f '{{.State.Running}} {{.Config.Image}}' livekit-sfu element-call-jwt"); got != "true "+lab.Env(t, "LIVEKIT_IMAGE")+"\ntrue "+lab.Env(t, "JWT_IMAGE")+"\n" {
 		t.Errorf("containers run: %q", got)

@@ -25,7 +25,7 @@ func TestE2ECaddy(t *testing.T) {
 		"Caddy cannot read its file":        {"sed -i 's/^\\tfile_server$/\\tfile_serve/' /etc/caddy/Caddyfile", "does not take its configuration as it is: /etc/caddy/Caddyfile:41: unrecognized directive: file_serve"},
 		"Caddy cannot start with the files": {"printf 'x.test {\\n\\ttls /nowhere.pem /nowhere.key\\n}\\n' >>/etc/caddy/Caddyfile", "check Caddy: Error: loading"},
 	} {
-		phase(t, name, func(t *testing.T) {
+		runPhase(t, name, func(t *testing.T) {
 			h.Exec(t, "cp -a /etc/caddy/Caddyfile /root/Caddyfile && "+f.edit)
 			broken := h.Snapshot(t)
 			if out := c.run(t, exitError, "apply", "--yes", plan); !strings.Contains(out, f.says) {
@@ -35,7 +35,7 @@ func TestE2ECaddy(t *testing.T) {
 			h.Exec(t, "mv /root/Caddyfile /etc/caddy/Caddyfile")
 		})
 	}
-	phase(t, "Caddy does not reload", func(t *testing.T) {
+	runPhase(t, "Caddy does not reload", func(t *testing.T) {
 		breaks, fixes := failingUnit("caddy.service", "ExecReload=\\nExecReload=", "/etc/caddy/ecdeploy/*")
 		h.Exec(t, breaks)
 		broken := h.Snapshot(t)
@@ -43,7 +43,7 @@ func TestE2ECaddy(t *testing.T) {
 		compareSnapshots(t, "after the rollback", broken, h.Snapshot(t))
 		h.Exec(t, fixes)
 	})
-	phase(t, "names of our own, and a call", func(t *testing.T) {
+	runPhase(t, "names of our own, and a call", func(t *testing.T) {
 		call := planFile(t, lab.PlanText(t, "front"))
 		out := c.laptop(t, exitOK, "apply", "--yes", call)
 		for _, want := range []string{"~ Caddy", "media over UDP", "applied"} {
@@ -59,7 +59,7 @@ func TestE2ECaddy(t *testing.T) {
 			t.Errorf("not Caddy's own: %s", got)
 		}
 	})
-	phase(t, "inside sites that are there", func(t *testing.T) {
+	runPhase(t, "inside sites that are there", func(t *testing.T) {
 		// Without the admin's headers somebody else has to set them.
 		h.Exec(t, `sed -i '/^\theader .*well-known/,/^\t}/d' /etc/caddy/Caddyfile && systemctl reload caddy`)
 		own := h.Snapshot(t)
@@ -75,7 +75,7 @@ func TestE2ECaddy(t *testing.T) {
 		compareSnapshots(t, "after the rollback", own, h.Snapshot(t))
 		c.run(t, exitOK, "apply", "--yes", inside)
 	})
-	phase(t, "taken away", func(t *testing.T) {
+	runPhase(t, "taken away", func(t *testing.T) {
 		h.Exec(t, "sed -i '1i # a human, above' /etc/caddy/Caddyfile && echo '# a human, below' >>/etc/caddy/Caddyfile")
 		c.run(t, exitOK, "destroy", "--yes", inside)
 		c.run(t, exitOK, "prune", "--yes", inside)

@@ -23,7 +23,7 @@ func TestE2EDestroy(t *testing.T) {
 	c.run(t, exitOK, "apply", "--yes", longer)
 	deployed := h.Snapshot(t)
 
-	phase(t, "one that fails takes nothing away", func(t *testing.T) {
+	runPhase(t, "one that fails takes nothing away", func(t *testing.T) {
 		// nginx takes no configuration without the site's.
 		h.Exec(t, `mkdir -p /etc/systemd/system/nginx.service.d && printf '[Service]\nExecReload=\nExecReload=/bin/sh -c "grep -qs matrix-rtc /etc/nginx/*/*ecdeploy*"\n' >/etc/systemd/system/nginx.service.d/fault.conf && systemctl daemon-reload`)
 		broken := h.Snapshot(t)
@@ -31,7 +31,7 @@ func TestE2EDestroy(t *testing.T) {
 		compareSnapshots(t, "after the rollback", broken, h.Snapshot(t))
 		h.Exec(t, "rm -r /etc/systemd/system/nginx.service.d && systemctl daemon-reload")
 	})
-	phase(t, "nobody edited anything", func(t *testing.T) {
+	runPhase(t, "nobody edited anything", func(t *testing.T) {
 		out := c.run(t, exitOK, "destroy", "--yes", longer)
 		for _, want := range []string{"- container livekit-sfu", "- container element-call-jwt", "~ Synapse", "~ well-known", "- ufw allow 7881/tcp", "taken away"} {
 			if !strings.Contains(out, want) {
@@ -42,7 +42,7 @@ func TestE2EDestroy(t *testing.T) {
 			t.Errorf("a second one has something to do:\n%s", out)
 		}
 	})
-	phase(t, "it can be rolled back", func(t *testing.T) {
+	runPhase(t, "it can be rolled back", func(t *testing.T) {
 		c.run(t, exitOK, "rollback", "--yes", longer)
 		compareSnapshots(t, "after the rollback", deployed, h.Snapshot(t))
 		c.run(t, exitOK, "status", longer)
@@ -50,7 +50,7 @@ func TestE2EDestroy(t *testing.T) {
 		c.run(t, exitOK, "prune", "--yes", longer)
 		compareSnapshots(t, "destroy and prune", before, h.Snapshot(t))
 	})
-	phase(t, "a human edited files since", func(t *testing.T) {
+	runPhase(t, "a human edited files since", func(t *testing.T) {
 		c.run(t, exitOK, "apply", "--yes", plan)
 		const edits = `set -e
 sed -i '1i # a human, above' /etc/matrix-synapse/homeserver.yaml
@@ -74,7 +74,7 @@ sed -i '/# a human/d' /etc/matrix-synapse/homeserver.yaml /etc/nginx/sites-avail
 sed -i '$d' /var/www/away.test/.well-known/matrix/client`)
 		compareSnapshots(t, "without what the human wrote", before, h.Snapshot(t))
 	})
-	phase(t, "a human changed what was put there", func(t *testing.T) {
+	runPhase(t, "a human changed what was put there", func(t *testing.T) {
 		c.run(t, exitOK, "apply", "--yes", plan)
 		h.Exec(t, `sed -i 's/^max_event_delay_duration: .*/max_event_delay_duration: 7d/' /etc/matrix-synapse/homeserver.yaml && systemctl restart matrix-synapse`)
 		out := c.run(t, exitOK, "destroy", "--yes", plan)
@@ -85,7 +85,7 @@ sed -i '$d' /var/www/away.test/.well-known/matrix/client`)
 			t.Errorf("the human's value is gone: %s", got)
 		}
 	})
-	phase(t, "the log", func(t *testing.T) {
+	runPhase(t, "the log", func(t *testing.T) {
 		out := c.run(t, exitOK, "audit", plan)
 		for _, want := range []string{"destroy site away.test", "rolled-back", "pruned", "whole: "} {
 			if !strings.Contains(out, want) {

@@ -91,13 +91,13 @@ func TestE2ELeaks(t *testing.T) {
 	}
 	h.Exec(t, "echo 'Defaults log_input' >/etc/sudoers.d/zz-records")
 	before := h.Snapshot(t)
-	phase(t, "panics", func(t *testing.T) { panics(t, c, h, plan, secrets) })
+	runPhase(t, "panics", func(t *testing.T) { checkPanicLeak(t, c, h, plan, secrets) })
 
 	watch(t, h)
 	if out := c.run(t, exitOK, "apply", "--yes", "-vvv", plan); !strings.Contains(out, "secrets go around it, by SFTP as deploypw") {
 		t.Errorf("nothing tells that sudo records:\n%s", out)
 	}
-	watched(t, h, secrets)
+	checkWatchedLeak(t, h, secrets)
 	c.run(t, exitOK, "plan", "--json", plan)
 	c.run(t, exitOK, "status", "-vvv", plan)
 	if got := h.Exec(t, "cat /etc/ecdeploy/leak.test/sfu/keys.yaml /etc/ecdeploy/leak.test/auth/secret"); strings.Count(got, secrets["the secret"]) != 2 {
@@ -110,13 +110,13 @@ func TestE2ELeaks(t *testing.T) {
 	}
 	c.run(t, exitOK, "rollback", "--yes", plan)
 	compareSnapshots(t, "rollback", before, h.Snapshot(t))
-	recorded(t, h, secrets)
+	checkRecordedLeak(t, h, secrets)
 	secrets.in(t, "what was printed", c.all.Bytes())
 }
 
-// panics ends a run by a bug of ours, at two moments in which secrets are at
+// checkPanicLeak ends a run by a bug of ours, at two moments in which secrets are at
 // hand. The host rolls back by itself.
-func panics(t *testing.T, c *cli, h *lab.Host, plan string, secrets secretsOf) {
+func checkPanicLeak(t *testing.T, c *cli, h *lab.Host, plan string, secrets secretsOf) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -151,9 +151,9 @@ nohup setpriv --reuid=65534 --regid=65534 --clear-groups sh -c 'while [ ! -e /ru
 done | sort -u >/run/nobody.sees; echo ended >>/run/nobody.sees' >/dev/null 2>&1 &`)
 }
 
-// watched wants what they saw to hold no secret, and everything of the journal
+// checkWatchedLeak wants what they saw to hold no secret, and everything of the journal
 // to have been root's alone at every moment.
-func watched(t *testing.T, h *lab.Host, secrets secretsOf) {
+func checkWatchedLeak(t *testing.T, h *lab.Host, secrets secretsOf) {
 	t.Helper()
 	h.Exec(t, ": >/run/watch.end; while [ ! -e /run/root.saw ] || [ ! -e /run/modes.saw ] || ! grep -q '^ended$' /run/nobody.sees; do sleep 0.1; done")
 	processes, modes := h.Exec(t, "cat /run/root.saw"), h.Exec(t, "cat /run/modes.saw")
@@ -177,8 +177,8 @@ func watched(t *testing.T, h *lab.Host, secrets secretsOf) {
 	}
 }
 
-// recorded looks through sudo's records.
-func recorded(t *testing.T, h *lab.Host, secrets secretsOf) {
+// checkRecordedLeak looks through sudo's records.
+func checkRecordedLeak(t *testing.T, h *lab.Host, secrets secretsOf) {
 	t.Helper()
 	dir := t.TempDir()
 	tar := filepath.Join(dir, "records.tar")

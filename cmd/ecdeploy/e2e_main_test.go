@@ -32,11 +32,11 @@ func TestE2EMainJob(t *testing.T) {
 	compareSnapshots(t, "an apply that nobody confirmed", before, h.Snapshot(t))
 	applyWatched(t, c, h, plan)
 
-	phase(t, "only the needed bytes", func(t *testing.T) {
-		onlyAnnounced(t, shown, synapse, h.Exec(t, "cat /etc/matrix-synapse/homeserver.yaml"))
+	runPhase(t, "only the needed bytes", func(t *testing.T) {
+		checkAnnouncedOnly(t, shown, synapse, h.Exec(t, "cat /etc/matrix-synapse/homeserver.yaml"))
 	})
-	phase(t, "a client can join", func(t *testing.T) { join(t, h) })
-	phase(t, "idempotent", func(t *testing.T) {
+	runPhase(t, "a client can join", func(t *testing.T) { join(t, h) })
+	runPhase(t, "idempotent", func(t *testing.T) {
 		const times = "find /etc /var/www /var/lib/ecdeploy -xdev -printf '%p %T@\n' | sort; docker inspect -f '{{.Id}} {{.State.StartedAt}}' $(docker ps -aq)"
 		applied, moments := h.Snapshot(t), h.Exec(t, times)
 		for _, args := range [][]string{{"apply", "--yes", plan}, {"plan", "--detailed-exitcode", plan}} {
@@ -49,7 +49,7 @@ func TestE2EMainJob(t *testing.T) {
 			t.Errorf("times moved:\n%s", strings.Join(d, "\n"))
 		}
 	})
-	phase(t, "status", func(t *testing.T) {
+	runPhase(t, "status", func(t *testing.T) {
 		out := c.run(t, exitOK, "status", plan)
 		for _, want := range []string{"no drift", "livekit-sfu  " + lab.Env(t, "LIVEKIT_IMAGE"), "element-call-jwt  " + lab.Env(t, "JWT_IMAGE"), "  Synapse 1.", "  nginx 1.", "  Up ", "  active\n"} {
 			if !strings.Contains(out, want) {
@@ -62,8 +62,8 @@ func TestE2EMainJob(t *testing.T) {
 			t.Errorf("status of a host that differs:\n%s", out)
 		}
 	})
-	phase(t, "round trips", func(t *testing.T) { roundTrips(t, c, h, text) })
-	phase(t, "no leak", func(t *testing.T) { noLeak(t, c, h, plan) })
+	runPhase(t, "round trips", func(t *testing.T) { roundTrips(t, c, h, text) })
+	runPhase(t, "no leak", func(t *testing.T) { checkLeaks(t, c, h, plan) })
 }
 
 // A site that is deployed moves to another image, port and name.
@@ -75,10 +75,10 @@ func TestE2EChanges(t *testing.T) {
 	text := lab.PlanText(t, "moves")
 	plan := planFile(t, text)
 	applyWatched(t, c, h, plan)
-	phase(t, "another image", func(t *testing.T) { anotherImage(t, c, h, text) })
-	phase(t, "after a change", func(t *testing.T) { afterAChange(t, c, h, text) })
-	phase(t, "one name", func(t *testing.T) { oneName(t, c, h, text) })
-	phase(t, "no leak", func(t *testing.T) { noLeak(t, c, h, plan) })
+	runPhase(t, "another image", func(t *testing.T) { anotherImage(t, c, h, text) })
+	runPhase(t, "after a change", func(t *testing.T) { checkAfterChange(t, c, h, text) })
+	runPhase(t, "one name", func(t *testing.T) { checkOneName(t, c, h, text) })
+	runPhase(t, "no leak", func(t *testing.T) { checkLeaks(t, c, h, plan) })
 }
 
 // applyWatched applies while somebody on the host writes down what anybody there
@@ -90,9 +90,9 @@ func applyWatched(t *testing.T, c *cli, h *lab.Host, plan string) {
 	h.Exec(t, ": >/run/seen.end; while [ ! -e /run/seen ]; do sleep 0.1; done")
 }
 
-// onlyAnnounced compares what changed in homeserver.yaml, line by line, with
+// checkAnnouncedOnly compares what changed in homeserver.yaml, line by line, with
 // what the plan had shown.
-func onlyAnnounced(t *testing.T, shown, before, after string) {
+func checkAnnouncedOnly(t *testing.T, shown, before, after string) {
 	t.Helper()
 	var announced []string
 	inFile := false
@@ -147,9 +147,9 @@ func joinAt(t *testing.T, h *lab.Host, jwtURL, sfuURL string, users ...string) {
 	}
 }
 
-// afterAChange moves one thing at a time and wants only that to change which
+// checkAfterChange moves one thing at a time and wants only that to change which
 // depends on it.
-func afterAChange(t *testing.T, c *cli, h *lab.Host, text string) {
+func checkAfterChange(t *testing.T, c *cli, h *lab.Host, text string) {
 	started := func(name string) string {
 		return h.Exec(t, "docker inspect -f '{{.State.StartedAt}}' "+name)
 	}
@@ -213,9 +213,9 @@ func anotherImage(t *testing.T, c *cli, h *lab.Host, text string) {
 	c.run(t, exitOK, "apply", "--yes", planFile(t, text))
 }
 
-// oneName moves both services below the homeserver's own name, where nginx has
+// checkOneName moves both services below the homeserver's own name, where nginx has
 // a server block already.
-func oneName(t *testing.T, c *cli, h *lab.Host, text string) {
+func checkOneName(t *testing.T, c *cli, h *lab.Host, text string) {
 	site := "cat /etc/nginx/sites-available/" + h.Domain
 	before := h.Exec(t, site)
 	text = strings.NewReplacer("https://matrix-rtc-sfu."+h.Domain, "https://matrix."+h.Domain+"/livekit/sfu", "https://matrix-rtc-jwt."+h.Domain, "https://matrix."+h.Domain+"/livekit/jwt").Replace(text)
@@ -252,9 +252,9 @@ func oneName(t *testing.T, c *cli, h *lab.Host, text string) {
 	c.run(t, exitOK, "apply", "--yes", plan) // the admin's edit of the file stays, the line comes back
 }
 
-// noLeak searches everything that a curious eye could reach for the site's
+// checkLeaks searches everything that a curious eye could reach for the site's
 // credentials and for the canaries in files that are not ours.
-func noLeak(t *testing.T, c *cli, h *lab.Host, plan string) {
+func checkLeaks(t *testing.T, c *cli, h *lab.Host, plan string) {
 	printed := c.all.String()
 	out := c.run(t, exitOK, "secrets", "show", plan)
 	needles := regexp.MustCompile(`(?m)^LIVEKIT_(?:KEY|SECRET)=(\w{43,})$`).FindAllStringSubmatch(out, -1)

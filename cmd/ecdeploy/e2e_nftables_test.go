@@ -23,7 +23,7 @@ func TestE2ENftables(t *testing.T) {
 	before := h.Snapshot(t)
 	wantOpen(t, h, false)
 
-	phase(t, "a failure after the rules", func(t *testing.T) {
+	runPhase(t, "a failure after the rules", func(t *testing.T) {
 		breaks, fixes := failingUnit("nginx.service", "ExecReload=\\nExecReload=", "/etc/nginx/*/*ecdeploy*")
 		h.Exec(t, breaks)
 		broken := h.Snapshot(t)
@@ -34,7 +34,7 @@ func TestE2ENftables(t *testing.T) {
 		wantOpen(t, h, false)
 		h.Exec(t, fixes)
 	})
-	phase(t, "apply", func(t *testing.T) {
+	runPhase(t, "apply", func(t *testing.T) {
 		out := c.laptop(t, exitOK, "apply", "--yes", plan)
 		if !strings.Contains(out, "+ nftables accept 7881/tcp, 50100-50200/udp") || !strings.Contains(out, "media over UDP, media over TCP") {
 			t.Errorf("not opened, or no call was held:\n%s", out)
@@ -44,13 +44,13 @@ func TestE2ENftables(t *testing.T) {
 			t.Error(out)
 		}
 	})
-	phase(t, "found by itself", func(t *testing.T) {
+	runPhase(t, "found by itself", func(t *testing.T) {
 		found := planFile(t, lab.PlanText(t, "wall"), `firewall "nftables" {}`, "")
 		if out := c.run(t, exitOK, "plan", found); !strings.Contains(out, "nothing to do") {
 			t.Error(out)
 		}
 	})
-	phase(t, "reload and boot", func(t *testing.T) {
+	runPhase(t, "reload and boot", func(t *testing.T) {
 		h.Exec(t, "nft -f /etc/nftables.conf")
 		wantOpen(t, h, false)
 		if out := c.run(t, exitChanges, "plan", "--detailed-exitcode", plan); !strings.Contains(out, "+ nftables accept 7881/tcp, 50100-50200/udp") {
@@ -61,7 +61,7 @@ func TestE2ENftables(t *testing.T) {
 		h.Restart(t)
 		wantOpen(t, h, true)
 	})
-	phase(t, "destroy", func(t *testing.T) {
+	runPhase(t, "destroy", func(t *testing.T) {
 		c.run(t, exitOK, "destroy", "--yes", plan)
 		c.run(t, exitOK, "prune", "--yes", plan)
 		after := h.Snapshot(t)

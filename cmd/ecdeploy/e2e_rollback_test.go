@@ -83,7 +83,7 @@ func TestE2ERollback(t *testing.T) {
 			fixes: "for f in /etc/nginx/sites-available/*.fault; do mv $f ${f%.fault}; done; systemctl reload nginx", exit: exitRolledBack, says: "Access-Control-Allow-Origin"},
 	}
 	for _, f := range faults {
-		phase(t, f.name, func(t *testing.T) {
+		runPhase(t, f.name, func(t *testing.T) {
 			if f.breaks != "" {
 				h.Exec(t, f.breaks)
 			}
@@ -101,15 +101,15 @@ func TestE2ERollback(t *testing.T) {
 			}
 		})
 	}
-	phase(t, "interrupted", func(t *testing.T) {
+	runPhase(t, "interrupted", func(t *testing.T) {
 		line := relay.Listen(t, h.IP+":22", 0)
 		c.breakOff(t, h, c.overRelay(t, line, h, text, "apply", "--yes"), func(p *os.Process) { p.Signal(os.Interrupt) })
 	})
-	phase(t, "the connection drops", func(t *testing.T) {
+	runPhase(t, "the connection drops", func(t *testing.T) {
 		line := relay.Listen(t, h.IP+":22", 0)
 		c.breakOff(t, h, c.overRelay(t, line, h, text, "apply", "--yes"), func(*os.Process) { line.Cut() })
 	})
-	phase(t, "and then it succeeds", func(t *testing.T) {
+	runPhase(t, "and then it succeeds", func(t *testing.T) {
 		before := h.Snapshot(t)
 		plan := planFile(t, text)
 		c.run(t, exitOK, "apply", "--yes", plan)

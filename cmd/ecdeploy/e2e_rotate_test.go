@@ -41,8 +41,8 @@ func TestE2ERotate(t *testing.T) {
 	first := c.secrets(t, plan)
 	s.wait(first)
 
-	phase(t, "a rotation that fails changes nothing", func(t *testing.T) { c.rotateInVain(t, h, s, plan, first) })
-	phase(t, "finish with nothing to finish", func(t *testing.T) {
+	runPhase(t, "a rotation that fails changes nothing", func(t *testing.T) { c.rotateInVain(t, h, s, plan, first) })
+	runPhase(t, "finish with nothing to finish", func(t *testing.T) {
 		before := h.Snapshot(t)
 		if out := c.run(t, exitOK, "secrets", "rotate", "--finish", "--yes", plan); !strings.Contains(out, "there is nothing to finish") {
 			t.Error(out)
@@ -63,8 +63,8 @@ func TestE2ERotate(t *testing.T) {
 	}
 	second := c.secrets(t, plan)
 	s.wait(second)
-	phase(t, "both are accepted", func(t *testing.T) { s.both(t, h, second, first) })
-	phase(t, "apply changes nothing", func(t *testing.T) { c.inBetween(t, h, plan) })
+	runPhase(t, "both are accepted", func(t *testing.T) { s.both(t, h, second, first) })
+	runPhase(t, "apply changes nothing", func(t *testing.T) { c.inBetween(t, h, plan) })
 
 	jwt := h.Exec(t, "docker inspect -f '{{.State.StartedAt}}' element-call-jwt")
 	out = c.run(t, exitOK, "secrets", "rotate", "--finish", "--yes", plan)
@@ -72,15 +72,15 @@ func TestE2ERotate(t *testing.T) {
 		t.Errorf("what finishing interrupts is not said:\n%s", out)
 	}
 	s.wait(second)
-	s.want(first, http.StatusUnauthorized)
-	holds(t, h, second)
+	s.checkStatus(first, http.StatusUnauthorized)
+	checkKeys(t, h, second)
 	if h.Exec(t, "docker inspect -f '{{.State.StartedAt}}' element-call-jwt") != jwt {
 		t.Error("the JWT service was restarted")
 	}
 	if out := c.run(t, exitOK, "apply", "--yes", plan); !strings.Contains(out, "nothing to do") || strings.Contains(out, "old LIVEKIT_KEY") {
 		t.Errorf("an apply after it:\n%s", out)
 	}
-	phase(t, "to what the plan file gives", func(t *testing.T) { c.rotateGiven(t, h, s, second) })
+	runPhase(t, "to what the plan file gives", func(t *testing.T) { c.rotateGiven(t, h, s, second) })
 	for _, k := range []credentials{first, second} {
 		if printed := c.all.String(); strings.Contains(printed, k.key) || strings.Contains(printed, k.secret) {
 			t.Error("credentials are in the output")
@@ -112,12 +112,12 @@ func (s sfu) both(t *testing.T, h *lab.Host, second, first credentials) {
 	if second == first {
 		t.Fatal("the credentials are as before")
 	}
-	s.want(first, http.StatusOK)
-	s.want(second, http.StatusOK)
+	s.checkStatus(first, http.StatusOK)
+	s.checkStatus(second, http.StatusOK)
 	wrong := first
 	wrong.secret = second.secret
-	s.want(wrong, http.StatusUnauthorized)
-	holds(t, h, second, first)
+	s.checkStatus(wrong, http.StatusUnauthorized)
+	checkKeys(t, h, second, first)
 	seen := map[string]bool{}
 	for i := 0; i < 60 && len(seen) < 2; i++ {
 		seen[s.join(second, "room c", fmt.Sprintf("somebody%d", i))] = true
@@ -138,7 +138,7 @@ func (c *cli) inBetween(t *testing.T, h *lab.Host, plan string) {
 	if out := c.run(t, exitOK, "status", plan); !strings.Contains(out, "no drift") || !strings.Contains(out, "secrets rotate --finish") {
 		t.Error(out)
 	}
-	if out := c.quiet().run(t, exitOK, "secrets", "show", plan); !strings.Contains(out, "# LiveKit accepts an old pair, too") {
+	if out := c.withoutOutput().run(t, exitOK, "secrets", "show", plan); !strings.Contains(out, "# LiveKit accepts an old pair, too") {
 		t.Error("secrets show says nothing of the old pair")
 	}
 	if out := c.run(t, exitError, "secrets", "rotate", "--yes", plan); !strings.Contains(out, "it is left out: LiveKit accepts its old LIVEKIT_KEY still") {
@@ -156,19 +156,19 @@ func (c *cli) rotateGiven(t *testing.T, h *lab.Host, s sfu, before credentials) 
 	}
 	c.run(t, exitOK, "secrets", "rotate", "--yes", plan)
 	s.wait(given)
-	s.want(before, http.StatusOK)
-	holds(t, h, given, before)
+	s.checkStatus(before, http.StatusOK)
+	checkKeys(t, h, given, before)
 	if out := c.run(t, exitOK, "apply", "--yes", plan); !strings.Contains(out, "nothing to do") {
 		t.Error(out)
 	}
 	c.run(t, exitOK, "rollback", "--yes", plan)
 	s.wait(before)
-	s.want(given, http.StatusUnauthorized)
-	holds(t, h, before)
+	s.checkStatus(given, http.StatusUnauthorized)
+	checkKeys(t, h, before)
 	c.run(t, exitOK, "secrets", "rotate", "--yes", plan)
 	c.run(t, exitOK, "secrets", "rotate", "--finish", "--yes", plan)
 	s.wait(given)
-	s.want(before, http.StatusUnauthorized)
+	s.checkStatus(before, http.StatusUnauthorized)
 	if out := c.run(t, exitError, "secrets", "rotate", "--yes", plan); !strings.Contains(out, "first change them where livekit_keys takes them from") {
 		t.Errorf("a rotation to the same:\n%s", out)
 	}
@@ -187,22 +187,22 @@ func rotatePlan(t *testing.T, h *lab.Host, keys string) string {
 // credentials are a LIVEKIT_KEY and a LIVEKIT_SECRET.
 type credentials struct{ key, secret string }
 
-// quiet keeps nothing of what it prints: that is meant to hold credentials.
-func (c *cli) quiet() *cli { return &cli{bin: c.bin, known: c.known, env: c.env} }
+// withoutOutput keeps nothing of what it prints: that is meant to hold credentials.
+func (c *cli) withoutOutput() *cli { return &cli{bin: c.bin, known: c.known, env: c.env} }
 
 // secrets are those that `secrets show` prints.
 func (c *cli) secrets(t *testing.T, plan string) credentials {
 	t.Helper()
-	got := regexp.MustCompile(`(?m)^LIVEKIT_KEY=(\w+)\nLIVEKIT_SECRET=(\w+)$`).FindStringSubmatch(c.quiet().run(t, exitOK, "secrets", "show", plan))
+	got := regexp.MustCompile(`(?m)^LIVEKIT_KEY=(\w+)\nLIVEKIT_SECRET=(\w+)$`).FindStringSubmatch(c.withoutOutput().run(t, exitOK, "secrets", "show", plan))
 	if got == nil {
 		t.Fatal("secrets show prints no credentials")
 	}
 	return credentials{got[1], got[2]}
 }
 
-// holds looks for these credentials, and no others, on the host: in LiveKit's key
+// checkKeys looks for these credentials, and no others, on the host: in LiveKit's key
 // file all, in use the first.
-func holds(t *testing.T, h *lab.Host, keys ...credentials) {
+func checkKeys(t *testing.T, h *lab.Host, keys ...credentials) {
 	t.Helper()
 	want := ""
 	for _, k := range keys {
@@ -256,7 +256,7 @@ func (s sfu) call(k credentials, method, body string) (status int, answer string
 	return resp.StatusCode, string(b)
 }
 
-func (s sfu) want(k credentials, status int) {
+func (s sfu) checkStatus(k credentials, status int) {
 	s.t.Helper()
 	if got, _ := s.call(k, "ListRooms", "{}"); got != status {
 		s.t.Errorf("LiveKit answers %d, want %d", got, status)

@@ -98,24 +98,24 @@ func TestE2ESavedPlan(t *testing.T) {
 	out := c.run(t, exitChanges, "plan", "-detailed-exitcode", "-out", saved, "-var", "secret="+secret, relative)
 	compareSnapshots(t, "plan -out", before, h.Snapshot(t))
 	wants(t, out, "+ container livekit-sfu1", "Saved to "+saved)
-	noCanaries(t, saved, key, secret)
+	checkCanaries(t, saved, key, secret)
 
-	phase(t, "other values of variables", func(t *testing.T) {
+	runPhase(t, "other values of variables", func(t *testing.T) {
 		wants(t, refused(t, saved), "made with values given for secret", "hint: ecdeploy apply -var secret=VALUE "+saved)
 		out := refused(t, "-var", "secret=Other"+secret, saved)
 		wants(t, out, "other credentials", "hint: make the plan again: ecdeploy plan -out "+saved+" -var secret=VALUE "+plan)
 	})
-	phase(t, "a rule came", func(t *testing.T) {
+	runPhase(t, "a rule came", func(t *testing.T) {
 		h.Exec(t, "ufw allow 7811/tcp comment admin")
 		wants(t, refused(t, "-var", "secret="+secret, saved), "s1.sav.test: h: firewall: no longer needed: + ufw allow 7811/tcp")
 		h.Exec(t, "ufw --force delete allow 7811/tcp")
 	})
-	phase(t, "nobody confirms", func(t *testing.T) {
+	runPhase(t, "nobody confirms", func(t *testing.T) {
 		out := c.run(t, exitError, "apply", "-var", "secret="+secret, saved)
 		compareSnapshots(t, "an apply that nobody confirmed", before, h.Snapshot(t))
 		wants(t, out, "+ container livekit-sfu1", "--yes applies without asking")
 	})
-	phase(t, "what is blocked is not saved", func(t *testing.T) {
+	runPhase(t, "what is blocked is not saved", func(t *testing.T) {
 		h.Exec(t, "systemctl stop nginx")
 		none := filepath.Join(t.TempDir(), "none.plan")
 		wants(t, c.run(t, exitError, "plan", "-out", none, "-var", "secret="+secret, plan), "not saved to "+none)
@@ -129,14 +129,14 @@ func TestE2ESavedPlan(t *testing.T) {
 	wants(t, h.Exec(t, "docker ps --format '{{.Names}}'"), "livekit-sfu1\n", "element-call-jwt1\n")
 	wants(t, refused(t, "-var", "secret="+secret, saved), "was it applied before?")
 
-	phase(t, "nothing to do", func(t *testing.T) {
+	runPhase(t, "nothing to do", func(t *testing.T) {
 		out := c.run(t, exitOK, "plan", "--json", "-out", saved, "-var", "secret="+secret, plan)
 		if strings.Count(out, "\n") != 1 || !strings.HasPrefix(out, `{"plan":{"summary":"Plan: nothing to do."`) {
 			t.Errorf("plan --json -out prints\n%s", out)
 		}
 		wants(t, c.run(t, exitOK, "apply", "-var", "secret="+secret, saved), "Plan: nothing to do.")
 	})
-	phase(t, "what moved on the host", func(t *testing.T) {
+	runPhase(t, "what moved on the host", func(t *testing.T) {
 		c.run(t, exitOK, "plan", "-out", saved, "-var", "secret="+secret, planFile(t, text, `signalling = 7910`, `signalling = 7919`))
 		const config = "/etc/ecdeploy/s1.sav.test/sfu/livekit-config.yaml"
 		own := strings.TrimSpace(h.Exec(t, "grep -l 7910 /etc/nginx/*/*ecdeploy* /etc/nginx/ecdeploy/* 2>/dev/null | head -n 1"))
@@ -151,7 +151,7 @@ func TestE2ESavedPlan(t *testing.T) {
 		wants(t, c.run(t, exitOK, "apply", "--yes", "--recover", "-var", "secret="+secret, saved), "s1.sav.test  applied")
 		wants(t, h.Exec(t, "cat "+config+" "+own), "port: 7919", "127.0.0.1:7919")
 	})
-	phase(t, "sites that share the host", func(t *testing.T) {
+	runPhase(t, "sites that share the host", func(t *testing.T) {
 		both := planFile(t, text+lightSite(t, h, 2)+lightSite(t, h, 3), "signalling = 7910", "signalling = 7919")
 		out := c.run(t, exitOK, "plan", "-out", saved, "-var", "secret="+secret, both)
 		wants(t, out, "note: s3.sav.test shares a host with s2.sav.test")
@@ -198,8 +198,8 @@ func (c *cli) cutOff(t *testing.T, change string, args ...string) {
 	}
 }
 
-// noCanaries looks for secrets in a saved plan, and at who can read it.
-func noCanaries(t *testing.T, saved string, canaries ...string) {
+// checkCanaries looks for secrets in a saved plan, and at who can read it.
+func checkCanaries(t *testing.T, saved string, canaries ...string) {
 	t.Helper()
 	b, err := os.ReadFile(saved)
 	if err != nil {

@@ -22,7 +22,7 @@ func TestE2ESplitSite(t *testing.T) {
 	plan := planFile(t, text)
 	beforeMedia, beforeHome := media.Snapshot(t), home.Snapshot(t)
 
-	phase(t, "a failure on one host rolls both back", func(t *testing.T) {
+	runPhase(t, "a failure on one host rolls both back", func(t *testing.T) {
 		breaks, fixes := failingUnit("matrix-synapse.service", "ExecStartPre=", "/etc/matrix-synapse/homeserver.yaml")
 		home.Exec(t, breaks)
 		before := home.Snapshot(t)
@@ -33,8 +33,8 @@ func TestE2ESplitSite(t *testing.T) {
 	})
 
 	c.run(t, exitOK, "apply", "--yes", plan)
-	phase(t, "a client can join", func(t *testing.T) { join(t, home) })
-	phase(t, "one secret", func(t *testing.T) {
+	runPhase(t, "a client can join", func(t *testing.T) { join(t, home) })
+	runPhase(t, "one secret", func(t *testing.T) {
 		out := c.run(t, exitOK, "secrets", "show", plan)
 		_, secret, ok := strings.Cut(out, "LIVEKIT_SECRET=")
 		if secret = strings.TrimSpace(secret); !ok || len(secret) < 43 {
@@ -49,7 +49,7 @@ func TestE2ESplitSite(t *testing.T) {
 			t.Error("a component is on the wrong host")
 		}
 	})
-	phase(t, "idempotent", func(t *testing.T) {
+	runPhase(t, "idempotent", func(t *testing.T) {
 		if out := c.run(t, exitOK, "apply", "--yes", plan); !strings.Contains(out, "nothing to do") {
 			t.Error(out)
 		}
@@ -58,14 +58,14 @@ func TestE2ESplitSite(t *testing.T) {
 	compareSnapshots(t, "rollback", beforeMedia, media.Snapshot(t))
 	compareSnapshots(t, "rollback", beforeHome, home.Snapshot(t))
 
-	phase(t, "no proxy next to the SFU", func(t *testing.T) { onePort(t, c, media, home, text) })
+	runPhase(t, "no proxy next to the SFU", func(t *testing.T) { checkOnePort(t, c, media, home, text) })
 	compareSnapshots(t, "the SFU's host at the end", beforeMedia, media.Snapshot(t))
 	compareSnapshots(t, "the homeserver at the end", beforeHome, home.Snapshot(t))
 }
 
-// onePort lets the homeserver's proxy reach the SFU over the network: its
+// checkOnePort lets the homeserver's proxy reach the SFU over the network: its
 // signalling port is open to that proxy, and to nobody else.
-func onePort(t *testing.T, c *cli, media, home *lab.Host, text string) {
+func checkOnePort(t *testing.T, c *cli, media, home *lab.Host, text string) {
 	beside := regexp.MustCompile(`(?s)  proxy "nginx" \{\s*host\s*= host\.media.*?\n  \}\n`)
 	if !beside.MatchString(text) {
 		t.Fatalf("the plan file has no proxy next to the SFU:\n%s", text)

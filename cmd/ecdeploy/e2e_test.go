@@ -35,9 +35,9 @@ var binary = sync.OnceValues(func() (string, error) {
 
 var binaryDir = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "ecdeploy-e2e") })
 
-// phase is a part of a test that those after it build on: the test ends where it
+// runPhase is a part of a test that those after it build on: the test ends where it
 // fails.
-func phase(t *testing.T, name string, do func(t *testing.T)) {
+func runPhase(t *testing.T, name string, do func(t *testing.T)) {
 	t.Helper()
 	if !t.Run(name, do) {
 		t.FailNow()

@@ -21,7 +21,7 @@ func TestE2EVenv(t *testing.T) {
 	const config = "/etc/synapse/homeserver.yaml"
 	before := h.Snapshot(t)
 
-	phase(t, "its own checker refuses", func(t *testing.T) {
+	runPhase(t, "its own checker refuses", func(t *testing.T) {
 		h.Exec(t, "cp -p "+config+" /run/kept.yaml && sed -i 's/port: 8008/port: none/' "+config)
 		broken := h.Snapshot(t)
 		if out := c.run(t, exitError, "apply", "--yes", quick); !strings.Contains(out, "check Synapse") || !strings.Contains(out, "port") {
@@ -30,7 +30,7 @@ func TestE2EVenv(t *testing.T) {
 		compareSnapshots(t, "after a check that failed", broken, h.Snapshot(t))
 		h.Exec(t, "cat /run/kept.yaml >"+config)
 	})
-	phase(t, "it does not start", func(t *testing.T) {
+	runPhase(t, "it does not start", func(t *testing.T) {
 		breaks, fixes := failingUnit("synapse.service", "ExecStartPre=", config)
 		h.Exec(t, breaks)
 		broken := h.Snapshot(t)
@@ -41,7 +41,7 @@ func TestE2EVenv(t *testing.T) {
 			t.Errorf("Synapse is %s", got)
 		}
 	})
-	phase(t, "apply", func(t *testing.T) {
+	runPhase(t, "apply", func(t *testing.T) {
 		if out := c.run(t, exitOK, "apply", "--yes", plan); !strings.Contains(out, "media over UDP") {
 			t.Errorf("no call was placed:\n%s", out)
 		}
@@ -52,12 +52,12 @@ func TestE2EVenv(t *testing.T) {
 			t.Errorf("status:\n%s", out)
 		}
 	})
-	phase(t, "other ways to start it", func(t *testing.T) { startedOtherwise(t, c, h, plan) })
-	phase(t, "rollback", func(t *testing.T) {
+	runPhase(t, "other ways to start it", func(t *testing.T) { startedOtherwise(t, c, h, plan) })
+	runPhase(t, "rollback", func(t *testing.T) {
 		c.run(t, exitOK, "rollback", "--yes", plan)
 		compareSnapshots(t, "after the rollback", before, h.Snapshot(t))
 	})
-	phase(t, "destroy", func(t *testing.T) {
+	runPhase(t, "destroy", func(t *testing.T) {
 		c.run(t, exitOK, "apply", "--yes", quick)
 		c.run(t, exitOK, "destroy", "--yes", quick)
 		c.run(t, exitOK, "prune", "--yes", quick)

@@ -28,7 +28,7 @@ func TestE2EGate(t *testing.T) {
 	text := lab.PlanText(t, "gate")
 	before := h.Snapshot(t)
 
-	phase(t, "a firewall that stays closed", func(t *testing.T) {
+	runPhase(t, "a firewall that stays closed", func(t *testing.T) {
 		out := c.laptop(t, exitRolledBack, "apply", "--yes", planFile(t, text, "identity = ", "firewall \"none\" {}\n  identity = "))
 		for _, want := range []string{"firewall-udp", "firewall-tcp", "ufw", "gate.test  failed; every host is as before"} {
 			if !strings.Contains(out, want) {
@@ -40,7 +40,7 @@ func TestE2EGate(t *testing.T) {
 		}
 		compareSnapshots(t, "a rolled back run", before, h.Snapshot(t))
 	})
-	phase(t, "a firewall in front of the host", func(t *testing.T) {
+	runPhase(t, "a firewall in front of the host", func(t *testing.T) {
 		defer lab.Outer(t, h.Name)
 		lab.Outer(t, h.Name, dropUDP)
 		out := c.laptop(t, exitRolledBack, "apply", "--yes", planFile(t, text, "verify {", "verify {\n    strict = true"))
@@ -53,7 +53,7 @@ func TestE2EGate(t *testing.T) {
 			t.Errorf("not strict:\n%s", out)
 		}
 	})
-	noCredentials(t, c, h)
+	checkNoCredentials(t, c, h)
 }
 
 // A call of several people on a site that is deployed. What arrives is counted, so
@@ -64,8 +64,8 @@ func TestE2ECall(t *testing.T) {
 	c := newCLI(t)
 	plan := planFile(t, lab.PlanText(t, "call"))
 	c.laptop(t, exitOK, "apply", "--yes", plan)
-	aCallWorks(t, c, plan)
-	noCredentials(t, c, h)
+	checkCall(t, c, plan)
+	checkNoCredentials(t, c, h)
 }
 
 // What keeps media away from a site that is deployed is named.
@@ -78,7 +78,7 @@ func TestE2EVerify(t *testing.T) {
 	plan := planFile(t, text)
 	c.laptop(t, exitOK, "apply", "--yes", plan)
 
-	phase(t, "as a Matrix user", func(t *testing.T) {
+	runPhase(t, "as a Matrix user", func(t *testing.T) {
 		token := filepath.Join(t.TempDir(), "token")
 		secret := lab.User(t, h.Name, "grace")
 		if err := os.WriteFile(token, []byte(secret+"\n"), 0o600); err != nil {
@@ -93,7 +93,7 @@ func TestE2EVerify(t *testing.T) {
 			t.Error("the access token is in the output")
 		}
 	})
-	phase(t, "from another host", func(t *testing.T) {
+	runPhase(t, "from another host", func(t *testing.T) {
 		other := lab.Up(t, lab.Light, "seer")[0]
 		from := planFile(t, text, "site \"bars.test\"", fmt.Sprintf("host %q {\n  address  = %q\n  user     = \"root\"\n  identity = %q\n}\nsite \"bars.test\"", other.Name, other.IP, lab.Env(t, "KEY")),
 			"verify {", "verify {\n    from = [host.seer]")
@@ -108,7 +108,7 @@ func TestE2EVerify(t *testing.T) {
 		wantLink(t, r, "from.seer.tcp", rtc.Failed, "blocked-tcp")
 		wantLink(t, r, "media.udp4", rtc.OK, "")
 	})
-	phase(t, "watched until something breaks", func(t *testing.T) {
+	runPhase(t, "watched until something breaks", func(t *testing.T) {
 		cmd := c.onLaptop(t, "verify", "--watch=10s", "--seconds", "1", "--json", plan)
 		out, err := cmd.StdoutPipe()
 		if err != nil {
@@ -136,12 +136,12 @@ func TestE2EVerify(t *testing.T) {
 		}
 		wantLink(t, last, "container.auth", rtc.Failed, "jwt-down")
 	})
-	phase(t, "media by one way and by none", func(t *testing.T) {
+	runPhase(t, "media by one way and by none", func(t *testing.T) {
 		h.Exec(t, "ufw insert 1 deny proto udp from 172.16.0.0/12 to any port 50100:50200")
 		r := c.report(t, exitUnhealthy, "verify", "--seconds", "1", plan)
 		wantLink(t, r, "media.udp4", rtc.Failed, "firewall-udp")
 		wantLink(t, r, "media.tcp4", rtc.OK, "")
-		if n := packets(r, "tcp4"); n < 50 {
+		if n := countPackets(r, "tcp4"); n < 50 {
 			t.Errorf("%d packets over TCP", n)
 		}
 		h.Exec(t, "ufw insert 1 deny proto tcp from 172.16.0.0/12 to any port 7881")
@@ -158,12 +158,12 @@ func TestE2EVerify(t *testing.T) {
 		h.Exec(t, "head -c 43 /dev/zero | tr '\\0' x >/etc/ecdeploy/bars.test/auth/secret && docker restart element-call-jwt") // LiveKit quotes what it refuses
 		wantLink(t, c.report(t, exitUnhealthy, "verify", "--seconds", "1", plan), "sfu.create", rtc.Failed, "secret-differs")
 	})
-	noCredentials(t, c, h)
+	checkNoCredentials(t, c, h)
 }
 
-// noCredentials searches all that was ever printed, failures with the words of
+// checkNoCredentials searches all that was ever printed, failures with the words of
 // servers and logs among it.
-func noCredentials(t *testing.T, c *cli, h *lab.Host) {
+func checkNoCredentials(t *testing.T, c *cli, h *lab.Host) {
 	for line := range strings.Lines(h.Exec(t, "cat /etc/ecdeploy/*/sfu/keys.yaml")) {
 		key, secret, ok := strings.Cut(strings.TrimSpace(line), ": ")
 		if !ok || len(secret) < 43 {
@@ -177,8 +177,8 @@ func noCredentials(t *testing.T, c *cli, h *lab.Host) {
 	}
 }
 
-// aCallWorks looks at all that verify writes of a healthy site.
-func aCallWorks(t *testing.T, c *cli, plan string) {
+// checkCall looks at all that verify writes of a healthy site.
+func checkCall(t *testing.T, c *cli, plan string) {
 	dir := t.TempDir()
 	page, figures := filepath.Join(dir, "report.html"), filepath.Join(dir, "ecdeploy.prom")
 	r := c.report(t, exitOK, "verify", "--participants", "6", "--seconds", "2", "--html", page, "--prometheus", figures, plan)
@@ -188,7 +188,7 @@ func aCallWorks(t *testing.T, c *cli, plan string) {
 		}
 	}
 	for _, n := range []string{"udp4", "tcp4"} {
-		if got := packets(r, n); got < 100 {
+		if got := countPackets(r, n); got < 100 {
 			t.Errorf("%d packets over %s", got, n)
 		}
 	}
@@ -246,8 +246,8 @@ func wantLink(t *testing.T, r rtc.Report, id string, status rtc.Status, code rtc
 	}
 }
 
-// packets are the RTP packets that arrived over a network.
-func packets(r rtc.Report, network string) int {
+// countPackets are the RTP packets that arrived over a network.
+func countPackets(r rtc.Report, network string) int {
 	n := 0
 	for _, f := range r.Flows {
 		if f.Network == network {

@@ -120,7 +120,7 @@ func (l *lane) run(c faultCase) (r faultResult) {
 			return fail("lost", fmt.Errorf("%s, undisturbed: %w", c.Scenario, err))
 		}
 	}
-	if err := l.ready(c.Scenario); err != nil {
+	if err := l.prepareScenario(c.Scenario); err != nil {
 		return fail("lost", fmt.Errorf("getting ready: %w", err))
 	}
 	h := l.hosts[0]

@@ -250,8 +250,8 @@ func (l *lane) quietly(args ...string) (string, int) {
 	return string(out), cmd.ProcessState.ExitCode()
 }
 
-// ready brings the hosts to where a scenario begins.
-func (l *lane) ready(scenario string) error {
+// prepareScenario brings the hosts to where a scenario begins.
+func (l *lane) prepareScenario(scenario string) error {
 	if l.state == scenario {
 		return nil
 	}
@@ -278,7 +278,7 @@ func (l *lane) ready(scenario string) error {
 
 // learn runs a scenario undisturbed: its points, and where it ends.
 func (l *lane) learn(scenario string) error {
-	if err := l.ready(scenario); err != nil {
+	if err := l.prepareScenario(scenario); err != nil {
 		return err
 	}
 	for _, h := range l.hosts {
@@ -325,7 +325,7 @@ func (l *lane) learn(scenario string) error {
 		os.RemoveAll(h.fault())
 	}
 	// Back to where it began, by the tool itself: that must be exact.
-	if scenarios[scenario].fail == "" && !endsForGood(scenario) {
+	if scenarios[scenario].fail == "" && !scenarioEndsRun(scenario) {
 		if out, code := l.ecdeploy(scenarios[scenario].plan, "rollback", "--yes"); code != 0 {
 			return fmt.Errorf("rollback: exit code %d\n%s", code, out)
 		}
@@ -333,7 +333,7 @@ func (l *lane) learn(scenario string) error {
 			return err
 		}
 	}
-	if endsForGood(scenario) {
+	if scenarioEndsRun(scenario) {
 		l.state = "again"
 		return nil
 	}
@@ -354,9 +354,9 @@ func (l *lane) learn(scenario string) error {
 	return nil
 }
 
-// endsForGood says of a scenario that the tool cannot bring the hosts back to where
+// scenarioEndsRun says of a scenario that the tool cannot bring the hosts back to where
 // it began: there is no run left to roll back, or what it would bring back is gone.
-func endsForGood(scenario string) bool {
+func scenarioEndsRun(scenario string) bool {
 	return scenario == "rollback" || scenario == "second update"
 }
 

@@ -95,7 +95,7 @@ func TestFaults(t *testing.T) {
 	for _, l := range all {
 		maps.Copy(points, l.points)
 	}
-	cases := drawn(t, file+".cases", func() []faultCase { return draw(points, wanted, uint64(seed)) })
+	cases := loadDraw(t, file+".cases", func() []faultCase { return draw(points, wanted, uint64(seed)) })
 	if only := os.Getenv("ECDEPLOY_FAULT_ONLY"); only != "" {
 		pattern, err := regexp.Compile(only)
 		if err != nil {
@@ -162,9 +162,9 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// drawn are the cases of the run that began this results file, else new ones: how
+// loadDraw are the cases of the run that began this results file, else new ones: how
 // often a host is fed, and so what there is to draw from, differs from run to run.
-func drawn(t *testing.T, file string, draw func() []faultCase) []faultCase {
+func loadDraw(t *testing.T, file string, draw func() []faultCase) []faultCase {
 	t.Helper()
 	var cases []faultCase
 	b, err := os.ReadFile(file)
@@ -195,7 +195,7 @@ func draw(points map[string][]string, wanted int, seed uint64) []faultCase {
 		count := map[string]int{}
 		for _, key := range points[scenario] {
 			count[key]++
-			if c := class(scenario, key); c != "" {
+			if c := classOfPoint(scenario, key); c != "" {
 				byClass[c] = append(byClass[c], place{scenario, key, count[key]})
 			}
 		}
@@ -225,7 +225,7 @@ func draw(points map[string][]string, wanted int, seed uint64) []faultCase {
 	}
 	rnd.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
 	if len(out) > wanted {
-		out = sample(out, wanted)
+		out = pickSample(out, wanted)
 	}
 	slices.SortStableFunc(out, func(a, b faultCase) int { return strings.Compare(a.Scenario, b.Scenario) })
 	return out
@@ -248,8 +248,8 @@ func (l *lane) choose(q []faultCase) int {
 	return slices.IndexFunc(q, func(c faultCase) bool { return left[c.Scenario] >= 8 })
 }
 
-// sample takes turns among the faults, so that a small sample has them all.
-func sample(all []faultCase, n int) []faultCase {
+// pickSample takes turns among the faults, so that a small sample has them all.
+func pickSample(all []faultCase, n int) []faultCase {
 	byFault := map[string][]faultCase{}
 	for _, c := range all {
 		byFault[c.Fault] = append(byFault[c.Fault], c)

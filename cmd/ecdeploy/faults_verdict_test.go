@@ -12,8 +12,8 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/hosttest/lab"
 )
 
-// class says what kind of point a key is; "" for one that belongs to no case.
-func class(scenario, key string) string {
+// classOfPoint says what kind of point a key is; "" for one that belongs to no case.
+func classOfPoint(scenario, key string) string {
 	key = strings.TrimPrefix(key, "b:")
 	ctx, rest, _ := strings.Cut(key, "/")
 	if scenario == "two hosts" && !strings.HasSuffix(key, "/commit") {
@@ -274,7 +274,7 @@ func (l *lane) verdict(i int, s lab.Snapshot, edited string, applied bool) (stri
 	}
 	if edited != "" {
 		for _, want := range []lab.Snapshot{normalizeSnapshot(l.before[i]), l.goal(i)} {
-			if onlyAbout(edited, want, normalizeSnapshot(s)) {
+			if differsOnlyIn(edited, want, normalizeSnapshot(s)) {
 				return "conflict", ""
 			}
 		}
@@ -282,8 +282,8 @@ func (l *lane) verdict(i int, s lab.Snapshot, edited string, applied bool) (stri
 	return "lost", "-- from before:\n" + diffs["restored"] + "-- from the goal:\n" + diffs["planned"]
 }
 
-// onlyAbout reports whether nothing but that file differs, or the file of a human.
-func onlyAbout(file string, a, b lab.Snapshot) bool {
+// differsOnlyIn reports whether nothing but that file differs, or the file of a human.
+func differsOnlyIn(file string, a, b lab.Snapshot) bool {
 	about := func(k string) bool {
 		return strings.HasSuffix(k, " "+file) || strings.HasSuffix(k, " /etc/a-human")
 	}

@@ -113,16 +113,16 @@ func (l *verifyLane) verify(f verifyFault) (rtc.Report, int, error) {
 	}
 }
 
-// healthy is a look at a site that works.
-func (l *verifyLane) healthy(name string) verifyResult {
+// checkHealthy is a look at a site that works.
+func (l *verifyLane) checkHealthy(name string) verifyResult {
 	r, code, err := l.verify(verifyFault{})
 	if err != nil {
 		return verifyResult{Name: name, Detail: err.Error()}
 	}
-	out := measured(name, r)
+	out := measureReport(name, r)
 	if first, ok := r.Broken(); ok || code != exitOK {
 		out.FoundID, out.Found = first.ID, first.Code
-		out.Detail = fmt.Sprintf("a false alarm: exit code %d\n%s", code, strings.Join(told(r), "\n"))
+		out.Detail = fmt.Sprintf("a false alarm: exit code %d\n%s", code, strings.Join(listLinks(r), "\n"))
 	}
 	return out
 }
@@ -197,7 +197,7 @@ func (l *verifyLane) asBefore() error {
 	if l.thrifty {
 		return nil
 	}
-	if r := l.healthy("after a fix"); r.Detail != "" {
+	if r := l.checkHealthy("after a fix"); r.Detail != "" {
 		return errors.New(r.Detail)
 	}
 	return nil

@@ -43,10 +43,10 @@ var proxyFaults = []verifyFault{
 	{name: "nginx keeps the JWT service's CORS headers", field: 12, breaks: editRoutes + `'/8080/a proxy_hide_header Access-Control-Allow-Origin;'; nginx_again`, fixes: backNginx, ids: []string{"auth.sfu-get"}, code: "cors-missing"},
 	{name: "nginx refuses OPTIONS", field: 12, breaks: editRoutes + `'/8080/i if ($request_method = OPTIONS) { return 405; }'; nginx_again`, fixes: backNginx, ids: []string{"auth.preflight"}, code: "preflight"},
 	{name: "nginx stopped", breaks: "systemctl stop nginx", fixes: "systemctl reset-failed nginx; systemctl start nginx", ids: []string{"tls.sfu"}, code: "https-closed"},
-	{name: "an expired certificate", here: certified(-90*24*time.Hour, -time.Hour, "vfy.test", "*.vfy.test"), ids: anyName, code: "certificate-expired"},
-	{name: "a certificate for another name", here: certified(-time.Hour, 90*24*time.Hour, "other.test"), ids: anyName, code: "certificate-name"},
-	{name: "a certificate of an unknown CA", here: certified(-time.Hour, 90*24*time.Hour), ids: anyName, code: "certificate-untrusted"},
-	{name: "a certificate that ends in three days", here: certified(-87*24*time.Hour, 3*24*time.Hour, "vfy.test", "*.vfy.test"), ids: anyName, code: "certificate-soon", warns: true},
+	{name: "an expired certificate", here: makeCertificate(-90*24*time.Hour, -time.Hour, "vfy.test", "*.vfy.test"), ids: anyName, code: "certificate-expired"},
+	{name: "a certificate for another name", here: makeCertificate(-time.Hour, 90*24*time.Hour, "other.test"), ids: anyName, code: "certificate-name"},
+	{name: "a certificate of an unknown CA", here: makeCertificate(-time.Hour, 90*24*time.Hour), ids: anyName, code: "certificate-untrusted"},
+	{name: "a certificate that ends in three days", here: makeCertificate(-87*24*time.Hour, 3*24*time.Hour, "vfy.test", "*.vfy.test"), ids: anyName, code: "certificate-soon", warns: true},
 	{name: "well-known without CORS", field: 12, breaks: `edit $site '/add_header Access-Control-Allow-Origin/d'; nginx_again`, fixes: backNginx, ids: []string{"well-known"}, code: "cors-missing"},
 	{name: "well-known with two CORS headers", field: 12, breaks: `edit $site 's/\(add_header Access-Control-Allow-Origin .*;\)/\1 \1/'; nginx_again`, fixes: backNginx, ids: []string{"well-known"}, code: "cors-twice"},
 	{name: "well-known as text/html", breaks: `edit $site '/well-known.matrix/,/}/s|application/json|text/html|'; nginx_again`, fixes: backNginx, ids: []string{"well-known"}, code: "well-known-type"},
@@ -104,9 +104,9 @@ type discard struct{}
 
 func (*discard) Write(b []byte) (int, error) { return len(b), nil }
 
-// certified gives nginx a certificate for names, or, for none, one of a CA that
+// makeCertificate gives nginx a certificate for names, or, for none, one of a CA that
 // nobody knows.
-func certified(from, to time.Duration, names ...string) func(*verifyLane) (func(), error) {
+func makeCertificate(from, to time.Duration, names ...string) func(*verifyLane) (func(), error) {
 	return func(l *verifyLane) (func(), error) {
 		chain, key, err := l.certificate(time.Now().Add(from), time.Now().Add(to), names)
 		if err != nil {

@@ -40,7 +40,7 @@ func writeVerifyReport(t *testing.T, path string, faults []verifyFault, done map
 	out.WriteString(healthyText(done))
 	out.WriteString(faultTable(faults, done))
 	out.WriteString(fieldTable(faults, done))
-	out.WriteString(confusion(faults, done))
+	out.WriteString(writeConfusion(faults, done))
 	if err := os.WriteFile(path, []byte(out.String()), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -81,12 +81,12 @@ func faultTable(faults []verifyFault, done map[string]verifyResult) string {
 		for _, e := range rtc.Explain(string(f.code)) {
 			sees, shows = e.Sees, strings.Join(e.Element, ", ")
 		}
-		fmt.Fprintf(&b, "| %s | %s `%s` | %s | %s | %s | %s | %.0f |\n", cell(f.name), strings.Join(f.ids, " or "), f.code, found, side, cell(sees), cell(shows), r.Seconds)
+		fmt.Fprintf(&b, "| %s | %s `%s` | %s | %s | %s | %s | %.0f |\n", escapeCell(f.name), strings.Join(f.ids, " or "), f.code, found, side, escapeCell(sees), escapeCell(shows), r.Seconds)
 	}
 	return b.String() + "\n"
 }
 
-func cell(s string) string { return strings.ReplaceAll(s, "|", `\|`) }
+func escapeCell(s string) string { return strings.ReplaceAll(s, "|", `\|`) }
 
 // fieldTable says which faults stand for what people meet.
 func fieldTable(faults []verifyFault, done map[string]verifyResult) string {
@@ -107,14 +107,14 @@ func fieldTable(faults []verifyFault, done map[string]verifyResult) string {
 				right++
 			}
 		}
-		fmt.Fprintf(&b, "| %d. %s | %s | %d of %d |\n", n, what, cell(strings.Join(tried, "; ")), right, len(tried))
+		fmt.Fprintf(&b, "| %d. %s | %s | %d of %d |\n", n, what, escapeCell(strings.Join(tried, "; ")), right, len(tried))
 	}
 	return b.String() + "\n"
 }
 
-// confusion counts which code was found for which. Those that were never taken for
+// writeConfusion counts which code was found for which. Those that were never taken for
 // another would be a diagonal: they stand in one line.
-func confusion(faults []verifyFault, done map[string]verifyResult) string {
+func writeConfusion(faults []verifyFault, done map[string]verifyResult) string {
 	pairs := map[[2]rtc.Code]int{}
 	for _, f := range faults {
 		pairs[[2]rtc.Code{f.code, done[f.name].Found}]++

@@ -85,7 +85,7 @@ func TestVerifyFaults(t *testing.T) {
 		looks++
 		name := fmt.Sprintf("healthy %d", looks)
 		if r, ok := done[name]; (!ok || r.Detail != "") && looks <= healthy {
-			record(l.healthy(name))
+			record(l.checkHealthy(name))
 		}
 	}
 	for i, f := range faults {
@@ -153,7 +153,7 @@ func verifyResults(t *testing.T, file string) map[string]verifyResult {
 
 // judge holds a report against what a fault wants.
 func (f verifyFault) judge(r rtc.Report, exit int) (out verifyResult) {
-	out = measured(f.name, r)
+	out = measureReport(f.name, r)
 	out.Field, out.IDs, out.Code = f.field, f.ids, f.code
 	first, ok := r.Broken()
 	want := exitUnhealthy
@@ -192,13 +192,13 @@ func (f verifyFault) judge(r rtc.Report, exit int) (out verifyResult) {
 		wrong = append(wrong, "no advice")
 	}
 	if len(wrong) > 0 {
-		out.Detail = strings.Join(append(wrong, told(r)...), "\n")
+		out.Detail = strings.Join(append(wrong, listLinks(r)...), "\n")
 	}
 	return out
 }
 
-// measured has how long a look took.
-func measured(name string, r rtc.Report) verifyResult {
+// measureReport has how long a look took.
+func measureReport(name string, r rtc.Report) verifyResult {
 	out := verifyResult{Name: name, Seconds: r.Took.Seconds(), Commit: os.Getenv("ECDEPLOY_FAULT_COMMIT")}
 	for _, l := range r.Links {
 		if l.Part == rtc.Media || l.ID == "sfu.websocket" {
@@ -208,8 +208,8 @@ func measured(name string, r rtc.Report) verifyResult {
 	return out
 }
 
-// told are all links of a report that do not work, for whoever reads the test's log.
-func told(r rtc.Report) []string {
+// listLinks are all links of a report that do not work, for whoever reads the test's log.
+func listLinks(r rtc.Report) []string {
 	var out []string
 	for _, l := range r.Links {
 		if l.Status != rtc.OK {

@@ -60,7 +60,7 @@ func TestCountCalls(t *testing.T) {
 				_, _ = w.Write([]byte(c.body))
 			}))
 			defer srv.Close()
-			p := steps.SitePlan{Site: "x.test", Found: byRef(c.found), Hosts: []steps.HostPlan{{Host: "h", Steps: []steps.StepPlan{
+			p := steps.SitePlan{Site: "x.test", Found: refSecrets(c.found), Hosts: []steps.HostPlan{{Host: "h", Steps: []steps.StepPlan{
 				{Stage: steps.StageSFU, Changes: c.changes},
 				{Stage: steps.StageAuth, Changes: restart},
 			}}}}

@@ -40,7 +40,7 @@ func TestCommitOrder(t *testing.T) {
 		{"taken away", map[string][]steps.Stage{"a": sfu, "z": announcing(auth)}, keys("k"), keys("k"), true, []string{"z", "a"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := &siteRun{plan: steps.SitePlan{Found: byRef(c.found), Secrets: byRef(c.keys), Destroys: c.destroys}}
+			s := &siteRun{plan: steps.SitePlan{Found: refSecrets(c.found), Secrets: refSecrets(c.keys), Destroys: c.destroys}}
 			for _, name := range []string{"a", "b", "w", "z"} {
 				if stages, ok := c.stages[name]; ok {
 					h := &hostRun{Host: named{name: name}}
@@ -61,7 +61,7 @@ func TestCommitOrder(t *testing.T) {
 	}
 }
 
-// byRef are credentials as changes refer to them.
-func byRef(k livekit.Keys) steps.Secrets {
+// refSecrets are credentials as changes refer to them.
+func refSecrets(k livekit.Keys) steps.Secrets {
 	return steps.Secrets{Values: k.ByRef(), Seal: livekit.RefSecret}
 }

@@ -43,7 +43,7 @@ func newPlanted(t *testing.T, shell []string, before string) *planted {
 	if before != "" {
 		put(t, p.file, before)
 	}
-	own(t, p.top, p.dir)
+	chownToOther(t, p.top, p.dir)
 	put(t, top+"/victim/f", "root's\n")
 	put(t, p.j+"/0.new", "new 1\n")
 	put(t, p.j+"/title", "change 1\n")
@@ -52,7 +52,7 @@ func newPlanted(t *testing.T, shell []string, before string) *planted {
 	return p
 }
 
-func own(t *testing.T, paths ...string) {
+func chownToOther(t *testing.T, paths ...string) {
 	t.Helper()
 	for _, path := range paths {
 		if err := os.Lchown(path, nobody, nobody); err != nil {
@@ -174,7 +174,7 @@ func TestPlantedLeftovers(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			own(t, p.dir+"/.ecdeploy.aaaaaa", p.dir+"/.ecdeploy.bbbbbb")
+			chownToOther(t, p.dir+"/.ecdeploy.aaaaaa", p.dir+"/.ecdeploy.bbbbbb")
 			if err := os.MkdirAll(p.dir+"/.ecdeploy.cccccc", 0o700); err != nil { // really one of ours, interrupted
 				t.Fatal(err)
 			}

@@ -29,7 +29,7 @@ func TestProve(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := &siteRun{plan: steps.SitePlan{Site: "x.test", Secrets: byRef(keys)}}
+			s := &siteRun{plan: steps.SitePlan{Site: "x.test", Secrets: refSecrets(keys)}}
 			for _, stage := range []steps.Stage{steps.StageSFU, steps.StageProxy, steps.StageHomeserver, steps.StageWellKnown} {
 				s.plan.Hosts = append(s.plan.Hosts, steps.HostPlan{Host: "h", Steps: []steps.StepPlan{{Stage: stage, Changes: steps.Changes{&steps.Files{}}}}})
 			}

@@ -31,7 +31,7 @@ func newOnDisk(t *testing.T, shell []string) *onDisk {
 	if err := os.MkdirAll(d.run+"/changes", 0o700); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(d.quiet) // before the folder goes
+	t.Cleanup(d.awaitQuiet) // before the folder goes
 	put(t, d.run+"/rollback.sh", rollbackScript)
 	put(t, d.run+"/commit.sh", commitScript)
 	put(t, d.run+"/watch.sh", watchScript)
@@ -46,9 +46,9 @@ func newOnDisk(t *testing.T, shell []string) *onDisk {
 	return d
 }
 
-// quiet waits until no watch.sh of this folder is at work any more: it looks once a
+// awaitQuiet waits until no watch.sh of this folder is at work any more: it looks once a
 // second whether its run is over.
-func (d *onDisk) quiet() {
+func (d *onDisk) awaitQuiet() {
 	for range 100 {
 		busy := false
 		lines, _ := filepath.Glob("/proc/[0-9]*/cmdline") // the pattern is well-formed

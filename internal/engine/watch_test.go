@@ -20,9 +20,9 @@ func (d *onDisk) lib(text string) (string, error) {
 	return d.sh(fmt.Sprintf("D=%s R=%s RUN=R\n. $R/lib.sh\n%s", d.dir, d.run, text))
 }
 
-// until waits for something that another process does. The test fails where it
+// waitUntil waits for something that another process does. The test fails where it
 // never comes; how long it takes proves nothing.
-func until(t *testing.T, what string, ok func() bool) {
+func waitUntil(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for range 600 {
 		if ok() {
@@ -107,7 +107,7 @@ func TestWatchTriesAgain(t *testing.T) {
 	gate := filepath.Join(t.TempDir(), "gate")
 	put(t, d.run+"/changes/0001/undo.sh", "[ -e "+gate+" ] || exit 1\nec_undo_files "+file+"\n")
 	watch := d.watch(t)
-	until(t, "a first try", func() bool { return strings.Contains(get(t, d.run+"/report"), "did not succeed") })
+	waitUntil(t, "a first try", func() bool { return strings.Contains(get(t, d.run+"/report"), "did not succeed") })
 	put(t, gate, "")
 	if err := watch.Wait(); err != nil {
 		t.Error(err)
@@ -199,7 +199,7 @@ while :; do echo worker >` + file + `; sleep 0.05; done`
 			}
 			ended := make(chan error, 1)
 			go func() { ended <- cmd.Wait() }()
-			until(t, "the writers", func() bool { return strings.Contains(get(t, file), "worker") })
+			waitUntil(t, "the writers", func() bool { return strings.Contains(get(t, file), "worker") })
 			// Theirs is not what the run left, so it would be kept as a conflict.
 			put(t, d.run+"/changes/0001/undo.sh", "cat "+d.run+"/changes/0001/0.old >"+file+"\n")
 			// The test itself is an ancestor of both: the fence must not reach it,
@@ -323,7 +323,7 @@ func TestLockWaitsForTheEndOfACommit(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { busy.Process.Kill(); busy.Wait() }()
-	until(t, "the lock of whoever commits", func() bool {
+	waitUntil(t, "the lock of whoever commits", func() bool {
 		return exec.Command("flock", "-n", d.run+"/rollback.lock", "true").Run() != nil
 	})
 	if out, err := d.lib(take); err == nil || !strings.Contains(out, "by me@here") {

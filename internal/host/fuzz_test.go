@@ -49,7 +49,7 @@ func FuzzShellChannel(f *testing.F) {
 			t.Errorf("%d answers", len(got))
 		case err != nil && !errors.Is(err, errGarbled) && !errors.Is(err, errChannelLost) && !strings.Contains(err.Error(), "was killed"):
 			t.Errorf("error %v", err)
-		case err != nil && unfit(err.Error()):
+		case err != nil && isUnfit(err.Error()):
 			t.Errorf("error %q", err)
 		}
 		for _, r := range got {
@@ -67,8 +67,8 @@ func (s *shell) asked() int {
 	return s.last
 }
 
-// unfit reports whether a terminal would do something else than show s.
-func unfit(s string) bool {
+// isUnfit reports whether a terminal would do something else than show s.
+func isUnfit(s string) bool {
 	return strings.ContainsFunc(s, func(r rune) bool {
 		return r != '\n' && r != '\t' && unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)
 	})
@@ -88,7 +88,7 @@ func FuzzReadAnswer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, said []byte) {
 		files, err := readFiles(t.Context(), paths, func(context.Context, request) (Result, error) { return Result{Stdout: said}, nil })
 		if err != nil {
-			if !errors.Is(err, errGarbled) || unfit(err.Error()) {
+			if !errors.Is(err, errGarbled) || isUnfit(err.Error()) {
 				t.Errorf("error %q", err)
 			}
 			return
@@ -97,7 +97,7 @@ func FuzzReadAnswer(f *testing.F) {
 			t.Errorf("%d files, the first is %+v", len(files), files[0])
 		}
 		for _, f := range files {
-			if unfit(f.Err) {
+			if isUnfit(f.Err) {
 				t.Errorf("%+v", f)
 			}
 		}
@@ -110,7 +110,7 @@ func FuzzClean(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		got := Clean(text)
-		if unfit(got) || Clean(got) != got {
+		if isUnfit(got) || Clean(got) != got {
 			t.Errorf("%q becomes %q", text, got)
 		}
 	})

@@ -46,7 +46,7 @@ func wantFit(t *testing.T, err error) {
 	switch {
 	case err == nil:
 		t.Error("no error")
-	case unfit(err.Error()):
+	case isUnfit(err.Error()):
 		t.Errorf("the error steers a terminal: %q", err)
 	case strings.Contains("\n"+err.Error(), "\nhint: curl"):
 		t.Errorf("the host's words look like ours:\n%v", err)
@@ -179,8 +179,8 @@ func (r *rogue) dial(t *testing.T, opts Options, password string) (Host, error) 
 	return h, err
 }
 
-// ready answers as a driver that has come up.
-func ready(command, uid string) string {
+// answerReady answers as a driver that has come up.
+func answerReady(command, uid string) string {
 	return regexp.MustCompile(` sh ([0-9a-f]{32}) `).FindStringSubmatch(command)[1] + " ready " + uid + "\n"
 }
 
@@ -198,7 +198,7 @@ func TestHostileLogin(t *testing.T) {
 			return 1
 		}},
 		"a root that is not one": {banner: steers, exec: func(command string, ch ssh.Channel) uint32 {
-			io.WriteString(ch, ready(command, "\x1b[2J\u009b\u202e5"))
+			io.WriteString(ch, answerReady(command, "\x1b[2J\u009b\u202e5"))
 			r := make([]byte, 1)
 			_, _ = ch.Read(r)
 			return 0
@@ -208,7 +208,7 @@ func TestHostileLogin(t *testing.T) {
 			return 0
 		}},
 		"a line without end": {exec: func(command string, ch ssh.Channel) uint32 {
-			io.WriteString(ch, strings.TrimSuffix(ready(command, strings.Repeat("0", 100_000)), "\n"))
+			io.WriteString(ch, strings.TrimSuffix(answerReady(command, strings.Repeat("0", 100_000)), "\n"))
 			r := make([]byte, 1)
 			_, _ = ch.Read(r)
 			return 0
@@ -230,7 +230,7 @@ func TestHostileAnswersOfAHost(t *testing.T) {
 			io.WriteString(ch.Stderr(), steers)
 			return 1
 		}
-		io.WriteString(ch, ready(command, "0"))
+		io.WriteString(ch, answerReady(command, "0"))
 		b := make([]byte, 1<<16)
 		for {
 			n, err := ch.Read(b)
@@ -278,7 +278,7 @@ func TestHostileSFTP(t *testing.T) {
 			r := &rogue{}
 			r.exec = func(command string, ch ssh.Channel) uint32 {
 				if strings.Contains(command, "eval") {
-					io.WriteString(ch, ready(command, "0"))
+					io.WriteString(ch, answerReady(command, "0"))
 					r.keep(ch)
 					return 0
 				}
@@ -298,7 +298,7 @@ func TestHostileSFTP(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 			defer cancel()
-			used := allocated(func() { err = h.Upload(ctx, []Upload{{Path: "/x", Mode: 0o600, Data: []byte("x")}}) })
+			used := measureAllocation(func() { err = h.Upload(ctx, []Upload{{Path: "/x", Mode: 0o600, Data: []byte("x")}}) })
 			wantFit(t, err)
 			if used > 64<<20 {
 				t.Errorf("it took %d MiB", used>>20)

@@ -39,8 +39,8 @@ func (e *endless) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// allocated is how much memory do asks for, all in all, in bytes.
-func allocated(do func()) uint64 {
+// measureAllocation is how much memory do asks for, all in all, in bytes.
+func measureAllocation(do func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	do()
@@ -48,9 +48,9 @@ func allocated(do func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// hostile starts a channel whose far end says the whole of r once n requests
+// startHostileShell starts a channel whose far end says the whole of r once n requests
 // are asked.
-func hostile(n int, r io.Reader) *shell {
+func startHostileShell(n int, r io.Reader) *shell {
 	var s *shell
 	begun := make(chan struct{})
 	s = newShell("n", io.Discard, readerFunc(func(b []byte) (int, error) {
@@ -91,8 +91,8 @@ func TestFloodedChannel(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var got []Result
 			var err error
-			used := allocated(func() {
-				s := hostile(c.asks, c.says)
+			used := measureAllocation(func() {
+				s := startHostileShell(c.asks, c.says)
 				got, err = s.do(t.Context(), laneQuery, make([]request, c.asks))
 				<-s.gone
 			})
@@ -141,7 +141,7 @@ func TestGarbledChannel(t *testing.T) {
 		"n 1 o\tYQ== YQ==\n":             `a line of kind "o"`,
 		"n 1 e YQ==\nn 1 \u202ee YQ==\n": `a line of kind "\u202ee"`,
 	} {
-		s := hostile(1, io.MultiReader(strings.NewReader(says), &endless{line: []byte("x\n"), left: 1 << 40}))
+		s := startHostileShell(1, io.MultiReader(strings.NewReader(says), &endless{line: []byte("x\n"), left: 1 << 40}))
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		_, err := s.do(ctx, laneQuery, make([]request, 1))
 		cancel()
@@ -153,7 +153,7 @@ func TestGarbledChannel(t *testing.T) {
 
 // Where only what ran a script is gone, the channel goes on.
 func TestKilledScript(t *testing.T) {
-	s := hostile(2, strings.NewReader("n 1 r\nn 2 o YQ==\nn 2 r 0\n"))
+	s := startHostileShell(2, strings.NewReader("n 1 r\nn 2 o YQ==\nn 2 r 0\n"))
 	first := make(chan error, 1)
 	go func() {
 		_, err := s.do(t.Context(), laneRun, make([]request, 1))
@@ -178,7 +178,7 @@ func TestSkipTo(t *testing.T) {
 			t.Errorf("%.40q: %v", text, err)
 		}
 	}
-	if used := allocated(func() { _ = skipTo(bufio.NewReader(&endless{line: []byte("x"), left: 64 << 20}), "mark") }); used > 1<<20 {
+	if used := measureAllocation(func() { _ = skipTo(bufio.NewReader(&endless{line: []byte("x"), left: 64 << 20}), "mark") }); used > 1<<20 {
 		t.Errorf("it took %d KiB", used>>10)
 	}
 }
@@ -294,7 +294,7 @@ func TestHostileEngine(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			e := hostileEngine(t, send(c.says))
 			var err error
-			used := allocated(func() { err = c.do(e) })
+			used := measureAllocation(func() { err = c.do(e) })
 			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 				t.Errorf("error %v, want %q", err, c.want)
 			}

@@ -99,7 +99,7 @@ func checkEcho(t *testing.T, res []Result, err error, words ...string) {
 // A round answers as its host does, patterns in their place, and asks for each
 // path once.
 func TestRoundReads(t *testing.T) {
-	h := &counted{Observer: &machine{shell: local(t, shells["dash"])}}
+	h := &counted{Observer: &machine{shell: startLocalShell(t, shells["dash"])}}
 	dir := t.TempDir()
 	for _, name := range []string{"a1", "a2", "b1"} {
 		write(t, dir+"/"+name, "text of "+name)
@@ -141,7 +141,7 @@ func TestRoundReads(t *testing.T) {
 
 // What a caller does to an answer is seen by nobody else.
 func TestRoundGivesCopies(t *testing.T) {
-	r := NewRound(&machine{shell: local(t, shells["dash"])})
+	r := NewRound(&machine{shell: startLocalShell(t, shells["dash"])})
 	dir := t.TempDir()
 	write(t, dir+"/file", "text")
 	for range 2 {

@@ -20,9 +20,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // shells are the /bin/sh of Debian, RHEL, Alpine and Android.
 var shells = map[string][]string{"dash": {"dash"}, "bash": {"bash", "--posix"}, "busybox": {"busybox", "ash"}, "mksh": {"mksh"}}
 
-// local starts a driver in a shell of this machine. What it says before its
+// startLocalShell starts a driver in a shell of this machine. What it says before its
 // first line must not matter.
-func local(t *testing.T, argv []string) *shell {
+func startLocalShell(t *testing.T, argv []string) *shell {
 	t.Helper()
 	if _, err := exec.LookPath(argv[0]); err != nil {
 		t.Skipf("no %s here: scripts/lab tools installs it", argv[0])
@@ -69,17 +69,17 @@ func local(t *testing.T, argv []string) *shell {
 	return s
 }
 
-func eachShell(t *testing.T, test func(*testing.T, *shell)) {
+func runInEachShell(t *testing.T, test func(*testing.T, *shell)) {
 	for name, argv := range shells {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test(t, local(t, argv))
+			test(t, startLocalShell(t, argv))
 		})
 	}
 }
 
 func TestAnswers(t *testing.T) {
-	eachShell(t, func(t *testing.T, s *shell) {
+	runInEachShell(t, func(t *testing.T, s *shell) {
 		hostile := "a'b\"c\\d$(id)`id`\n\t*é\x01 -n"
 		big := strings.Repeat("0123456789abcde\n", 20000)
 		got, err := s.do(t.Context(), laneQuery, []request{
@@ -116,7 +116,7 @@ func TestAnswers(t *testing.T) {
 // Arguments and input arrive byte for byte, whatever they are, and what no
 // program can be given is refused.
 func TestHostileArguments(t *testing.T) {
-	eachShell(t, func(t *testing.T, s *shell) {
+	runInEachShell(t, func(t *testing.T, s *shell) {
 		args := []string{"", " ", "-n", "-rf", "--", "'", `"`, "''\\''", "a\nb\n", "\n", "a\tb\r", "$(id)", "`id`", "${HOME}", "$", "*", "?", "~", "!", "#", ";", "&", "|", "<", ">", "(", ")", "{a,b}", `\`, `\\n`, "%s%n", "EC_STDIN",
 			"ä€😀", "e\u0301", "\u202e\u009b", "\xff\xfe\x80", "\x01\x1b[2J\x7f", strings.Repeat("x", 64<<10), strings.Repeat("'", 8<<10)}
 		input := []byte(strings.Join(args, "\n") + "\x00\nEC_STDIN\n\xff")
@@ -143,7 +143,7 @@ func TestHostileArguments(t *testing.T) {
 
 // A time-out ends the command and what it started, and harms nobody else.
 func TestTimeout(t *testing.T) {
-	eachShell(t, func(t *testing.T, s *shell) {
+	runInEachShell(t, func(t *testing.T, s *shell) {
 		got, err := s.do(t.Context(), laneQuery, []request{{"echo begun; sleep 600", time.Second}, {"echo fine", 0}})
 		if err != nil {
 			t.Fatal(err)
@@ -161,7 +161,7 @@ func TestTimeout(t *testing.T) {
 
 // Queries run at the same time, at most three; changes never do.
 func TestLanes(t *testing.T) {
-	eachShell(t, func(t *testing.T, s *shell) {
+	runInEachShell(t, func(t *testing.T, s *shell) {
 		dir := t.TempDir()
 		text := "mkdir " + dir + "/$1; ls " + dir + " | wc -l; sleep \"$2\"; rmdir " + dir + "/$1"
 		run := func(in lane, seconds string) []Result {
@@ -191,7 +191,7 @@ func TestLanes(t *testing.T) {
 }
 
 func TestTruncated(t *testing.T) {
-	s := local(t, shells["dash"])
+	s := startLocalShell(t, shells["dash"])
 	got, err := s.do(t.Context(), laneQuery, []request{{script: "head -c 9000000 /dev/zero; echo still running >&2"}})
 	if err != nil {
 		t.Fatal(err)
@@ -203,7 +203,7 @@ func TestTruncated(t *testing.T) {
 
 // A script that holds a secret must not show in the process list.
 func TestScriptIsNoArgument(t *testing.T) {
-	eachShell(t, func(t *testing.T, s *shell) {
+	runInEachShell(t, func(t *testing.T, s *shell) {
 		canary := newNonce()
 		got, err := s.do(t.Context(), laneRun, []request{{script: ": " + canary + "; cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'; :"}})
 		if err != nil {
@@ -228,7 +228,7 @@ func TestLostConnection(t *testing.T) {
 }
 
 func TestCancelled(t *testing.T) {
-	s := local(t, shells["dash"])
+	s := startLocalShell(t, shells["dash"])
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
 	if _, err := s.do(ctx, laneQuery, []request{{script: "sleep 1"}}); err != context.Canceled {
@@ -239,7 +239,7 @@ func TestCancelled(t *testing.T) {
 // What nobody waits for any more when its turn comes never reaches the host: it
 // would come after what was asked later, such as to roll it back.
 func TestEndedBeforeItsTurn(t *testing.T) {
-	eachShell(t, func(t *testing.T, s *shell) {
+	runInEachShell(t, func(t *testing.T, s *shell) {
 		made := filepath.Join(t.TempDir(), "made")
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
@@ -258,7 +258,7 @@ func TestEndedBeforeItsTurn(t *testing.T) {
 }
 
 func TestReadFiles(t *testing.T) {
-	eachShell(t, func(t *testing.T, s *shell) {
+	runInEachShell(t, func(t *testing.T, s *shell) {
 		dir := t.TempDir()
 		weird := dir + "/a 'b' $(id) é*"
 		for name, data := range map[string]string{weird: "x\n", dir + "/c1": "one", dir + "/c2": "", dir + "/.hidden": "h"} {
@@ -312,7 +312,7 @@ func TestLooseSymlinks(t *testing.T) {
 		t.Skip("makes files of other users")
 	}
 	const nobody = 65534
-	eachShell(t, func(t *testing.T, s *shell) {
+	runInEachShell(t, func(t *testing.T, s *shell) {
 		dir := t.TempDir()
 		for name, mode := range map[string]os.FileMode{"ours": 0o755, "theirs": 0o755, "open": 0o777, "group": 0o775, "sticky": 0o777 | os.ModeSticky} {
 			if err := errors.Join(os.Mkdir(dir+"/"+name, mode), os.Chmod(dir+"/"+name, mode)); err != nil {

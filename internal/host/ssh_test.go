@@ -173,7 +173,7 @@ func wantError(t *testing.T, err error, parts ...string) {
 	}
 }
 
-func fingerprint(t *testing.T, file string) string {
+func readFingerprint(t *testing.T, file string) string {
 	t.Helper()
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -215,7 +215,7 @@ func TestHostKeys(t *testing.T) {
 		}
 	})
 	t.Run("unknown", func(t *testing.T) {
-		wantError(t, login(t, known(t, ""), s.target()), fingerprint(t, s.path("host_ed25519.pub")), "--accept-new")
+		wantError(t, login(t, known(t, ""), s.target()), readFingerprint(t, s.path("host_ed25519.pub")), "--accept-new")
 	})
 	t.Run("accept new", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "new", "known_hosts")
@@ -244,7 +244,7 @@ func TestHostKeys(t *testing.T) {
 		line := strings.Replace(other.known(t, "ed25519"), fmt.Sprint(other.port), fmt.Sprint(s.port), 1)
 		o := known(t, "\n"+line)
 		o.AcceptNew = true // never accepts a changed one
-		wantError(t, login(t, o, s.target()), fingerprint(t, s.path("host_ed25519.pub")), fingerprint(t, other.path("host_ed25519.pub")), o.KnownHosts[0]+":2", "ssh-keygen -f")
+		wantError(t, login(t, o, s.target()), readFingerprint(t, s.path("host_ed25519.pub")), readFingerprint(t, other.path("host_ed25519.pub")), o.KnownHosts[0]+":2", "ssh-keygen -f")
 	})
 	t.Run("revoked", func(t *testing.T) {
 		wantError(t, login(t, known(t, "@revoked "+s.known(t, "ed25519")), s.target()), "revoked")
@@ -273,7 +273,7 @@ func TestLogins(t *testing.T) {
 		keygen(t, "-t", "ed25519", "-N", "", "-f", other)
 		target := s.target()
 		target.Identity = other
-		wantError(t, login(t, opts, target), "does not let", fingerprint(t, other+".pub"), "identity")
+		wantError(t, login(t, opts, target), "does not let", readFingerprint(t, other+".pub"), "identity")
 	})
 	t.Run("a key that is not there", func(t *testing.T) {
 		target := s.target()

@@ -7,14 +7,14 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/host"
 )
 
-func pair(key, secret string) Pair { return Pair{host.NewSecret(key), host.NewSecret(secret)} }
+func makePair(key, secret string) Pair { return Pair{host.NewSecret(key), host.NewSecret(secret)} }
 
-func inUse(p Pair) Keys { return Keys{Key: p.Key, Secret: p.Secret} }
+func makeKeys(p Pair) Keys { return Keys{Key: p.Key, Secret: p.Secret} }
 
 func TestParseKeyFile(t *testing.T) {
-	one := inUse(pair("API1", "s/1+="))
+	one := makeKeys(makePair("API1", "s/1+="))
 	two := one
-	two.Old = pair("API2", "s2")
+	two.Old = makePair("API2", "s2")
 	for text, want := range map[string]Keys{
 		"API1: s/1+=\n":                            one,
 		"API1: s/1+=":                              one,
@@ -82,14 +82,14 @@ func TestNewKeys(t *testing.T) {
 // Saved plans hold fingerprints: they are the same in every version, differ where
 // a credential differs, and do not depend on the old pair.
 func TestFingerprint(t *testing.T) {
-	k := inUse(pair("APIkey", "the-secret"))
+	k := makeKeys(makePair("APIkey", "the-secret"))
 	want := "hmac:00e9ae7dc179cdc57005cad9ad80e2836e9a2b278239c240859ef0e2c65e17d3"
 	rotating := k
-	rotating.Old = pair("a", "b")
+	rotating.Old = makePair("a", "b")
 	if k.Fingerprint() != want || rotating.Fingerprint() != want {
 		t.Errorf("%s and %s, want %s", k.Fingerprint(), rotating.Fingerprint(), want)
 	}
-	for _, other := range []Keys{inUse(pair("APIkey", "the-secret2")), inUse(pair("APIkey2", "the-secret"))} {
+	for _, other := range []Keys{makeKeys(makePair("APIkey", "the-secret2")), makeKeys(makePair("APIkey2", "the-secret"))} {
 		if other.Fingerprint() == want {
 			t.Error("other credentials have the same fingerprint")
 		}
@@ -100,8 +100,8 @@ func TestFingerprint(t *testing.T) {
 }
 
 func TestByRef(t *testing.T) {
-	k := inUse(pair("a", "b"))
-	k.Old = pair("c", "d")
+	k := makeKeys(makePair("a", "b"))
+	k.Old = makePair("c", "d")
 	if got := KeysByRef(k.ByRef()); got != k {
 		t.Error("credentials do not come back from their references")
 	}

@@ -37,7 +37,7 @@ func (s *service) DeleteRoom(_ context.Context, r *protocol.DeleteRoomRequest) (
 	return &protocol.DeleteRoomResponse{}, nil
 }
 
-var servicePair = pair("APIkey", strings.Repeat("s", 48))
+var servicePair = makePair("APIkey", strings.Repeat("s", 48))
 
 // serve is a LiveKit with service's answers, for tokens of servicePair alone; it
 // notes what each token grants.
@@ -97,7 +97,7 @@ func TestRoomsRefused(t *testing.T) {
 	var s service
 	var granted []auth.VideoGrant
 	r := serve(t, &s, &granted)
-	r.Pair = pair("APIkey", strings.Repeat("o", 48))
+	r.Pair = makePair("APIkey", strings.Repeat("o", 48))
 	err := r.Delete(t.Context(), "c")
 	refused, ok := errors.AsType[*StatusError](err)
 	if !ok || refused.Status != http.StatusUnauthorized || !strings.Contains(refused.Body, "invalid token") || len(s.asked) > 0 {

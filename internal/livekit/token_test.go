@@ -11,7 +11,7 @@ import (
 // LiveKit's own code takes a token of ours, and reads from it what was granted
 // and no more.
 func TestToken(t *testing.T) {
-	p := pair("APIkey", "0123456789012345678901234567890123456789")
+	p := makePair("APIkey", "0123456789012345678901234567890123456789")
 	now := time.Now()
 	v, err := auth.ParseAPIToken(p.Token("alice", Grant{Room: "r", RoomJoin: true}, now))
 	if err != nil {

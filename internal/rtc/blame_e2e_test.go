@@ -42,10 +42,10 @@ func connectLab(t *testing.T, hosts ...*lab.Host) (Target, netip.Addr) {
 	return target, netip.MustParseAddr(hosts[0].IP)
 }
 
-// inFront drops packets on the way to a host, where the host cannot see them: on
+// dropInFront drops packets on the way to a host, where the host cannot see them: on
 // the other end of its network cable. nft of the host is run in this machine's own
 // network namespace, as this machine may have none.
-func inFront(t *testing.T, h *lab.Host, hook, rule string) {
+func dropInFront(t *testing.T, h *lab.Host, hook, rule string) {
 	t.Helper()
 	index := strings.TrimSpace(h.Exec(t, "cat /sys/class/net/eth0/iflink"))
 	out, err := exec.Command("sh", "-c", `grep -lx "$1" /sys/class/net/*/ifindex | cut -d/ -f5`, "sh", index).Output()
@@ -68,9 +68,9 @@ func inFront(t *testing.T, h *lab.Host, hook, rule string) {
 	t.Cleanup(func() { nft("delete table " + table) })
 }
 
-// blamed fails the test where a blame is another one, or its evidence has not all
+// checkBlame fails the test where a blame is another one, or its evidence has not all
 // of the words.
-func blamed(t *testing.T, b Blame, code Code, side Side, words ...string) {
+func checkBlame(t *testing.T, b Blame, code Code, side Side, words ...string) {
 	t.Helper()
 	all := strings.Join(b.Evidence, "\n")
 	t.Logf("%s on the %s:\n%s", b.Code, b.Side, all)
@@ -107,37 +107,37 @@ func TestE2EBlame(t *testing.T) {
 	}
 
 	t.Run("ufw closed", func(t *testing.T) {
-		blamed(t, udp(t), "firewall-udp", HostSide, "default policy of INPUT is DROP", "ufw is active", "none of its rules is for 50100/udp")
-		blamed(t, tcp(t), "firewall-tcp", HostSide, "default policy of INPUT is DROP", "ufw is active", "none of its rules is for 7881/tcp")
+		checkBlame(t, udp(t), "firewall-udp", HostSide, "default policy of INPUT is DROP", "ufw is active", "none of its rules is for 50100/udp")
+		checkBlame(t, tcp(t), "firewall-tcp", HostSide, "default policy of INPUT is DROP", "ufw is active", "none of its rules is for 7881/tcp")
 	})
 	t.Run("ufw closed by a rule", func(t *testing.T) {
 		with(t, "ufw deny 50100:50200/udp && ufw reject 7881/tcp", "ufw delete deny 50100:50200/udp && ufw delete reject 7881/tcp")
 		listening(t, "7881")
-		blamed(t, udp(t), "firewall-udp", HostSide, "ufw-user-input", "50100:50200", "its rule 50100:50200/udp DENY IN")
-		blamed(t, tcp(t), "firewall-tcp", HostSide, "ufw-user-input", "its rule 7881/tcp REJECT IN", "the host listens at 0.0.0.0:7881")
+		checkBlame(t, udp(t), "firewall-udp", HostSide, "ufw-user-input", "50100:50200", "its rule 50100:50200/udp DENY IN")
+		checkBlame(t, tcp(t), "firewall-tcp", HostSide, "ufw-user-input", "its rule 7881/tcp REJECT IN", "the host listens at 0.0.0.0:7881")
 	})
 	t.Run("a part of the range", func(t *testing.T) {
 		with(t, "ufw allow 50100:50150/udp", "ufw delete allow 50100:50150/udp")
-		blamed(t, udp(t), "firewall-udp", HostSide, "udp4 50175, 50200: 120 packets sent to there, dropped", "udp4 50100, 50125, 50150: 180 packets sent to there, let in")
+		checkBlame(t, udp(t), "firewall-udp", HostSide, "udp4 50175, 50200: 120 packets sent to there, dropped", "udp4 50100, 50125, 50150: 180 packets sent to there, let in")
 	})
 	t.Run("open and LiveKit does not run", func(t *testing.T) {
 		open(t)
-		blamed(t, udp(t), "not-listening", HostSide)
-		blamed(t, tcp(t), "not-listening", HostSide, "nobody listens at port 7881")
+		checkBlame(t, udp(t), "not-listening", HostSide)
+		checkBlame(t, tcp(t), "not-listening", HostSide, "nobody listens at port 7881")
 	})
 	t.Run("open", func(t *testing.T) {
 		open(t)
 		listening(t, "7880")
 		listening(t, "7881")
-		blamed(t, udp(t), "media", HostSide, "ICMP refusals")
-		blamed(t, tcp(t), "media", HostSide, "60 came about")
+		checkBlame(t, udp(t), "media", HostSide, "ICMP refusals")
+		checkBlame(t, tcp(t), "media", HostSide, "60 came about")
 	})
 	t.Run("REJECT", func(t *testing.T) {
 		open(t)
 		with(t, "iptables -I INPUT -p udp --dport 50100:50200 -j REJECT && iptables -I INPUT -p tcp --dport 7881 -j REJECT --reject-with tcp-reset",
 			"iptables -D INPUT -p udp --dport 50100:50200 -j REJECT && iptables -D INPUT -p tcp --dport 7881 -j REJECT --reject-with tcp-reset")
-		blamed(t, udp(t), "firewall-udp", HostSide, "INPUT -p udp", "-j REJECT", "refusals came back")
-		blamed(t, tcp(t), "firewall-tcp", HostSide, "INPUT -p tcp", "-j REJECT", "60 were refused")
+		checkBlame(t, udp(t), "firewall-udp", HostSide, "INPUT -p udp", "-j REJECT", "refusals came back")
+		checkBlame(t, tcp(t), "firewall-tcp", HostSide, "INPUT -p tcp", "-j REJECT", "60 were refused")
 	})
 	for name, counter := range map[string]string{"nft": "counter ", "nft without a counter": ""} {
 		t.Run(name, func(t *testing.T) {
@@ -145,34 +145,34 @@ func TestE2EBlame(t *testing.T) {
 			listening(t, "7881")
 			with(t, `nft 'add table inet mine; add chain inet mine early { type filter hook prerouting priority -310; };
 				add rule inet mine early udp dport 50000-51000 `+counter+`drop; add rule inet mine early tcp dport 7881 `+counter+`drop'`, "nft delete table inet mine")
-			blamed(t, udp(t), "firewall-udp", HostSide, "nft: inet mine early: udp dport 50000-51000 drop")
-			blamed(t, tcp(t), "firewall-tcp", HostSide, "nft: inet mine early: tcp dport 7881 drop")
+			checkBlame(t, udp(t), "firewall-udp", HostSide, "nft: inet mine early: udp dport 50000-51000 drop")
+			checkBlame(t, tcp(t), "firewall-tcp", HostSide, "nft: inet mine early: tcp dport 7881 drop")
 		})
 	}
 	t.Run("dropped on the host's network card", func(t *testing.T) {
 		open(t)
 		with(t, `nft 'add table netdev mine; add chain netdev mine early { type filter hook ingress device "eth0" priority 0; }; add rule netdev mine early udp dport 50000-51000 counter drop'`, "nft delete table netdev mine")
-		blamed(t, udp(t), "firewall-udp", HostSide, "network card did receive", "netdev mine early: udp dport 50000-51000 drop")
+		checkBlame(t, udp(t), "firewall-udp", HostSide, "network card did receive", "netdev mine early: udp dport 50000-51000 drop")
 	})
 	t.Run("something in front filters the range", func(t *testing.T) {
 		open(t)
 		listening(t, "7881")
-		inFront(t, h, "egress", "meta l4proto { tcp, udp } th dport { 7881, 50100-50200 } drop")
-		blamed(t, udp(t), "blocked-udp", WaySide, "UDP from here to port 443, 3478, 40007 does arrive")
-		blamed(t, tcp(t), "blocked-tcp", WaySide, "60 got no answer", "nothing of it was received")
+		dropInFront(t, h, "egress", "meta l4proto { tcp, udp } th dport { 7881, 50100-50200 } drop")
+		checkBlame(t, udp(t), "blocked-udp", WaySide, "UDP from here to port 443, 3478, 40007 does arrive")
+		checkBlame(t, tcp(t), "blocked-tcp", WaySide, "60 got no answer", "nothing of it was received")
 	})
 	t.Run("something in front lets no UDP in", func(t *testing.T) {
 		open(t)
-		inFront(t, h, "egress", "meta l4proto udp drop")
-		blamed(t, udp(t), "blocked-udp", WaySide, "from one place it is unknown")
+		dropInFront(t, h, "egress", "meta l4proto udp drop")
+		checkBlame(t, udp(t), "blocked-udp", WaySide, "from one place it is unknown")
 	})
 	t.Run("the host drops its answers", func(t *testing.T) {
 		open(t)
 		listening(t, "7880")
 		listening(t, "7881")
 		with(t, "iptables -I OUTPUT -p icmp -j DROP; iptables -I OUTPUT -p tcp --sport 7881 -j DROP", "iptables -D OUTPUT -p icmp -j DROP; iptables -D OUTPUT -p tcp --sport 7881 -j DROP")
-		blamed(t, udp(t), "return-path", HostSide, "its own netfilter drops what it answers")
-		blamed(t, tcp(t), "return-path", HostSide, "its own netfilter drops them")
+		checkBlame(t, udp(t), "return-path", HostSide, "its own netfilter drops what it answers")
+		checkBlame(t, tcp(t), "return-path", HostSide, "its own netfilter drops them")
 	})
 	t.Run("this machine's own firewall", func(t *testing.T) {
 		rule := []string{"OUTPUT", "-d", h.IP, "-p", "udp", "--dport", "50100:50200", "-j", "DROP"}
@@ -180,13 +180,13 @@ func TestE2EBlame(t *testing.T) {
 			t.Skipf("iptables: %v: %s", err, out)
 		}
 		defer exec.Command("iptables", append([]string{"-D"}, rule...)...).Run()
-		blamed(t, udp(t), "laptop-network", LaptopSide, "operation not permitted")
+		checkBlame(t, udp(t), "laptop-network", LaptopSide, "operation not permitted")
 	})
 	t.Run("in the middle", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond)
 		defer cancel()
 		began := time.Now()
-		blamed(t, target.blameUDP(ctx, "udp4", addr), "media", HostSide, "could not be looked for")
+		checkBlame(t, target.blameUDP(ctx, "udp4", addr), "media", HostSide, "could not be looked for")
 		if took := time.Since(began); took > 3*time.Second {
 			t.Errorf("it went on for %s", took)
 		}
@@ -203,18 +203,18 @@ func TestE2EBlameFromTwo(t *testing.T) {
 	}
 	gateway := strings.TrimSpace(hosts[0].Exec(t, "ip route | sed -n 's/^default via \\([0-9.]*\\).*/\\1/p'"))
 	t.Run("the network here lets no UDP out", func(t *testing.T) {
-		inFront(t, hosts[0], "egress", "meta l4proto udp ip saddr "+gateway+" drop")
-		inFront(t, hosts[1], "egress", "meta l4proto udp ip saddr "+gateway+" drop")
-		blamed(t, target.blameUDP(t.Context(), "udp4", addr), "laptop-udp", LaptopSide, "UDP from blameb to port 50100 of the host does arrive", "of blameb does not arrive")
+		dropInFront(t, hosts[0], "egress", "meta l4proto udp ip saddr "+gateway+" drop")
+		dropInFront(t, hosts[1], "egress", "meta l4proto udp ip saddr "+gateway+" drop")
+		checkBlame(t, target.blameUDP(t.Context(), "udp4", addr), "laptop-udp", LaptopSide, "UDP from blameb to port 50100 of the host does arrive", "of blameb does not arrive")
 	})
 	t.Run("something in front of the host lets no UDP in", func(t *testing.T) {
-		inFront(t, hosts[0], "egress", "meta l4proto udp drop")
-		blamed(t, target.blameUDP(t.Context(), "udp4", addr), "blocked-udp", WaySide, "UDP from blameb to port 50100 of the host does not arrive either", "UDP from here does arrive at another host")
+		dropInFront(t, hosts[0], "egress", "meta l4proto udp drop")
+		checkBlame(t, target.blameUDP(t.Context(), "udp4", addr), "blocked-udp", WaySide, "UDP from blameb to port 50100 of the host does not arrive either", "UDP from here does arrive at another host")
 	})
 	t.Run("something in front lets in the other host alone", func(t *testing.T) {
 		hosts[0].Exec(t, "ufw allow 7881/tcp; systemd-run --quiet --unit=seven perl -MIO::Socket::INET -e '$$s = IO::Socket::INET->new(LocalPort => 7881, Listen => 9) or die; sleep 999'; sleep 1")
-		inFront(t, hosts[0], "egress", "ip saddr "+gateway+" meta l4proto { tcp, udp } th dport { 443, 3478, 7881, 40007, 50100-50200 } drop")
-		blamed(t, target.blameUDP(t.Context(), "udp4", addr), "blocked-udp", WaySide, "UDP from blameb to port 50100 of the host does arrive", "UDP from here does arrive at another host")
-		blamed(t, target.blameTCP(t.Context(), "tcp4", addr), "blocked-tcp", WaySide, "blameb does get a connection")
+		dropInFront(t, hosts[0], "egress", "ip saddr "+gateway+" meta l4proto { tcp, udp } th dport { 443, 3478, 7881, 40007, 50100-50200 } drop")
+		checkBlame(t, target.blameUDP(t.Context(), "udp4", addr), "blocked-udp", WaySide, "UDP from blameb to port 50100 of the host does arrive", "UDP from here does arrive at another host")
+		checkBlame(t, target.blameTCP(t.Context(), "tcp4", addr), "blocked-tcp", WaySide, "blameb does get a connection")
 	})
 }

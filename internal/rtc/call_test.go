@@ -52,7 +52,7 @@ func TestCall(t *testing.T) {
 		defer cancel()
 		c := call(base, client, "udp")
 		for i := range 4 {
-			c.Tokens = append(c.Tokens, aToken(fmt.Sprintf("@more%d:hs.test", i)))
+			c.Tokens = append(c.Tokens, makeToken(fmt.Sprintf("@more%d:hs.test", i)))
 		}
 		c.Publishers = 2
 		got, err := c.Run(ctx)
@@ -70,7 +70,7 @@ func TestCall(t *testing.T) {
 		}
 	})
 	t.Run("no trust", func(t *testing.T) {
-		stranger := Target{Now: time.Now}.client(vantage{laptop, toLoopback}, x509.NewCertPool())
+		stranger := Target{Now: time.Now}.client(vantage{laptop, dialLoopback}, x509.NewCertPool())
 		if _, err := call(base, stranger, "udp").Run(t.Context()); err == nil {
 			t.Error("a certificate of nobody that is trusted was taken")
 		}
@@ -110,18 +110,18 @@ func TestCallOverTURN(t *testing.T) {
 	}
 }
 
-func aToken(identity string) string {
+func makeToken(identity string) string {
 	return livekit.Pair{Key: host.NewSecret("key"), Secret: host.NewSecret(secret)}.Token(identity,
 		livekit.Grant{Room: "room", RoomJoin: true, CanPublish: true, CanSubscribe: true}, time.Now())
 }
 
 func call(base string, client *http.Client, network string) Call {
 	return Call{URL: base, Client: client, Network: network, Duration: time.Second, Publishers: 1,
-		Tokens: []string{aToken("@alice:hs.test:A"), aToken("@bob:hs.test:B")}}
+		Tokens: []string{makeToken("@alice:hs.test:A"), makeToken("@bob:hs.test:B")}}
 }
 
-// toLoopback connects to a port of this machine, whatever the name.
-func toLoopback(ctx context.Context, network, addr string) (net.Conn, error) {
+// dialLoopback connects to a port of this machine, whatever the name.
+func dialLoopback(ctx context.Context, network, addr string) (net.Conn, error) {
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, err
@@ -181,7 +181,7 @@ keys: {key: %s}
 	roots := x509.NewCertPool()
 	roots.AddCert(server.Certificate())
 	_, tlsPort, _ := net.SplitHostPort(server.Listener.Addr().String())
-	return "wss://example.com:" + tlsPort + "/livekit/sfu", Target{Now: time.Now}.client(vantage{laptop, toLoopback}, roots)
+	return "wss://example.com:" + tlsPort + "/livekit/sfu", Target{Now: time.Now}.client(vantage{laptop, dialLoopback}, roots)
 }
 
 func freePort(t *testing.T) int {

@@ -9,8 +9,8 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/hosttest/lab"
 )
 
-// traces fails the test where anything of a helper is on the host.
-func traces(t *testing.T, h *lab.Host) {
+// checkTraces fails the test where anything of a helper is on the host.
+func checkTraces(t *testing.T, h *lab.Host) {
 	t.Helper()
 	left := h.Exec(t, `systemctl list-units --all --plain --no-legend 'ecdeploy-echo*'; ls -d /run/ecdeploy-echo* 2>/dev/null; grep -lz '^[e]cdeploy-echo' /proc/[0-9]*/cmdline 2>/dev/null; ss -Hlun 'sport >= :50100 and sport <= :50200'; exit 0`)
 	if strings.TrimSpace(left) != "" {
@@ -42,9 +42,9 @@ func TestE2EHelper(t *testing.T) {
 				t.Errorf("want %d of all", want)
 			}
 		}
-		traces(t, h)
-		blamed(t, udp(t), "media", HostSide, "the way is open in both directions", "udp 50150: 20 sent, 20 arrived at the helper, 20 answered, 20 answers came back")
-		traces(t, h)
+		checkTraces(t, h)
+		checkBlame(t, udp(t), "media", HostSide, "the way is open in both directions", "udp 50150: 20 sent, 20 arrived at the helper, 20 answered, 20 answers came back")
+		checkTraces(t, h)
 	})
 	t.Run("ports that are taken", func(t *testing.T) {
 		h.Exec(t, `systemd-run --quiet --unit=taken perl -MIO::Socket::INET -e '@s = map { IO::Socket::INET->new(LocalPort => $$_, Proto => "udp") or die } 50100, 50101, 50200; sleep 99'; sleep 1`)
@@ -57,13 +57,13 @@ func TestE2EHelper(t *testing.T) {
 	t.Run("the host drops its answers", func(t *testing.T) {
 		h.Exec(t, "iptables -I OUTPUT -p udp --sport 50100:50200 -j DROP")
 		defer h.Exec(t, "iptables -D OUTPUT -p udp --sport 50100:50200 -j DROP")
-		blamed(t, udp(t), "return-path", HostSide, "20 arrived at the helper, 0 answered, 0 answers came back")
-		traces(t, h)
+		checkBlame(t, udp(t), "return-path", HostSide, "20 arrived at the helper, 0 answered, 0 answers came back")
+		checkTraces(t, h)
 	})
 	t.Run("something in front drops its answers", func(t *testing.T) {
-		inFront(t, h, "ingress", "udp sport 50100-50200 drop")
-		blamed(t, udp(t), "return-path", WaySide, "20 arrived at the helper, 20 answered, 0 answers came back")
-		traces(t, h)
+		dropInFront(t, h, "ingress", "udp sport 50100-50200 drop")
+		checkBlame(t, udp(t), "return-path", WaySide, "20 arrived at the helper, 20 answered, 0 answers came back")
+		checkTraces(t, h)
 	})
 	t.Run("cut short", func(t *testing.T) {
 		for _, after := range []time.Duration{0, 5 * time.Millisecond, 30 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond, 250 * time.Millisecond} {
@@ -74,7 +74,7 @@ func TestE2EHelper(t *testing.T) {
 			if err == nil && after < 100*time.Millisecond {
 				t.Errorf("after %s: %v", after, ports)
 			}
-			traces(t, h)
+			checkTraces(t, h)
 		}
 	})
 	t.Run("nobody is there to stop it", func(t *testing.T) {
@@ -82,7 +82,7 @@ func TestE2EHelper(t *testing.T) {
 		if err := e.start(t.Context(), target, addr); err != nil {
 			t.Fatal(err)
 		}
-		defer traces(t, h)
+		defer checkTraces(t, h)
 		defer func() {
 			if err := e.stop(t.Context()); err != nil {
 				t.Error(err)
@@ -102,8 +102,8 @@ func TestE2EHelper(t *testing.T) {
 	t.Run("no perl", func(t *testing.T) {
 		h.Exec(t, "mv /usr/bin/perl /usr/bin/perl-away")
 		defer h.Exec(t, "mv /usr/bin/perl-away /usr/bin/perl")
-		blamed(t, udp(t), "media", HostSide, "no perl or no systemd", "ICMP refusals")
-		traces(t, h)
+		checkBlame(t, udp(t), "media", HostSide, "no perl or no systemd", "ICMP refusals")
+		checkTraces(t, h)
 	})
 	if diff := lab.Diff(before, h.Snapshot(t)); diff != "" {
 		t.Errorf("the host differs:\n%s", diff)

@@ -92,8 +92,8 @@ func (h containerHost) Query(context.Context, ...host.Cmd) ([]host.Result, error
 	return []host.Result{{Stdout: b}}, err
 }
 
-// asAlice looks at a backend as its user.
-func asAlice(t *testing.T, b *backend, env []string, join func(context.Context, string, string) error) map[string]Link {
+// verifyAsAlice looks at a backend as its user.
+func verifyAsAlice(t *testing.T, b *backend, env []string, join func(context.Context, string, string) error) map[string]Link {
 	t.Helper()
 	server := httptest.NewServer(b)
 	defer server.Close()
@@ -139,7 +139,7 @@ var goodEnv = []string{"PATH=/", "LIVEKIT_FULL_ACCESS_HOMESERVERS=hs.test"}
 func TestAsUser(t *testing.T) {
 	b := &backend{}
 	joined := ""
-	links := asAlice(t, b, goodEnv, func(_ context.Context, url, jwt string) error { joined = url + " " + jwt; return nil })
+	links := verifyAsAlice(t, b, goodEnv, func(_ context.Context, url, jwt string) error { joined = url + " " + jwt; return nil })
 	for id, l := range links {
 		if l.Status != OK {
 			t.Errorf("%s: %+v", id, l)
@@ -194,7 +194,7 @@ func TestAsUserBroken(t *testing.T) {
 		"proxy is gone":      {"POST /jwt/sfu/get", `502 bad`, "user.restricted", NotSeen, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := asAlice(t, &backend{other: map[string]string{tt.what: tt.answer}}, goodEnv, func(context.Context, string, string) error { return nil })[tt.id]
+			l := verifyAsAlice(t, &backend{other: map[string]string{tt.what: tt.answer}}, goodEnv, func(context.Context, string, string) error { return nil })[tt.id]
 			if l.Status != tt.status || l.Code != tt.code || !strings.Contains(strings.Join(l.Evidence, "\n"), tt.words) {
 				t.Errorf("%+v, want %s %s %q", l, tt.status, tt.code, tt.words)
 			}
@@ -204,7 +204,7 @@ func TestAsUserBroken(t *testing.T) {
 
 func TestAsUserJoinAndAccess(t *testing.T) {
 	b := &backend{}
-	links := asAlice(t, b, []string{"LIVEKIT_FULL_ACCESS_HOMESERVERS=hs.test,*"}, func(_ context.Context, _, jwt string) error {
+	links := verifyAsAlice(t, b, []string{"LIVEKIT_FULL_ACCESS_HOMESERVERS=hs.test,*"}, func(_ context.Context, _, jwt string) error {
 		return errors.New("dial wss://sfu.hs.test/rtc?access_token=" + jwt)
 	})
 	if l := links["user.join"]; l.Status != Failed || !strings.Contains(l.Evidence[0], "***") {

@@ -195,7 +195,7 @@ func FuzzCaddyImport(f *testing.F) {
 			},
 			func(src CaddySource) ([]Edit, error) { return CaddyTopImport(src, caddyOurs) },
 		} {
-			after, ok := rightOrRefused(t, text, edit(change))
+			after, ok := checkEditOrRefusal(t, text, edit(change))
 			if !ok || bytes.Equal(text, after) {
 				continue
 			}

@@ -15,9 +15,9 @@ import (
 	"testing"
 )
 
-// caddies are the programs that ECDEPLOY_CADDY names, separated by colons, or
+// findCaddies are the programs that ECDEPLOY_CADDY names, separated by colons, or
 // else the one of the PATH. What these tests say was seen with 2.6.2 and 2.11.9.
-func caddies(t *testing.T) []string {
+func findCaddies(t *testing.T) []string {
 	t.Helper()
 	if list := os.Getenv("ECDEPLOY_CADDY"); list != "" {
 		return filepath.SplitList(list)
@@ -59,7 +59,7 @@ func TestCaddyObstaclesAreReal(t *testing.T) {
 		fmt.Fprint(w, "service "+r.URL.Path)
 	}))
 	defer service.Close()
-	for _, caddy := range caddies(t) {
+	for _, caddy := range findCaddies(t) {
 		cases := append(obstacleCases(), []struct{ body, want string }{
 			{"respond / x\nhandle {\n\trespond x\n}\nhandle /livekit/* {\n\trespond x\n}\n@m path /livekit/sfu/rtc /a\nhandle @m {\n\trespond x\n}\n",
 				"handle replaced true, handle replaced false"},
@@ -103,7 +103,7 @@ func TestCaddyObstaclesAreReal(t *testing.T) {
 // The site that SiteFor finds is the first one in Caddy's own list that
 // matches.
 func TestCaddySiteForIsReal(t *testing.T) {
-	for _, caddy := range caddies(t) {
+	for _, caddy := range findCaddies(t) {
 		asked := 0
 		for _, addresses := range []string{
 			"a.test|rtc.example.org", "*.example.org|rtc.example.org|:443", ":443|*.org|*.example.org", "*.*.org|:443", "rtc.example.org:8443|https://",
@@ -187,7 +187,7 @@ func TestCaddyEditsAreReal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, caddy := range caddies(t) {
+	for _, caddy := range findCaddies(t) {
 		dir := t.TempDir() // Caddy writes its path into the JSON
 		ours := filepath.Join(dir, "ours")
 		if err := os.WriteFile(ours, []byte("# empty\n"), 0o600); err != nil {

@@ -98,7 +98,7 @@ func TestCaddyRouteIsReal(t *testing.T) {
 		fmt.Fprint(w, "service "+r.URL.Path)
 	}))
 	defer service.Close()
-	for _, caddy := range caddies(t) {
+	for _, caddy := range findCaddies(t) {
 		port, log := freePort(t), filepath.Join(t.TempDir(), "log")
 		r := CaddyRoute{Name: "sfu", Prefix: "/sfu", Upstream: service.Listener.Addr().String(), Quiet: true}
 		r.Set = [][2]string{{"Access-Control-Allow-Origin", "*"}}
@@ -134,7 +134,7 @@ func TestCaddyFileIsReal(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "announcement"), []byte("{}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, caddy := range caddies(t) {
+	for _, caddy := range findCaddies(t) {
 		port := freePort(t)
 		r := CaddyRoute{Name: "announce", Prefix: "/.well-known/matrix/client", File: filepath.Join(dir, "announcement")}
 		r.Set = [][2]string{{"Content-Type", "application/json"}, {"Access-Control-Allow-Origin", "*"}}

@@ -58,8 +58,8 @@ func fuzzValue(path string, n uint8) any {
 	return values[int(n)%len(values)]
 }
 
-// rightOrRefused runs an edit twice.
-func rightOrRefused(t *testing.T, text []byte, edit func([]byte) ([]Edit, error)) (after []byte, ok bool) {
+// checkEditOrRefusal runs an edit twice.
+func checkEditOrRefusal(t *testing.T, text []byte, edit func([]byte) ([]Edit, error)) (after []byte, ok bool) {
 	t.Helper()
 	edits, err := edit(text)
 	if err != nil {
@@ -90,7 +90,7 @@ func FuzzYAMLSet(f *testing.F) {
 		if path.check() != nil {
 			return
 		}
-		after, ok := rightOrRefused(t, text, func(text []byte) ([]Edit, error) { return YAMLSet(text, path, value) })
+		after, ok := checkEditOrRefusal(t, text, func(text []byte) ([]Edit, error) { return YAMLSet(text, path, value) })
 		if !ok {
 			return
 		}
@@ -107,7 +107,7 @@ func FuzzYAMLAppend(f *testing.F) {
 		if path.check() != nil {
 			return
 		}
-		rightOrRefused(t, text, func(text []byte) ([]Edit, error) { return YAMLAppend(text, path, value) })
+		checkEditOrRefusal(t, text, func(text []byte) ([]Edit, error) { return YAMLAppend(text, path, value) })
 	})
 }
 
@@ -146,7 +146,7 @@ func FuzzJSONSet(f *testing.F) {
 		if path.check() != nil {
 			return
 		}
-		after, ok := rightOrRefused(t, text, func(text []byte) ([]Edit, error) { return JSONSet(text, path, value) })
+		after, ok := checkEditOrRefusal(t, text, func(text []byte) ([]Edit, error) { return JSONSet(text, path, value) })
 		if !ok {
 			return
 		}
@@ -167,12 +167,12 @@ func FuzzRTCFoci(f *testing.F) {
 		if !utf8.ValidString(url) {
 			return
 		}
-		after, ok := rightOrRefused(t, text, func(text []byte) ([]Edit, error) { return RTCFoci(text, url) })
+		after, ok := checkEditOrRefusal(t, text, func(text []byte) ([]Edit, error) { return RTCFoci(text, url) })
 		if !ok {
 			return
 		}
 		got, err := jsonTree(after)
-		if err != nil || !same(without(got, Path{rtcFociKey}), withoutFoci(t, text)) {
+		if err != nil || !same(without(got, Path{rtcFociKey}), dropFoci(t, text)) {
 			t.Fatalf("%q: %v", after, err)
 		}
 	})
@@ -186,7 +186,7 @@ func jsonTree(text []byte) (any, error) {
 	return root.tree(text), nil
 }
 
-func withoutFoci(t *testing.T, text []byte) any {
+func dropFoci(t *testing.T, text []byte) any {
 	t.Helper()
 	tree, err := jsonTree(text)
 	if err != nil {
@@ -226,7 +226,7 @@ func FuzzNginxInclude(f *testing.F) {
 			return ServerBlocks(dirs)[i].Directive
 		}
 		LocationFor(servers[i].Directive, "/.well-known/x")
-		after, ok := rightOrRefused(t, text, func(text []byte) ([]Edit, error) { return NginxInclude(text, at(text), "x") })
+		after, ok := checkEditOrRefusal(t, text, func(text []byte) ([]Edit, error) { return NginxInclude(text, at(text), "x") })
 		if !ok {
 			t.Fatal("refused")
 		}
@@ -249,7 +249,7 @@ func checkRanges(t *testing.T, text []byte, dirs []*Directive) {
 	t.Helper()
 	for _, d := range dirs {
 		alone, err := ParseNginx(text[d.Off:d.End])
-		if err != nil || len(alone) != 1 || flat(alone) != flat([]*Directive{d}) {
+		if err != nil || len(alone) != 1 || flatten(alone) != flatten([]*Directive{d}) {
 			t.Fatalf("%q: %v", text[d.Off:d.End], err)
 		}
 		if want := 1 + bytes.Count(text[:d.Off], []byte("\n")); d.Line != want {

@@ -26,18 +26,18 @@ func TestParseNginx(t *testing.T) {
 		{"map $a $b {\r\n  default 0;\r\n  ~^x 1;\r\n}\r\n", "map[$a|$b]{default[0]~^x[1]}"},
 	} {
 		dirs, err := ParseNginx([]byte(test.text))
-		if got := flat(dirs); err != nil || got != test.want {
+		if got := flatten(dirs); err != nil || got != test.want {
 			t.Errorf("%q: got %q, %v", test.text, got, err)
 		}
 	}
 }
 
-func flat(dirs []*Directive) string {
+func flatten(dirs []*Directive) string {
 	var b strings.Builder
 	for _, d := range dirs {
 		fmt.Fprintf(&b, "%s[%s]", d.Name, strings.Join(d.Args, "|"))
 		if d.Block {
-			b.WriteString("{" + flat(d.Body) + "}")
+			b.WriteString("{" + flatten(d.Body) + "}")
 		}
 	}
 	return b.String()

@@ -66,7 +66,7 @@ func pageFile(t *testing.T, reports ...rtc.Report) string {
 	return path
 }
 
-func screenshot(t *testing.T, file string, args ...string) image.Image {
+func takeScreenshot(t *testing.T, file string, args ...string) image.Image {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "page.png")
 	browse(t, file, append(args, "--screenshot="+path)...)
@@ -82,8 +82,8 @@ func screenshot(t *testing.T, file string, args ...string) image.Image {
 	return img
 }
 
-// areas counts an image's pixels that are clearly green, clearly red, and dark.
-func areas(img image.Image) (green, red, dark, all int) {
+// countAreas counts an image's pixels that are clearly green, clearly red, and dark.
+func countAreas(img image.Image) (green, red, dark, all int) {
 	b := img.Bounds()
 	for y := b.Min.Y; y < b.Max.Y; y++ {
 		for x := b.Min.X; x < b.Max.X; x++ {
@@ -107,19 +107,19 @@ func areas(img image.Image) (green, red, dark, all int) {
 func TestReportInBrowser(t *testing.T) {
 	chromium(t)
 	t.Run("healthy", func(t *testing.T) {
-		file := pageFile(t, healthy())
-		green, red, dark, all := areas(screenshot(t, file))
+		file := pageFile(t, healthyReport())
+		green, red, dark, all := countAreas(takeScreenshot(t, file))
 		if green < 2000 || red > 100 || dark > all/4 {
 			t.Errorf("of %d pixels %d are green, %d red and %d dark", all, green, red, dark)
 		}
-		_, _, dark, all = areas(screenshot(t, file, "--force-dark-mode"))
+		_, _, dark, all = countAreas(takeScreenshot(t, file, "--force-dark-mode"))
 		if dark < all/2 {
 			t.Errorf("in dark mode %d of %d pixels are dark", dark, all)
 		}
 	})
 	t.Run("broken", func(t *testing.T) {
-		file := pageFile(t, ailing())
-		if green, red, _, all := areas(screenshot(t, file)); green < 2000 || red < 2000 {
+		file := pageFile(t, ailingReport())
+		if green, red, _, all := countAreas(takeScreenshot(t, file)); green < 2000 || red < 2000 {
 			t.Errorf("of %d pixels %d are green and %d red", all, green, red)
 		}
 		dom := browse(t, file, "--dump-dom")
@@ -151,7 +151,7 @@ onload = () => { document.body.dataset.found = [...document.querySelectorAll("if
 func TestReportFitsInBrowser(t *testing.T) {
 	chromium(t)
 	for name, page := range map[string][]byte{
-		"sites": pageOf(t, healthy(), ailing(), withoutMedia()), "hostile": pageOf(t, hostileReport(), hostileReport()), "nothing": pageOf(t),
+		"sites": pageOf(t, healthyReport(), ailingReport(), reportWithoutMedia()), "hostile": pageOf(t, hostileReport(), hostileReport()), "nothing": pageOf(t),
 	} {
 		t.Run(name, func(t *testing.T) {
 			widths := []int{320, 400, 740, 900, 1200}

@@ -66,7 +66,7 @@ func wantWhole(t *testing.T, page string) {
 }
 
 func TestHTML(t *testing.T) {
-	for name, reports := range map[string][]rtc.Report{"healthy": {healthy()}, "broken": {ailing()}, "sites": {healthy(), ailing(), withoutMedia()}, "nothing": nil, "empty": {{}}} {
+	for name, reports := range map[string][]rtc.Report{"healthy": {healthyReport()}, "broken": {ailingReport()}, "sites": {healthyReport(), ailingReport(), reportWithoutMedia()}, "nothing": nil, "empty": {{}}} {
 		t.Run(name, func(t *testing.T) {
 			page := string(pageOf(t, reports...))
 			wantAlone(t, page)
@@ -90,7 +90,7 @@ func TestHTML(t *testing.T) {
 
 // The path is whole up to the first failure, cut there and grey after it.
 func TestHops(t *testing.T) {
-	r := ailing()
+	r := ailingReport()
 	r.Links[12].Status = rtc.Failed // auth
 	var got []string
 	for _, h := range sitePageOf("x", r).Hops {
@@ -178,7 +178,7 @@ func TestHostileReport(t *testing.T) {
 		}
 	})
 	t.Run("metrics", func(t *testing.T) {
-		families := parsed(t, r, r)
+		families := parseMetrics(t, r, r)
 		for name := range families {
 			if !strings.HasPrefix(name, "ecdeploy_verify_") {
 				t.Errorf("a metric of somebody else: %s", name)
@@ -187,7 +187,7 @@ func TestHostileReport(t *testing.T) {
 		if n := len(families["ecdeploy_verify_link_ok"].GetMetric()); n != 2 { // of each part one; those that failed win
 			t.Errorf("%d series of links", n)
 		}
-		if v, ok := value(families, "link_ok", "link="+line(r.Links[0].ID)); !ok || v != 0 {
+		if v, ok := findValue(families, "link_ok", "link="+line(r.Links[0].ID)); !ok || v != 0 {
 			t.Errorf("a label is not what was said: %v %v", v, ok)
 		}
 	})

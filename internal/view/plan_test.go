@@ -16,7 +16,7 @@ import (
 // hostile is what a host could send to trick a terminal or a log reader.
 const hostile = "a\x1b[2Jb\rc\u202Ed"
 
-func aPlan() plans.Plan {
+func makePlan() plans.Plan {
 	return plans.Plan{Sites: []plans.SitePlan{{Site: "example.org", Hosts: []plans.HostPlan{
 		{Host: "web", Steps: []plans.StepPlan{{Stage: steps.StageProxy, Step: "nginx",
 			Changes: []steps.Change{
@@ -31,7 +31,7 @@ func aPlan() plans.Plan {
 
 func TestPlan(t *testing.T) {
 	var out strings.Builder
-	newText(&out, false).Plan(aPlan())
+	newText(&out, false).Plan(makePlan())
 	want := `site example.org
   host web
     ~ nginx  (nginx reloads)
@@ -53,14 +53,14 @@ Plan: 1 to add, 1 to change, 0 to remove on 1 host. nginx reloads.
 		t.Error(d)
 	}
 	out.Reset()
-	newText(&out, true).Plan(aPlan())
+	newText(&out, true).Plan(makePlan())
 	if !strings.Contains(out.String(), "\x1b[32m+new abcd\x1b[0m") {
 		t.Errorf("with colours: %q", out.String())
 	}
 	if got := Summary(plans.Plan{}); got != "Plan: nothing to do." {
 		t.Error(got)
 	}
-	blocked := aPlan()
+	blocked := makePlan()
 	blocked.Sites[0].Hosts[1].Steps[0].Findings = []steps.Finding{{Severity: steps.Error, Summary: "no"}}
 	if got := Summary(blocked); !strings.Contains(got, "because of errors") {
 		t.Error(got)
@@ -71,7 +71,7 @@ Plan: 1 to add, 1 to change, 0 to remove on 1 host. nginx reloads.
 func TestJSON(t *testing.T) {
 	var out strings.Builder
 	j := newJSON(&out)
-	if err := j.Plan(aPlan()); err != nil {
+	if err := j.Plan(makePlan()); err != nil {
 		t.Fatal(err)
 	}
 	j.Event(engine.Checked{Site: "example.org", Host: "web", Name: "it answers", Took: time.Second, Err: "no\nanswer"})

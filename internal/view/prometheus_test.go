@@ -16,8 +16,8 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/rtc"
 )
 
-// parsed are the metrics of reports, as node_exporter reads them.
-func parsed(t *testing.T, reports ...rtc.Report) map[string]*dto.MetricFamily {
+// parseMetrics are the metrics of reports, as node_exporter reads them.
+func parseMetrics(t *testing.T, reports ...rtc.Report) map[string]*dto.MetricFamily {
 	t.Helper()
 	var out bytes.Buffer
 	if err := Prometheus(&out, reports); err != nil {
@@ -38,8 +38,8 @@ func parsed(t *testing.T, reports ...rtc.Report) map[string]*dto.MetricFamily {
 	return families
 }
 
-// value is that of the series that has these labels, of name=value each.
-func value(families map[string]*dto.MetricFamily, name string, want ...string) (float64, bool) {
+// findValue is that of the series that has these labels, of name=value each.
+func findValue(families map[string]*dto.MetricFamily, name string, want ...string) (float64, bool) {
 	for _, m := range families["ecdeploy_verify_"+name].GetMetric() {
 		var has []string
 		for _, l := range m.GetLabel() {
@@ -53,7 +53,7 @@ func value(families map[string]*dto.MetricFamily, name string, want ...string) (
 }
 
 func TestPrometheus(t *testing.T) {
-	families := parsed(t, healthy(), ailing())
+	families := parseMetrics(t, healthyReport(), ailingReport())
 	want := []string{"link_ok", "link_seconds", "media_jitter_seconds", "media_lost", "media_packets", "media_rtt_seconds", "timestamp_seconds", "works"}
 	var got []string
 	for name, f := range families {
@@ -83,7 +83,7 @@ func TestPrometheus(t *testing.T) {
 		{"media_rtt_seconds", []string{"site=example.org", "network=udp4", "kind=audio"}, 0.0112},
 		{"media_packets", []string{"site=emdecloud.de", "network=udp4", "kind=audio"}, 0},
 	} {
-		if v, ok := value(families, c.name, c.labels...); !ok || math.Abs(v-c.want) > 1e-9 {
+		if v, ok := findValue(families, c.name, c.labels...); !ok || math.Abs(v-c.want) > 1e-9 {
 			t.Errorf("%s%v is %v (%v), want %v", c.name, c.labels, v, ok, c.want)
 		}
 	}
@@ -91,7 +91,7 @@ func TestPrometheus(t *testing.T) {
 		"link_ok": {"site=emdecloud.de", "link=user.token"}, "link_seconds": {"site=emdecloud.de", "link=user.token"},
 		"media_rtt_seconds": {"site=example.org", "network=tcp4", "kind=video"}, "media_jitter_seconds": {"site=emdecloud.de"},
 	} {
-		if v, ok := value(families, name, labels...); ok {
+		if v, ok := findValue(families, name, labels...); ok {
 			t.Errorf("%s%v is %v, and was not seen", name, labels, v)
 		}
 	}
@@ -99,28 +99,28 @@ func TestPrometheus(t *testing.T) {
 
 // What stands twice would make the collector refuse the whole file.
 func TestPrometheusHasNothingTwice(t *testing.T) {
-	r := healthy()
+	r := healthyReport()
 	r.Flows = append(r.Flows, rtc.Flow{Network: "udp4", Kind: "video", Sent: 9, Packets: 7, Lost: 2, Jitter: 9, RTT: 1})
 	r.Links = append(r.Links, rtc.Link{ID: "tls.sfu", Part: rtc.Names, From: "laptop", Status: rtc.Failed})
-	families := parsed(t, r, withoutMedia(), r)
+	families := parseMetrics(t, r, reportWithoutMedia(), r)
 	for name, want := range map[string]float64{"media_packets": 2 * (1818 + 7), "media_lost": 2 * 4, "media_jitter_seconds": 0.009, "media_rtt_seconds": 0.0112} {
-		if v, ok := value(families, name, "network=udp4", "kind=video"); !ok || v != want {
+		if v, ok := findValue(families, name, "network=udp4", "kind=video"); !ok || v != want {
 			t.Errorf("%s is %v, want %v", name, v, want)
 		}
 	}
-	if v, ok := value(families, "link_ok", "link=tls.sfu", "site=example.org"); !ok || v != 0 {
+	if v, ok := findValue(families, "link_ok", "link=tls.sfu", "site=example.org"); !ok || v != 0 {
 		t.Errorf("of a link that failed once it says %v", v)
 	}
 }
 
 func TestPrometheusOfNothing(t *testing.T) {
-	if f := parsed(t); len(f) != 0 {
+	if f := parseMetrics(t); len(f) != 0 {
 		t.Errorf("%v", slices.Collect(maps.Keys(f)))
 	}
-	if v, ok := value(parsed(t, rtc.Report{Site: "x"}), "works", "site=x"); !ok || v != 0 {
+	if v, ok := findValue(parseMetrics(t, rtc.Report{Site: "x"}), "works", "site=x"); !ok || v != 0 {
 		t.Errorf("a site of which nothing was seen works: %v", v)
 	}
-	if err := Prometheus(full{}, []rtc.Report{healthy()}); !errors.Is(err, errFull) {
+	if err := Prometheus(full{}, []rtc.Report{healthyReport()}); !errors.Is(err, errFull) {
 		t.Error(err)
 	}
 }

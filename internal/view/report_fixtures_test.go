@@ -9,8 +9,8 @@ import (
 // began is when the reports of the tests began.
 var began = time.Date(2026, 3, 12, 14, 3, 5, 0, time.UTC)
 
-// healthy is a site on two hosts over which calls work.
-func healthy() rtc.Report {
+// healthyReport is a site on two hosts over which calls work.
+func healthyReport() rtc.Report {
 	ok := func(id string, p rtc.Part, from string, took time.Duration, name string, evidence ...string) rtc.Link {
 		return rtc.Link{ID: id, Name: name, Part: p, From: from, Status: rtc.OK, Took: took, Evidence: evidence}
 	}
@@ -52,9 +52,9 @@ func healthy() rtc.Report {
 	return r
 }
 
-// ailing is a site whose media is blocked in front of the host.
-func ailing() rtc.Report {
-	r := healthy()
+// ailingReport is a site whose media is blocked in front of the host.
+func ailingReport() rtc.Report {
+	r := healthyReport()
 	r.Site, r.Load = "emdecloud.de", nil
 	r.Links = append([]rtc.Link{}, r.Links...)
 	for i := range r.Links {
@@ -76,9 +76,9 @@ func ailing() rtc.Report {
 	return r
 }
 
-// withoutMedia is a site whose links work, where no media was tried.
-func withoutMedia() rtc.Report {
-	r := healthy()
+// reportWithoutMedia is a site whose links work, where no media was tried.
+func reportWithoutMedia() rtc.Report {
+	r := healthyReport()
 	r.Site, r.Load, r.Flows = "quiet.example.net", nil, nil
 	r.Links = append([]rtc.Link{}, r.Links[:15]...)
 	return r

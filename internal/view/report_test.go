@@ -20,8 +20,8 @@ var sgr = regexp.MustCompile("\x1b\\[[0-9;]*m")
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-// golden wants got to be what testdata/name has.
-func golden(t *testing.T, name string, got []byte) {
+// compareGolden wants got to be what testdata/name has.
+func compareGolden(t *testing.T, name string, got []byte) {
 	t.Helper()
 	path := filepath.Join("testdata", name)
 	if *update {
@@ -39,11 +39,11 @@ func golden(t *testing.T, name string, got []byte) {
 }
 
 func TestReport(t *testing.T) {
-	for name, r := range map[string]rtc.Report{"healthy": healthy(), "broken": ailing(), "without-media": withoutMedia()} {
+	for name, r := range map[string]rtc.Report{"healthy": healthyReport(), "broken": ailingReport(), "without-media": reportWithoutMedia()} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
 			newText(&out, false).Report(r)
-			golden(t, "report-"+name+".txt", out.Bytes())
+			compareGolden(t, "report-"+name+".txt", out.Bytes())
 			var coloured bytes.Buffer
 			newText(&coloured, true).Report(r)
 			if plain := sgr.ReplaceAllString(coloured.String(), ""); plain != out.String() {
@@ -56,7 +56,7 @@ func TestReport(t *testing.T) {
 func TestExplain(t *testing.T) {
 	var out bytes.Buffer
 	newText(&out, false).Explain(append(rtc.Explain("cors-twice"), rtc.Explain("livekit-restarts")...))
-	golden(t, "explain.txt", out.Bytes())
+	compareGolden(t, "explain.txt", out.Bytes())
 	out.Reset()
 	if newText(&out, true).Explain(nil); out.Len() != 0 {
 		t.Errorf("of nothing: %q", &out)

@@ -49,8 +49,8 @@ func (s *schema) follow(root *schema) *schema {
 	return s
 }
 
-// unlike lists where a schema and a Go type differ.
-func unlike(at string, root, s *schema, typ reflect.Type) []string {
+// listDifferences lists where a schema and a Go type differ.
+func listDifferences(at string, root, s *schema, typ reflect.Type) []string {
 	if s = s.follow(root); s == nil {
 		return []string{at + " has no definition"}
 	}
@@ -62,13 +62,13 @@ func unlike(at string, root, s *schema, typ reflect.Type) []string {
 		}
 		return nil
 	case typ.Kind() == reflect.Pointer:
-		return unlike(at, root, s, typ.Elem())
+		return listDifferences(at, root, s, typ.Elem())
 	case s.Enum != nil && want == "string":
 		return nil // the test looks at what is in it
 	case s.Type != want:
 		return []string{fmt.Sprintf("%s is %q, want %q", at, s.Type, want)}
 	case typ.Kind() == reflect.Slice:
-		return unlike(at+"[]", root, s.Items, typ.Elem())
+		return listDifferences(at+"[]", root, s.Items, typ.Elem())
 	case typ.Kind() != reflect.Struct:
 		return nil
 	}
@@ -80,7 +80,7 @@ func unlike(at string, root, s *schema, typ reflect.Type) []string {
 			required = append(required, name)
 		}
 		if p := s.Properties[name]; p != nil {
-			out = append(out, unlike(at+"."+name, root, p, typ.Field(i).Type)...)
+			out = append(out, listDifferences(at+"."+name, root, p, typ.Field(i).Type)...)
 		}
 	}
 	for _, lists := range [][2][]string{{fields, slices.Collect(maps.Keys(s.Properties))}, {required, s.Required}} {
@@ -96,7 +96,7 @@ func unlike(at string, root, s *schema, typ reflect.Type) []string {
 // The schema describes the Go types, field by field, and lists all words.
 func TestSchemaIsOfTheReport(t *testing.T) {
 	root := reportSchema(t)
-	for _, d := range unlike("report", root, root.Properties["report"], reflect.TypeFor[rtc.Report]()) {
+	for _, d := range listDifferences("report", root, root.Properties["report"], reflect.TypeFor[rtc.Report]()) {
 		t.Error(d)
 	}
 	words := func(name string, want ...string) {
@@ -124,8 +124,8 @@ func TestSchemaIsOfTheReport(t *testing.T) {
 	}
 }
 
-// breaches lists where a value is not as the schema says.
-func breaches(at string, root, s *schema, v any) (out []string) {
+// listBreaches lists where a value is not as the schema says.
+func listBreaches(at string, root, s *schema, v any) (out []string) {
 	s = s.follow(root)
 	kind := map[string]bool{}
 	switch v := v.(type) {
@@ -145,7 +145,7 @@ func breaches(at string, root, s *schema, v any) (out []string) {
 	case []any:
 		kind["array"] = true
 		for i, item := range v {
-			out = append(out, breaches(fmt.Sprintf("%s[%d]", at, i), root, s.Items, item)...)
+			out = append(out, listBreaches(fmt.Sprintf("%s[%d]", at, i), root, s.Items, item)...)
 		}
 	case map[string]any:
 		kind["object"] = true
@@ -156,7 +156,7 @@ func breaches(at string, root, s *schema, v any) (out []string) {
 		}
 		for name, value := range v {
 			if p := s.Properties[name]; p != nil {
-				out = append(out, breaches(at+"."+name, root, p, value)...)
+				out = append(out, listBreaches(at+"."+name, root, p, value)...)
 			} else {
 				out = append(out, at+" has "+name)
 			}
@@ -171,7 +171,7 @@ func breaches(at string, root, s *schema, v any) (out []string) {
 // What is written is as the schema says, a report of nothing included.
 func TestJSONKeepsTheSchema(t *testing.T) {
 	root := reportSchema(t)
-	for name, r := range map[string]rtc.Report{"healthy": healthy(), "broken": ailing(), "without media": withoutMedia(), "nothing": {}} {
+	for name, r := range map[string]rtc.Report{"healthy": healthyReport(), "broken": ailingReport(), "without media": reportWithoutMedia(), "nothing": {}} {
 		var out strings.Builder
 		if err := newJSON(&out).Report(r); err != nil {
 			t.Fatal(err)
@@ -180,12 +180,12 @@ func TestJSONKeepsTheSchema(t *testing.T) {
 		if err := json.Unmarshal([]byte(out.String()), &v); err != nil {
 			t.Fatal(err)
 		}
-		for _, b := range breaches("it", root, root, v) {
+		for _, b := range listBreaches("it", root, root, v) {
 			t.Errorf("%s: %s", name, b)
 		}
 	}
 	bad := map[string]any{"version": 2.0, "type": "report", "report": map[string]any{"links": nil, "more": 1.0}}
-	if got := breaches("it", root, root, bad); len(got) < 8 {
+	if got := listBreaches("it", root, root, bad); len(got) < 8 {
 		t.Errorf("of what is wrong it finds only %q", got)
 	}
 }

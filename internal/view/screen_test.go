@@ -15,8 +15,8 @@ import (
 	"github.com/emdecloud/ecdeploy/plans"
 )
 
-// terminal is one end of a new pseudo-terminal.
-func terminal(t *testing.T) *os.File {
+// openTerminal is one end of a new pseudo-terminal.
+func openTerminal(t *testing.T) *os.File {
 	t.Helper()
 	f, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
@@ -29,7 +29,7 @@ func terminal(t *testing.T) *os.File {
 // Colours are for terminals only, and for both streams alike there is more than one
 // way to forbid them.
 func TestColours(t *testing.T) {
-	tty := terminal(t)
+	tty := openTerminal(t)
 	file, err := os.Create(t.TempDir() + "/out")
 	if err != nil {
 		t.Fatal(err)

@@ -11,8 +11,8 @@ import (
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
-// everyStep are the steps of all variants.
-func everyStep() map[string]steps.Step {
+// listSteps are the steps of all variants.
+func listSteps() map[string]steps.Step {
 	out := map[string]steps.Step{}
 	for _, v := range Variants() {
 		for name, s := range suite.StepsOf(v) {
@@ -35,7 +35,7 @@ func FuzzHostileHost(f *testing.F) {
 		f.Add([]byte(strings.Join(suite.HostileSeeds()[i:], "\n====\n")+s), uint8(i))
 	}
 	f.Fuzz(func(t *testing.T, text []byte, which uint8) {
-		steps := everyStep()
+		steps := listSteps()
 		names := slices.Sorted(maps.Keys(steps))
 		name := names[int(which)%len(names)]
 		began := time.Now()

@@ -11,7 +11,7 @@ import (
 
 // A key file that we write is one that we read.
 func TestKeyFile(t *testing.T) {
-	for _, keys := range []livekit.Keys{keyed("a", ""), keyed("a", "b")} {
+	for _, keys := range []livekit.Keys{makeKeys("a", ""), makeKeys("a", "b")} {
 		data, err := File(keys).Fill(Secrets(keys))
 		if err != nil || livekit.ParseKeyFile(data) != keys {
 			t.Errorf("a file that we wrote is not read: %v\n%s", err, data)
@@ -29,12 +29,12 @@ func TestKeepKeys(t *testing.T) {
 		want, wantedFound livekit.Keys
 	}{
 		{name: "a first deploy"},
-		{name: "given, a first deploy", given: keyed("a", ""), want: keyed("a", "")},
-		{name: "a key file that went", auth: keyed("a", "").Pair(), want: keyed("a", ""), wantedFound: keyed("a", "")},
-		{name: "in a rotation that was interrupted", sfu: keyed("b", "a"), auth: keyed("a", "").Pair(), want: keyed("b", "a"), wantedFound: keyed("b", "a")},
-		{name: "given as in use, in a rotation", sfu: keyed("b", "a"), given: keyed("b", ""), want: keyed("b", "a"), wantedFound: keyed("b", "a")},
-		{name: "the old ones given", sfu: keyed("b", "a"), given: keyed("a", ""), want: keyed("a", "b"), wantedFound: keyed("b", "a")},
-		{name: "others given", sfu: keyed("b", "a"), given: keyed("c", ""), want: keyed("c", ""), wantedFound: keyed("b", "a")},
+		{name: "given, a first deploy", given: makeKeys("a", ""), want: makeKeys("a", "")},
+		{name: "a key file that went", auth: makeKeys("a", "").Pair(), want: makeKeys("a", ""), wantedFound: makeKeys("a", "")},
+		{name: "in a rotation that was interrupted", sfu: makeKeys("b", "a"), auth: makeKeys("a", "").Pair(), want: makeKeys("b", "a"), wantedFound: makeKeys("b", "a")},
+		{name: "given as in use, in a rotation", sfu: makeKeys("b", "a"), given: makeKeys("b", ""), want: makeKeys("b", "a"), wantedFound: makeKeys("b", "a")},
+		{name: "the old ones given", sfu: makeKeys("b", "a"), given: makeKeys("a", ""), want: makeKeys("a", "b"), wantedFound: makeKeys("b", "a")},
+		{name: "others given", sfu: makeKeys("b", "a"), given: makeKeys("c", ""), want: makeKeys("c", ""), wantedFound: makeKeys("b", "a")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			file := func(text string) host.File { return host.File{Exists: true, Data: []byte(text)} }
@@ -58,8 +58,8 @@ func TestKeepKeys(t *testing.T) {
 	}
 }
 
-// keyed are credentials that begin with a word, and an old pair, where one is named.
-func keyed(key, old string) livekit.Keys {
+// makeKeys are credentials that begin with a word, and an old pair, where one is named.
+func makeKeys(key, old string) livekit.Keys {
 	pair := func(word string) livekit.Pair {
 		return livekit.Pair{Key: host.NewSecret(word + strings.Repeat("K", 47)), Secret: host.NewSecret(word + strings.Repeat("S", 47))}
 	}

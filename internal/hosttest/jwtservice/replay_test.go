@@ -99,7 +99,7 @@ func (w *world) replay(t *testing.T, base string, r recording) {
 		}
 		return
 	}
-	if diff := cmp.Diff(decode(t, r.Response.Body), withClaims(t, got)); diff != "" {
+	if diff := cmp.Diff(decode(t, r.Response.Body), decodeClaims(t, got)); diff != "" {
 		t.Errorf("body (-recorded +got):\n%s", diff)
 	}
 }
@@ -113,9 +113,9 @@ func decode(t *testing.T, b []byte) map[string]any {
 	return m
 }
 
-// withClaims is an answer with its JWT verified and opened, as recordings have
+// decodeClaims is an answer with its JWT verified and opened, as recordings have
 // it.
-func withClaims(t *testing.T, b []byte) map[string]any {
+func decodeClaims(t *testing.T, b []byte) map[string]any {
 	t.Helper()
 	m := decode(t, b)
 	token, ok := m["jwt"].(string)
@@ -129,7 +129,7 @@ func withClaims(t *testing.T, b []byte) map[string]any {
 	if _, _, err := v.Verify(secret); err != nil {
 		t.Fatalf("LiveKit would refuse the token: %v", err)
 	}
-	claims := payload(t, token)
+	claims := decodePayload(t, token)
 	lifetime := claims["exp"].(float64) - float64(time.Now().Unix())
 	if lifetime < 3590 || lifetime > 3600 {
 		t.Errorf("the token is valid for %v s, want an hour", lifetime)

@@ -71,7 +71,7 @@ func newWorld(t *testing.T) *world {
 		}
 	})
 	rooms := livekit.NewRoomServiceServer(&sfu{world: w})
-	mux.Handle("rtc.hs.test/livekit/sfu/twirp/", authorized(http.StripPrefix("/livekit/sfu", rooms)))
+	mux.Handle("rtc.hs.test/livekit/sfu/twirp/", requireToken(http.StripPrefix("/livekit/sfu", rooms)))
 	server := httptest.NewUnstartedServer(mux)
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
 	server.StartTLS()
@@ -83,14 +83,14 @@ func newWorld(t *testing.T) *world {
 			http.Error(rw, "no such host", http.StatusBadGateway)
 			return
 		}
-		tunnel(rw, server.Listener.Addr().String())
+		tunnelTo(rw, server.Listener.Addr().String())
 	}))
 	t.Cleanup(proxy.Close)
 	w.proxy = proxy.URL
 	return w
 }
 
-func tunnel(rw http.ResponseWriter, addr string) {
+func tunnelTo(rw http.ResponseWriter, addr string) {
 	to, err := net.Dial("tcp", addr)
 	if err != nil {
 		http.Error(rw, err.Error(), http.StatusBadGateway)
@@ -153,8 +153,8 @@ func (s *sfu) CreateRoom(_ context.Context, r *livekit.CreateRoomRequest) (*live
 	return &livekit.Room{Name: r.Name}, nil
 }
 
-// authorized wants a token that may make rooms.
-func authorized(next http.Handler) http.Handler {
+// requireToken wants a token that may make rooms.
+func requireToken(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		v, err := auth.ParseAPIToken(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
 		if err == nil && v.APIKey() == "devkey" {
@@ -232,7 +232,7 @@ func (w *world) request(t *testing.T, method, url, body string, headers map[stri
 	return resp
 }
 
-func payload(t *testing.T, token string) map[string]any {
+func decodePayload(t *testing.T, token string) map[string]any {
 	t.Helper()
 	parts := strings.Split(token, ".")
 	b, err := base64.RawURLEncoding.DecodeString(parts[1])

@@ -13,9 +13,9 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/hosttest/suite"
 )
 
-// started is what systemd says of a unit that runs with this command line, and what
+// unitStarting is what systemd says of a unit that runs with this command line, and what
 // else is said of it.
-func started(argv string, more ...string) string {
+func unitStarting(argv string, more ...string) string {
 	return "LoadState=loaded\nActiveState=active\nUser=synapse\nExecStart={ path=/p ; argv[]=" + argv +
 		" ; ignore_errors=no ; start_time=[Tue 2026-11-24 03:16:58 UTC] ; stop_time=[n/a] ; pid=527 ; code=(null) ; status=0/0 }\n" + strings.Join(more, "\n") + "\n"
 }
@@ -28,29 +28,29 @@ func TestParseUnit(t *testing.T) {
 		want      unitFacts
 	}{
 		{name: "Debian's",
-			out:  started("/usr/bin/python3 -m synapse.app.homeserver --config-path=/etc/synapse/homeserver.yaml --config-path=/etc/synapse/conf.d/"),
+			out:  unitStarting("/usr/bin/python3 -m synapse.app.homeserver --config-path=/etc/synapse/homeserver.yaml --config-path=/etc/synapse/conf.d/"),
 			want: unitFacts{Interpreter: "/usr/bin/python3", Configs: configs}},
-		{name: "parted arguments", out: started(venv + "python -B -m synapse.app.homeserver -c /etc/synapse/homeserver.yaml --config-path /etc/synapse/conf.d/"),
+		{name: "parted arguments", out: unitStarting(venv + "python -B -m synapse.app.homeserver -c /etc/synapse/homeserver.yaml --config-path /etc/synapse/conf.d/"),
 			want: unitFacts{Interpreter: venv + "python", Configs: configs}},
 		{name: "a virtualenv",
-			out:  started(venv+"python -m synapse.app.homeserver -c /etc/synapse/homeserver.yaml", "Python="+venv+"python", "Virtualenv=/opt/synapse/venv"),
+			out:  unitStarting(venv+"python -m synapse.app.homeserver -c /etc/synapse/homeserver.yaml", "Python="+venv+"python", "Virtualenv=/opt/synapse/venv"),
 			want: unitFacts{Interpreter: venv + "python", Configs: configs[:1], Venv: "/opt/synapse/venv"}},
-		{name: "a script", out: started(venv+"synapse_homeserver -c /etc/synapse/homeserver.yaml", "Python="+venv+"python3", "Virtualenv=/opt/synapse/venv"),
+		{name: "a script", out: unitStarting(venv+"synapse_homeserver -c /etc/synapse/homeserver.yaml", "Python="+venv+"python3", "Virtualenv=/opt/synapse/venv"),
 			want: unitFacts{Interpreter: venv + "python3", Configs: configs[:1], Venv: "/opt/synapse/venv"}},
-		{name: "a script behind its Python", out: started(venv + "python -u " + venv + "synapse_homeserver -c /etc/synapse/homeserver.yaml"),
+		{name: "a script behind its Python", out: unitStarting(venv + "python -u " + venv + "synapse_homeserver -c /etc/synapse/homeserver.yaml"),
 			want: unitFacts{Interpreter: venv + "python", Configs: configs[:1]}},
 		{name: "relative to its folder",
-			out:  started(venv+"python -m synapse.app.homeserver -c homeserver.yaml -c ../conf.d", "WorkingDirectory=!/etc/synapse"),
+			out:  unitStarting(venv+"python -m synapse.app.homeserver -c homeserver.yaml -c ../conf.d", "WorkingDirectory=!/etc/synapse"),
 			want: unitFacts{Interpreter: venv + "python", Dir: "/etc/synapse", Configs: []string{"/etc/synapse/homeserver.yaml", "/etc/conf.d"}}},
-		{name: "relative to a home", out: started(venv+"python -m synapse.app.homeserver -c homeserver.yaml", "WorkingDirectory=~"),
+		{name: "relative to a home", out: unitStarting(venv+"python -m synapse.app.homeserver -c homeserver.yaml", "WorkingDirectory=~"),
 			want: unitFacts{Interpreter: venv + "python", Dir: "~", Configs: []string{"homeserver.yaml"}}},
 		{name: "another program with such arguments",
-			out:  started("/usr/bin/env sh -c docker start --attach matrix-synapse", "Python=/usr/bin/python", "Virtualenv=/usr"),
+			out:  unitStarting("/usr/bin/env sh -c docker start --attach matrix-synapse", "Python=/usr/bin/python", "Virtualenv=/usr"),
 			want: unitFacts{Program: "/usr/bin/env"}},
-		{name: "a wrapper", out: started("/usr/local/sbin/start-synapse -c /etc/synapse/homeserver.yaml -m synapse.app.homeserver"),
+		{name: "a wrapper", out: unitStarting("/usr/local/sbin/start-synapse -c /etc/synapse/homeserver.yaml -m synapse.app.homeserver"),
 			want: unitFacts{Program: "/usr/local/sbin/start-synapse"}},
-		{name: "a wrapper of Python", out: started("/usr/bin/env python3 -m synapse.app.homeserver -c /x.yaml"), want: unitFacts{Program: "/usr/bin/env"}},
-		{name: "another module", out: started(venv + "python -m http.server -c /x.yaml"), want: unitFacts{Program: venv + "python"}},
+		{name: "a wrapper of Python", out: unitStarting("/usr/bin/env python3 -m synapse.app.homeserver -c /x.yaml"), want: unitFacts{Program: "/usr/bin/env"}},
+		{name: "another module", out: unitStarting(venv + "python -m http.server -c /x.yaml"), want: unitFacts{Program: venv + "python"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.want.Found, c.want.Active, c.want.User = true, true, "synapse"
@@ -84,7 +84,7 @@ func TestUnitEnvironment(t *testing.T) {
 		"-c $OTHER":                  {configs: []string{"$OTHER"}, problem: "$OTHER is not a full path"},
 		"-c /srv/${OTHER}.yaml":      {configs: []string{"/srv/${OTHER}.yaml"}, problem: "/srv/${OTHER}.yaml is not a full path"},
 	} {
-		said := started("/v/bin/python -m synapse.app.homeserver "+argv, "WorkingDirectory=/srv/hs", "Environment=CONFIG=/old.yaml \"DIR=/srv/hs\" X", files)
+		said := unitStarting("/v/bin/python -m synapse.app.homeserver "+argv, "WorkingDirectory=/srv/hs", "Environment=CONFIG=/old.yaml \"DIR=/srv/hs\" X", files)
 		u := parseUnit(host.Result{Stdout: []byte(said)})
 		if err := u.readEnvironment(t.Context(), o); err != nil {
 			t.Fatal(err)

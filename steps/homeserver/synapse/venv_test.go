@@ -53,7 +53,7 @@ func (o unitHost) Query(_ context.Context, cmds ...host.Cmd) ([]host.Result, err
 
 // venvUnitText is the unit of the documentation.
 func venvUnitText() string {
-	return started("/opt/synapse/venv/bin/python -m synapse.app.homeserver --config-path=homeserver.yaml",
+	return unitStarting("/opt/synapse/venv/bin/python -m synapse.app.homeserver --config-path=homeserver.yaml",
 		"WorkingDirectory=/etc/synapse", "Python=/opt/synapse/venv/bin/python", "Virtualenv=/opt/synapse/venv")
 }
 
@@ -124,7 +124,7 @@ func TestVenvRefuses(t *testing.T) {
 		want, hint string
 	}{
 		{"no unit", func(o *unitHost) { clear(o.units) }, "error: there is no unit synapse.service on h", `name the unit with unit = "..." in synapse "venv" {}`},
-		{"a wrapper", func(o *unitHost) { o.units[venvUnit] = started("/opt/synapse/start.sh -c " + venvPath) },
+		{"a wrapper", func(o *unitHost) { o.units[venvUnit] = unitStarting("/opt/synapse/start.sh -c " + venvPath) },
 			"error: synapse.service on h starts /opt/synapse/start.sh, which is not a program of Synapse's", "-m synapse.app.homeserver --config-path=FILE"},
 		{"a home that only systemd knows", func(o *unitHost) {
 			o.units[venvUnit] = strings.Replace(venvUnitText(), "WorkingDirectory=/etc/synapse", "WorkingDirectory=~", 1)
@@ -152,7 +152,7 @@ func TestVenvRefuses(t *testing.T) {
 // A unit is the package's or a virtualenv's, never both.
 func TestDetect(t *testing.T) {
 	const python = "/opt/venvs/matrix-synapse/bin/python" // of matrix.org's package
-	packaged := started(python+" -m synapse.app.homeserver --config-path=/etc/matrix-synapse/homeserver.yaml", "Python="+python)
+	packaged := unitStarting(python+" -m synapse.app.homeserver --config-path=/etc/matrix-synapse/homeserver.yaml", "Python="+python)
 	stopped := strings.Replace(venvUnitText(), "ActiveState=active", "ActiveState=failed", 1)
 	worker := strings.Replace(venvUnitText(), "synapse.app.homeserver", "something --else synapse.app.homeserver", 1)
 	for _, c := range []struct {
