@@ -55,14 +55,14 @@ var homeserverCodes = []Explanation{
 		Element: noCall,
 		Sees:    "the call button is missing, though homeserver.yaml is right",
 		Why:     "Synapse runs with its settings from before: it reads them when it starts, and a reload does not",
-		Do:      "systemctl restart matrix-synapse, and all its workers",
+		Do:      "systemctl restart its unit (matrix-synapse with Debian's package), and all its workers",
 	},
 	{
 		Code:    "synapse-down",
 		Element: noCall,
 		Sees:    "nobody can log in, write or call",
 		Why:     "Synapse does not answer on its host",
-		Do:      "systemctl status matrix-synapse; journalctl -u matrix-synapse",
+		Do:      "systemctl status and journalctl -u say why, with its unit (matrix-synapse with Debian's package)",
 	},
 	{
 		Code:    "synapse-path",

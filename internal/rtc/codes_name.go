@@ -21,7 +21,7 @@ var nameCodes = []Explanation{
 		Element: []string{noTransport, openIDError, sfuError},
 		Sees:    "nobody can join a call",
 		Why:     "nothing on the host answers HTTPS at the name, or its own firewall does not let it in",
-		Do:      "systemctl status nginx; ufw allow 443/tcp",
+		Do:      "systemctl status says whether the proxy runs; then let 443/tcp through the host's firewall",
 	},
 	{
 		Code: "https-blocked",
@@ -34,7 +34,7 @@ var nameCodes = []Explanation{
 		Element: []string{noTransport, openIDError, sfuError},
 		Sees:    "clients refuse the connection: nobody can join",
 		Why:     "the certificate is not valid now",
-		Do:      "renew it: certbot renew, then systemctl reload nginx",
+		Do:      "renew it (certbot renew), then reload the proxy",
 	},
 	{
 		Code:    "certificate-name",

@@ -13,7 +13,7 @@ var userCodes = []Explanation{
 		Element: noToken,
 		Sees:    "joining a call fails",
 		Why:     "the homeserver gives its user no OpenID token",
-		Do:      "journalctl -u matrix-synapse",
+		Do:      "journalctl -u says why, with Synapse's unit (matrix-synapse with Debian's package)",
 	},
 	{
 		Code:    "jwt-refused",

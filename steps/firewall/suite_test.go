@@ -8,6 +8,9 @@ import (
 
 func TestSuite(t *testing.T) {
 	t.Run("ufw", func(t *testing.T) { suite.Run(t, suite.Case{Variant: UFWVariant()}) })
+	t.Run("nftables", func(t *testing.T) { suite.Run(t, suite.Case{Variant: NFTablesVariant()}) })
 	t.Run("none", func(t *testing.T) { suite.Run(t, suite.Case{Variant: NoneVariant()}) })
-	t.Run("found", func(t *testing.T) { suite.Run(t, suite.Case{Variant: FoundVariant(UFWVariant(), NoneVariant())}) })
+	t.Run("found", func(t *testing.T) {
+		suite.Run(t, suite.Case{Variant: FoundVariant(UFWVariant(), NFTablesVariant(), NoneVariant())})
+	})
 }

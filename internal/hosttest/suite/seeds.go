@@ -130,6 +130,7 @@ func HostileSeeds() []string {
 
 // nftSeed is what nft says of one base chain with one rule of ecdeploy's mark.
 func nftSeed(policy, rule string) string {
-	return `{"nftables":[{"table":{"family":"inet","name":"filter"}},{"chain":{"family":"inet","table":"filter","name":"input","type":"filter","hook":"input","prio":0,"policy":"` + policy + `"}},` +
+	return `{"nftables":[{"table":{"family":"inet","name":"filter"}},` +
+		`{"chain":{"family":"inet","table":"filter","name":"input","type":"filter","hook":"input","prio":0,"policy":"` + policy + `"}},` +
 		`{"rule":{"family":"inet","table":"filter","chain":"input","handle":7,"comment":"ecdeploy example.org","expr":[` + rule + `]}}]}`
 }

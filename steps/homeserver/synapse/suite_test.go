@@ -23,5 +23,18 @@ func TestSuite(t *testing.T) {
 			})
 		}})
 	})
+	t.Run("venv", func(t *testing.T) {
+		suite.Run(t, suite.Case{Variant: VenvVariant(), World: func(*testing.T) *suite.World {
+			return suite.NewWorld(map[string]string{venvPath: suite.SynapseListens}, func(argv string) host.Result {
+				switch {
+				case strings.Contains(argv, "importlib.metadata"):
+					return host.Result{Stdout: []byte("1.163.2\n")}
+				case strings.Contains(argv, "systemctl show"):
+					return host.Result{Stdout: []byte(venvUnitText())}
+				}
+				return host.Result{}
+			})
+		}})
+	})
 	t.Run("external", func(t *testing.T) { suite.Run(t, suite.Case{Variant: ExternalVariant()}) })
 }

@@ -75,7 +75,8 @@ func (f facts) unsupported() (summary, hint string) {
 	case f.wrong != "" || f.config == nil:
 		return "Caddy's configuration cannot be understood: " + f.wrong, "see what `caddy validate --config " + f.unit.config + "` says, or " + wayOut
 	case strings.HasPrefix(f.loaded, "refused"):
-		return "Caddy on " + f.name + " does not take its configuration as it is: " + strings.TrimPrefix(f.loaded, "refused "), "correct it, and systemctl reload " + unit
+		return "Caddy on " + f.name + " does not take its configuration as it is: " + strings.TrimPrefix(f.loaded, "refused "),
+			"correct it, and systemctl reload " + unit
 	case olderThan(f.version, oldest):
 		return "Caddy " + f.version + " on " + f.name + " is too old: ecdeploy knows how Caddy from 2.6 on reads its files", "upgrade it, or " + wayOut
 	case f.https != "" && f.option("https_port", "443") == "443":
@@ -105,11 +106,13 @@ func (f facts) lingers() bool { return !olderThan(f.version, lingerSince) }
 // effects says what a reload does besides reading our files.
 func (w *writer) effects(routes []steps.Route) {
 	if w.facts.loaded == "other" && w.facts.option("persist_config", "") != "off" {
-		w.warn("Caddy on "+w.facts.name+" runs another configuration than "+w.facts.unit.config+" says: the file was edited and not loaded yet, or Caddy's API was used; loading the file ends that",
+		w.warn("Caddy on "+w.facts.name+" runs another configuration than "+w.facts.unit.config+
+			" says: the file was edited and not loaded yet, or Caddy's API was used; loading the file ends that",
 			"systemctl reload "+unit+" to see what the file does; if Caddy is configured through its API, "+wayOut)
 	}
 	if !w.facts.lingers() && slices.ContainsFunc(routes, func(r steps.Route) bool { return r.WebSocket }) {
-		w.warn("Caddy "+w.facts.version+" on "+w.facts.name+" ends WebSockets each time it reloads, also for other sites: people on a call then connect again (stream_close_delay came with 2.7)",
+		w.warn("Caddy "+w.facts.version+" on "+w.facts.name+
+			" ends WebSockets each time it reloads, also for other sites: people on a call then connect again (stream_close_delay came with 2.7)",
 			"upgrade Caddy to 2.7 or newer, or "+wayOut)
 	}
 }

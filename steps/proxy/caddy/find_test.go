@@ -140,6 +140,21 @@ func TestUnsupported(t *testing.T) {
 	}
 }
 
+// A site without TLS is none that clients reach, unless something is in front of it.
+func TestSiteWithoutTLS(t *testing.T) {
+	o := caddyHost("http://matrix-rtc-sfu.example.org {\n\trespond x\n}\n", nil, asked{})
+	step := serve(suite.OneHost(), Config{})
+	d := suite.Decide(t, step, o)
+	const want = "warning: the site at /etc/caddy/Caddyfile:1 serves matrix-rtc-sfu.example.org, but not over HTTPS: ecdeploy adds a site that does\n"
+	if got := suite.Summaries(d.Findings); got != want {
+		t.Error(got)
+	}
+	settle(t, o, step, d)
+	if again := suite.Decide(t, step, o); len(again.Findings) > 0 {
+		t.Errorf("said again: %s", suite.Summaries(again.Findings))
+	}
+}
+
 // What a reload of Caddy ends is said.
 func TestReloads(t *testing.T) {
 	for _, c := range []struct {

@@ -16,7 +16,9 @@ import (
 
 // usualPaths are the files of a usual configuration. Folders are not read whole:
 // people keep private keys and backups in them.
-var usualPaths = []string{usualMain, configDir + "/*.caddy", configDir + "/conf.d/*", configDir + "/Caddyfile.d/*", configDir + "/sites-enabled/*", ownDir + "/*.caddy"}
+var usualPaths = []string{
+	usualMain, configDir + "/*.caddy", configDir + "/conf.d/*", configDir + "/Caddyfile.d/*", configDir + "/sites-enabled/*", ownDir + "/*.caddy",
+}
 
 // maxRounds is how often files are read that the files before them import.
 const maxRounds = 4

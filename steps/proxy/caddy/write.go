@@ -153,7 +153,8 @@ func (w *writer) takeOver(name string, from splice.CaddyBlock) {
 	if slices.Contains(w.facts.ownFiles(), w.sitesPath()) {
 		return
 	}
-	w.findings = append(w.findings, steps.Note.Finding("requests for "+name+" go to the site at "+from.Keys[0].Place()+" now; ecdeploy's own site takes them all", "give ecdeploy a name of its own, or a path, if that still needs some"))
+	w.findings = append(w.findings, steps.Note.Finding("requests for "+name+" go to the site at "+from.Keys[0].Place()+" now; ecdeploy's own site takes them all",
+		"give ecdeploy a name of its own, or a path, if that still needs some"))
 }
 
 // ownSite adds a site for a public name that nobody serves yet. The longest paths
@@ -165,7 +166,8 @@ func (w *writer) ownSite(name string, routes []splice.CaddyRoute) {
 	}
 	for _, b := range w.facts.config.Blocks {
 		if at := bound(b); b.Site() && at != "" {
-			w.fail(fmt.Sprintf("no site of Caddy serves %s, and on which address one has to listen is unknown: the site at %s is only for %s (bind)", name, b.Keys[0].Place(), at),
+			w.fail(fmt.Sprintf("no site of Caddy serves %s, and on which address one has to listen is unknown: the site at %s is only for %s (bind)",
+				name, b.Keys[0].Place(), at),
 				"write a site `"+name+" { }` with its bind yourself: ecdeploy then puts its routes there")
 			return
 		}
@@ -176,9 +178,16 @@ func (w *writer) ownSite(name string, routes []splice.CaddyRoute) {
 		return
 	}
 	w.sites.WriteString("\n" + text)
-	old := string(w.facts.files[w.sitesPath()].Data)
-	if len(tls) == 0 && !strings.Contains(old, "\n"+name+" {\n") {
+	if old := string(w.facts.files[w.sitesPath()].Data); strings.Contains(old, "\n"+name+" {\n") {
+		return
+	}
+	if len(tls) == 0 {
 		w.issued = append(w.issued, name)
+	}
+	for _, b := range w.facts.config.Blocks {
+		if b.Site() && answersTo(b, name) {
+			w.warn("the site at "+b.Keys[0].Place()+" serves "+name+", but not over HTTPS: ecdeploy adds a site that does", "if something in front of Caddy ends TLS, "+wayOut)
+		}
 	}
 }
 
@@ -195,7 +204,8 @@ func (w *writer) certificate(name string) (tls []string, ok bool) {
 	if w.cfg.Certificate == "" {
 		switch off := w.facts.option("auto_https", ""); off {
 		case "off", "disable_certs":
-			w.fail("Caddy on "+w.facts.name+" gets no certificates (auto_https "+off+"), and no site of it serves "+name, `name one with certificate and key in proxy "caddy" {}`)
+			w.fail("Caddy on "+w.facts.name+" gets no certificates (auto_https "+off+"), and no site of it serves "+name,
+				`name one with certificate and key in proxy "caddy" {}`)
 			return nil, false
 		}
 		return nil, true
