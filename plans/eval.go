@@ -70,22 +70,22 @@ func (l *loader) env(name string) (string, error) {
 	if v, ok := l.opts.Environ(name); ok {
 		return v, nil
 	}
-	return "", fmt.Errorf("the environment has no %s", name)
+	return "", NoVariable(name)
 }
 
 // readFile reads a text file; a line end at its end does not count.
-func (l *loader) readFile(path string) (string, error) {
-	path = l.local(path)
+func (l *loader) readFile(name string) (string, error) {
+	path := l.local(name)
 	st, err := os.Stat(path)
 	if err != nil {
-		return "", err
+		return "", NoFile(name, err)
 	}
 	if !st.Mode().IsRegular() || st.Size() > maxFile {
-		return "", fmt.Errorf("%s is not a file of at most %d bytes", path, maxFile)
+		return "", NoFile(name, fmt.Errorf("this is not a file of at most %d bytes", maxFile))
 	}
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return "", err
+		return "", NoFile(name, err)
 	}
 	return strings.TrimRight(string(b), "\r\n"), nil
 }

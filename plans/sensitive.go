@@ -2,6 +2,9 @@ package plans
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
 	"reflect"
 	"regexp"
 	"slices"
@@ -26,8 +29,29 @@ var sensitiveName = regexp.MustCompile(`(?i)secret|token|pass|key|credential`)
 // written in place of one rarely looks like it.
 var (
 	variableName = regexp.MustCompile(`^([A-Z_][A-Z0-9_]*|[a-z_]+)$`)
-	fileName     = regexp.MustCompile(`^(\.{0,2}/|~)|^[\w-]+(/[\w.-]+)*\.\w{1,8}$`)
+	fileName     = regexp.MustCompile(`^(\.{0,2}/|~)|^[\w-]+(/[\w.-]+)*\.\w{1,8}$|^[a-z_-]+$`)
 )
+
+// NoVariable is the error for a variable of the environment that is not there. Its
+// name is shown where it looks like one.
+func NoVariable(name string) error {
+	if !variableName.MatchString(name) {
+		return errors.New("the environment has no variable of that name")
+	}
+	return fmt.Errorf("the environment has no %s", name)
+}
+
+// NoFile is the error for a file that could not be read for the reason err. Its name is
+// shown where it looks like one.
+func NoFile(name string, err error) error {
+	if at := (*fs.PathError)(nil); errors.As(err, &at) {
+		err = at.Err
+	}
+	if !fileName.MatchString(name) {
+		return fmt.Errorf("read the file of that name: %w", err)
+	}
+	return fmt.Errorf("read %s: %w", name, err)
+}
 
 // schema are the attributes and blocks that a block may hold.
 type schema struct {

@@ -26,6 +26,8 @@ func TestMistakesQuoteNoSecrets(t *testing.T) {
 		inSite("livekit_keys = \"CANARY: CANARY\""), inSite("livekit_keys {\n    key = CANARY\n  }"),
 		inSite("livekit_keys {\n    kye = \"CANARY\"\n  }"), inSite("livekit_kyes {\n    secret = \"CANARY\"\n  }"),
 		inSite("livekit_keys {\n    key = env(\"CANARY\")\n    secret = file(\"CANARY\") \n    x = 1\n  }"),
+		inSite("livekit_keys {\n    key = env(\"CANARY\")\n    secret = env(\"CANARY\")\n  }"),
+		inSite("livekit_keys {\n    key = file(\"CANARY\")\n    secret = file(\"CANARY\")\n  }"),
 		inSite("livekit_keys {\n    key = \"CANARY\"\n    secret = \"CANARY\"\n  }"), inSite("sfu_secret = [\"CANARY\"]"),
 	} {
 		_, mistakes := load("hosts.hcl", []byte(strings.ReplaceAll(text, "CANARY", namedCanary)), LoadOptions{Environ: environ})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -126,13 +127,13 @@ func secretFrom(ctx context.Context, block, env, file string, command []string) 
 	case env != "":
 		v, ok := os.LookupEnv(env)
 		if !ok {
-			return host.Secret{}, fmt.Errorf("%s: the environment has no %s", block, env)
+			return host.Secret{}, fmt.Errorf("%s: %w", block, plans.NoVariable(env))
 		}
 		return host.NewSecret(v), nil
 	case file != "":
 		b, err := os.ReadFile(file)
 		if err != nil {
-			return host.Secret{}, fmt.Errorf("%s: %w", block, err)
+			return host.Secret{}, fmt.Errorf("%s: %w", block, plans.NoFile(filepath.Base(file), err))
 		}
 		return host.NewSecret(strings.TrimRight(string(b), "\r\n")), nil
 	}

@@ -93,6 +93,15 @@ func needsOpen(s *steps.Site, on string) bool {
 	return false
 }
 
+// unreadable is how bad it is that the rules of a firewall cannot be read: a run goes
+// on where the site needs nothing of them.
+func unreadable(s *steps.Site, on string) steps.Severity {
+	if needsOpen(s, on) {
+		return steps.Error
+	}
+	return steps.Warning
+}
+
 // None leaves firewalls alone.
 type None struct{}
 
@@ -119,10 +128,10 @@ func (*None) Check(steps.Block, steps.Decl, *steps.Site) {}
 
 // Steps implements Config.
 func (*None) Steps(d steps.Decl, s *steps.Site) []steps.Placed {
-	return firewallSteps(d, s, steps.Define("firewall", steps.Nothing, nil, func(struct{}, steps.Shared) (steps.Decision, error) {
+	return firewallSteps(d, s, steps.Define("firewall", steps.Nothing, nil, func(_ struct{}, shared steps.Shared) (steps.Decision, error) {
 		return steps.Decision{
 			Findings: []steps.Finding{steps.Note.Finding("the firewall of "+d.Host+" is left alone, as the plan file says: "+
-				openingList(Openings(s, d.Host, steps.Shared{}))+" must be open",
+				openingList(Openings(s, d.Host, shared))+" must be open",
 				"")},
 		}, nil
 	}))

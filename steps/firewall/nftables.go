@@ -73,7 +73,7 @@ func (f nftFacts) decide(site *steps.Site, open []Opening) steps.Decision {
 	case !f.installed && len(open) > 0:
 		return steps.Decision{Findings: []steps.Finding{f.elsewhere("nftables is not installed on "+f.name, open)}}
 	case f.problem != "":
-		return steps.Decision{Findings: []steps.Finding{steps.Error.Finding("cannot read the rules of nftables on "+f.name+": "+f.problem,
+		return steps.Decision{Findings: []steps.Finding{unreadable(site, f.name).Finding("cannot read the rules of nftables on "+f.name+": "+f.problem,
 			`see what "nft -j list ruleset" says there; firewall "none" {} in the host block leaves it alone`)}}
 	}
 	var d steps.Decision

@@ -247,7 +247,7 @@ func nftAsked(t *testing.T, rules, unit string, open ...Opening) steps.Decision 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return f.decide(&steps.Site{Name: "example.org"}, open)
+	return f.decide(suite.OneHost(), open)
 }
 
 const nftUnit = "UnitFileState=enabled\nExecReload={ path=/usr/sbin/nft ; argv[]=/usr/sbin/nft -f /etc/nftables.conf }\n"

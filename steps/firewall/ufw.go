@@ -105,7 +105,7 @@ func openUFW(site *steps.Site) steps.Step {
 				Findings: []steps.Finding{steps.Error.Finding("ufw is not installed on "+f.name, `say firewall "none" {} in the host block, or install ufw`)},
 			}, nil
 		case f.problem != "":
-			return steps.Decision{Findings: []steps.Finding{f.silent()}}, nil
+			return steps.Decision{Findings: []steps.Finding{f.silent(site)}}, nil
 		case !f.active:
 			return steps.Decision{
 				Findings: []steps.Finding{steps.Note.Finding("ufw is not active on "+f.name+", so nothing is opened there: "+
@@ -133,7 +133,7 @@ func closeUFW(site *steps.Site) steps.Step {
 		var d steps.Decision
 		switch {
 		case f.problem != "":
-			return steps.Decision{Findings: []steps.Finding{f.silent()}}, nil
+			return steps.Decision{Findings: []steps.Finding{f.silent(site)}}, nil
 		case f.installed && !f.active && needsOpen(site, f.name):
 			d.Findings = []steps.Finding{steps.Note.Finding("ufw is not active on "+f.name+
 				", so its rules are unknown; those for the site have the comment "+ufwComment(site),
@@ -148,8 +148,8 @@ func closeUFW(site *steps.Site) steps.Step {
 }
 
 // silent is the finding for a ufw that could not be asked.
-func (f ufwFacts) silent() steps.Finding {
-	return steps.Error.Finding("ufw on "+f.name+": cannot read its status: "+f.problem,
+func (f ufwFacts) silent(site *steps.Site) steps.Finding {
+	return unreadable(site, f.name).Finding("ufw on "+f.name+": cannot read its status: "+f.problem,
 		`see what "ufw status" says there; firewall "none" {} in the host block leaves it alone`)
 }
 

@@ -40,8 +40,13 @@ func (f removeFacts) decide(site *steps.Site, c *Config) (steps.Decision, error)
 		return d, err
 	}
 	w := newWriter(f.caddy, site, c)
-	if f.caddy.config != nil {
+	switch {
+	case f.caddy.config != nil:
 		edits = w.without(edits, texts)
+	case f.caddy.unit.active && len(edits)+len(f.caddy.ownFiles()) > 0: // it would not take the rest, and go on as it is
+		why, fix := f.caddy.unsupported()
+		d.Findings = append(d.Findings, steps.Error.Finding(why+", so the site's routes cannot be removed from it", fix))
+		return d, nil
 	}
 	for _, p := range f.caddy.ownFiles() {
 		w.remove(p)

@@ -79,3 +79,16 @@ func TestRemoval(t *testing.T) {
 		})
 	}
 }
+
+// A Caddy that runs and whose configuration is not understood would go on with routes
+// to files that are gone: nothing is removed from it.
+func TestRemovalFromUnknown(t *testing.T) {
+	const before = "matrix.example.org {\n\treverse_proxy 127.0.0.1:8008\n}\n"
+	o := caddyHost(before, nil, asked{})
+	o.Apply(t, suite.Decide(t, serve(suite.OneName("matrix.example.org"), Config{}), o))
+	o.Files[usualMain] += "broken {\n"
+	d := suite.Decide(t, (&Config{Host: "h"}).remove(suite.OneName("matrix.example.org")), o)
+	if got := suite.Summaries(d.Findings); len(d.Changes) > 0 || !strings.Contains(got, "error: Caddy's configuration cannot be understood") {
+		t.Errorf("%v, %s", suite.Verbs(d), got)
+	}
+}
