@@ -11,7 +11,7 @@ import (
 )
 
 // A call is proved after all that it needs and before anything announces it, once
-// more afterwards, with the run's credentials; what forbids to go on ends the run.
+// more afterwards, with the run's credentials; what prevents going on ends the run.
 func TestProve(t *testing.T) {
 	stop := errors.New("no media")
 	for _, c := range []struct {
