@@ -3,7 +3,6 @@ package auth
 import (
 	"testing"
 
-	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/hosttest/suite"
 	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/steps"
@@ -36,23 +35,9 @@ func TestAuthRotation(t *testing.T) {
 // with these credentials.
 func authFound(t *testing.T, keys livekit.Keys) facts {
 	t.Helper()
-	f := facts{arch: "amd64", image: steps.ImageFacts{Found: true, ID: "sha256:i"}, files: map[string]host.File{}}
+	f := facts{arch: "amd64", image: steps.ImageFacts{Found: true, ID: "sha256:i"}}
 	c := suite.Only(t, decideAuth(t, f, keys)).(*steps.Container)
-	for _, d := range c.Dirs {
-		f.files[d.Path] = host.File{Path: d.Path, Exists: true}
-	}
-	for _, e := range c.Edits {
-		data, err := e.Text.Fill(credentials.Secrets(keys))
-		if err != nil {
-			t.Fatal(err)
-		}
-		f.files[e.Path] = host.File{Path: e.Path, Real: e.Path, Exists: true, Mode: e.Mode, GID: e.GID, Data: data}
-	}
-	sum, err := steps.SpecDigest(c.Spec, c.Config, credentials.Secrets(keys))
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.container = steps.ContainerFacts{Found: true, ID: "c2", Image: "sha256:i", Running: true, Restart: "always", Labels: map[string]string{steps.LabelSpec: sum}}
+	f.files, f.container = suite.Made(t, c, keys)
 	return f
 }
 

@@ -6,7 +6,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/hosttest/suite"
 	"github.com/emdecloud/ecdeploy/internal/livekit"
 	"github.com/emdecloud/ecdeploy/steps"
@@ -31,28 +30,14 @@ func sfuWith(t *testing.T, sfu *Config, keys livekit.Keys) facts {
 	f := facts{
 		name: "h", arch: "amd64", image: steps.ImageFacts{Found: true, ID: "sha256:i"},
 		addrs: []steps.HostAddr{{Dev: "lo", IP: "127.0.0.1"}, {Dev: "eth0", IP: "198.51.100.7"}, {Dev: "docker0", IP: "172.17.0.1"}},
-		route: steps.HostAddr{Dev: "eth0", IP: "198.51.100.7"}, files: map[string]host.File{},
+		route: steps.HostAddr{Dev: "eth0", IP: "198.51.100.7"},
 	}
 	first, err := decideSFU(sfu, suite.OneHost(), f, steps.Shared{Secrets: credentials.Secrets(keys)})
 	if err != nil || len(first.Changes) != 1 {
 		t.Fatalf("first decision: %d changes, %v", len(first.Changes), err)
 	}
 	c := first.Changes[0].(*steps.Container)
-	for _, d := range c.Dirs {
-		f.files[d.Path] = host.File{Path: d.Path, Exists: true}
-	}
-	for _, e := range c.Edits {
-		data, err := e.Text.Fill(credentials.Secrets(keys))
-		if err != nil {
-			t.Fatal(err)
-		}
-		f.files[e.Path] = host.File{Path: e.Path, Real: e.Path, Exists: true, Mode: e.Mode, GID: e.GID, Data: data}
-	}
-	sum, err := steps.SpecDigest(c.Spec, c.Config, credentials.Secrets(keys))
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.container = steps.ContainerFacts{Found: true, ID: "c1", Image: "sha256:i", Running: true, Restart: "always", Labels: map[string]string{steps.LabelSpec: sum}}
+	f.files, f.container = suite.Made(t, c, keys)
 	return f
 }
 

@@ -123,3 +123,27 @@ func OnFiles(files map[string]host.File) host.Observer {
 	}
 	return Fake{Files: text}
 }
+
+// Made is what a host has when a container is as c wants it: its files, and what
+// Docker says of it.
+func Made(t *testing.T, c *steps.Container, keys livekit.Keys) (map[string]host.File, steps.ContainerFacts) {
+	t.Helper()
+	files := map[string]host.File{}
+	for _, d := range c.Dirs {
+		files[d.Path] = host.File{Path: d.Path, Exists: true}
+	}
+	for _, e := range c.Edits {
+		data, err := e.Text.Fill(credentials.Secrets(keys))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[e.Path] = host.File{Path: e.Path, Real: e.Path, Exists: true, Mode: e.Mode, GID: e.GID, Data: data}
+	}
+	sum, err := steps.SpecDigest(c.Spec, c.Config, credentials.Secrets(keys))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files, steps.ContainerFacts{
+		Found: true, ID: "c1", Image: "sha256:i", Running: true, Restart: "always", Labels: map[string]string{steps.LabelSpec: sum},
+	}
+}
