@@ -97,7 +97,8 @@ func lockOutSSH(t *testing.T, h *lab.Host, known string, before lab.Snapshot) {
 	go func() {
 		ended <- engine.Run{
 			ID: engine.NewRunID(time.Now()), Version: "test", Hosts: map[string]host.Host{h.Name: m}, Emit: func(engine.Event) {}, RevertAfter: revertAfter,
-			Replan: func(context.Context) (plans.SitePlan, error) { return plan, nil },
+			NewSecrets: plans.NewSecrets,
+			Replan:     func(context.Context) (plans.SitePlan, error) { return plan, nil },
 		}.Apply(ctx, plan)
 	}()
 	h.Exec(t, `for i in $(seq 300); do iptables -C INPUT -p tcp --dport 22 -j DROP 2>/dev/null && exit 0; sleep 0.1; done; exit 1`)

@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -39,7 +40,7 @@ func Run(t *testing.T, c Case) {
 	t.Run("finds nothing on an empty host", c.findsNothing)
 	t.Run("stays on its host", c.staysOnItsHost)
 	if c.World != nil {
-		t.Run("plans nothing the second time", c.settles)
+		t.Run("plans nothing the second time, and removal leaves nothing", c.settles)
 	}
 	t.Run("bears hosts that lie", c.bearsLies)
 }
@@ -120,14 +121,18 @@ func (c Case) declare(config steps.Config) (*steps.Site, steps.Decl) {
 }
 
 // settles does what is planned, wants all of it to be among the variant's parts, and
-// nothing to be planned again.
+// nothing to be planned again; then it does what a removal plans, and wants no file and
+// no container of its own to be left. (What an admin's file gets back needs the record
+// that an engine keeps on a real host; the end-to-end tests see it.)
 func (c Case) settles(t *testing.T) {
 	world := c.World(t)
-	first := c.decide(t, world)
+	before := slices.Sorted(maps.Keys(world.Files))
+	config := c.Config()
+	site, d := c.declare(config)
+	first := c.decide(t, world, config.Steps(d, site))
 	if len(first.Changes) == 0 {
 		t.Fatalf("nothing is planned the first time: %s", Summaries(first.Findings))
 	}
-	_, d := c.declare(c.Config())
 	for _, change := range first.Changes {
 		b, err := steps.MarshalChange(change)
 		if err != nil {
@@ -155,19 +160,26 @@ func (c Case) settles(t *testing.T) {
 		}
 		world.Do(t, change)
 	}
-	if again := c.decide(t, world); len(again.Changes) > 0 {
+	if again := c.decide(t, world, config.Steps(d, site)); len(again.Changes) > 0 {
 		t.Errorf("the second time it plans\n%s", Words(again))
+	}
+	for _, change := range c.decide(t, world, config.Removal(d, site)).Changes {
+		world.Do(t, change)
+	}
+	if diff := cmp.Diff(before, slices.Sorted(maps.Keys(world.Files))); diff != "" {
+		t.Errorf("after a removal there are other files: %s", diff)
+	}
+	if len(world.containers) > 0 {
+		t.Errorf("after a removal there are containers: %v", slices.Sorted(maps.Keys(world.containers)))
 	}
 }
 
-// decide is what all of the config's steps decide together.
-func (c Case) decide(t *testing.T, o host.Observer) steps.Decision {
+// decide is what these steps decide together.
+func (c Case) decide(t *testing.T, o host.Observer, placed []steps.Placed) steps.Decision {
 	t.Helper()
-	config := c.Config()
-	site, d := c.declare(config)
 	var all []steps.Facts
 	shared := steps.Shared{Sources: map[string]string{}, HTTPS: map[string]string{}}
-	for _, s := range config.Steps(d, site) {
+	for _, s := range placed {
 		facts, err := s.Step.Probe(t.Context(), o)
 		if err != nil {
 			t.Fatal(err)

@@ -46,9 +46,24 @@ func NewWorld(files map[string]string, answer func(argv string) host.Result) *Wo
 		if strings.HasPrefix(argv, "docker image inspect -- ") {
 			return host.Result{Stdout: []byte(`[{"Id":"sha256:image","Architecture":"amd64"}]`)}
 		}
+		if strings.HasPrefix(argv, "docker version") {
+			return host.Result{Stdout: []byte("28.5.2\n")}
+		}
+		if strings.HasPrefix(argv, "docker ps -a") {
+			return host.Result{Stdout: []byte(w.list())}
+		}
 		return answer(argv)
 	}
 	return w
+}
+
+// list is a line ID, tab, NAME for each container.
+func (w *World) list() string {
+	var b strings.Builder
+	for name := range w.containers {
+		fmt.Fprintf(&b, "id-%s\t%s\n", name, name)
+	}
+	return b.String()
 }
 
 func (w *World) inspect(name string) host.Result {
