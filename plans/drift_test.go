@@ -242,7 +242,7 @@ func TestDrift(t *testing.T) {
 	}
 }
 
-// Credentials that come between are none that the plan was made for.
+// Credentials that come between are not those that the plan was made for.
 func TestDriftOfNewCredentials(t *testing.T) {
 	p := makeWholePlan()
 	p.Secrets = steps.Secrets{}

@@ -22,7 +22,7 @@ type placed struct {
 
 // Make probes the hosts of site and decides what to do on them, with the
 // credentials that choose names. The plan is not empty where something is to be
-// done, and Blocked where a finding forbids it.
+// done, and Blocked where a finding prevents it.
 func Make(ctx context.Context, f *File, site Site, hosts map[string]host.Observer, choose Credentials) (SitePlan, error) {
 	all, err := place(f, site)
 	if err != nil {

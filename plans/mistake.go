@@ -12,7 +12,7 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
-// Severity says whether a mistake forbids to go on.
+// Severity says whether a mistake prevents going on.
 type Severity string
 
 // The severities of mistakes.

@@ -219,8 +219,8 @@ func TestHostileValues(t *testing.T) {
 			if f, m := load("hosts.hcl", []byte(text), LoadOptions{Environ: environ}); f == nil && a.name != ".site.sfu.hosts" {
 				t.Fatalf("teach this test how %s is written: %+v\n%s", a.name, m, text)
 			}
-			if before, beside, ok := strings.Cut(a.ok, "\"\n"); ok {
-				a.file, a.ok = strings.Replace(a.file, "VALUE", "VALUE\n"+beside+`"`, 1), before
+			if before, extra, ok := strings.Cut(a.ok, "\"\n"); ok {
+				a.file, a.ok = strings.Replace(a.file, "VALUE", "VALUE\n"+extra+`"`, 1), before
 			}
 			for _, h := range hostile {
 				for _, v := range []string{h, "/" + h, a.ok + h, h + a.ok} {

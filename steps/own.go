@@ -80,7 +80,7 @@ func OwnDiff(path, before, after string, context int) string {
 	return unified(path, before, after, context)
 }
 
-// hideUnknown leaves of a file that held secrets only what is known to be none:
+// hideUnknown leaves of a file that held secrets only what is known not to be one:
 // lines that the new text has too, and values of keys that it has.
 func hideUnknown(old, masked string) string {
 	lines, keys := map[string]bool{}, map[string]bool{}

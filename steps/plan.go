@@ -110,7 +110,7 @@ func (s SitePlan) Empty() bool {
 	return true
 }
 
-// Blocked reports whether a finding forbids to carry the plan out.
+// Blocked reports whether a finding prevents carrying the plan out.
 func (s SitePlan) Blocked() bool {
 	for _, h := range s.Hosts {
 		for _, st := range h.Steps {

@@ -66,11 +66,11 @@ func TestE2ESplitSite(t *testing.T) {
 // checkOnePort lets the homeserver's proxy reach the SFU over the network: its
 // signalling port is open to that proxy, and to nobody else.
 func checkOnePort(t *testing.T, c *cli, media, home *lab.Host, text string) {
-	beside := regexp.MustCompile(`(?s)  proxy "nginx" \{\s*host\s*= host\.media.*?\n  \}\n`)
-	if !beside.MatchString(text) {
+	proxyBlock := regexp.MustCompile(`(?s)  proxy "nginx" \{\s*host\s*= host\.media.*?\n  \}\n`)
+	if !proxyBlock.MatchString(text) {
 		t.Fatalf("the plan file has no proxy next to the SFU:\n%s", text)
 	}
-	plan := planFile(t, beside.ReplaceAllString(text, ""),
+	plan := planFile(t, proxyBlock.ReplaceAllString(text, ""),
 		"https://matrix-rtc-sfu."+home.Domain, "https://matrix-rtc-jwt."+home.Domain+"/livekit/sfu",
 		`"https://matrix-rtc-jwt.`+home.Domain+`"`, `"https://matrix-rtc-jwt.`+home.Domain+`/livekit/jwt"`,
 		"host.media\n", "host.media\n    bind    = \""+media.IP+"\"\n")

@@ -41,9 +41,9 @@ func (o *operation) prove(s *session, site plans.Site, p plans.SitePlan, emit en
 // fromLaptop is who looks where no host does.
 const fromLaptop = "laptop"
 
-// gate tells what was seen, and is an error where it forbids to go on: what fails
+// gate tells what was seen, and is an error where it prevents going on: what fails
 // on the host's side does, what lies on the way or at the laptop only where the
-// plan file is strict: others may well get there. What was not seen forbids it, too,
+// plan file is strict: others may well get there. What was not seen prevents it, too,
 // unless a failure on the way or at the laptop hides it. Hosts that only look (from)
 // may have their own troubles: they stop a run only where the plan file is strict.
 func gate(r rtc.Report, strict bool, emit engine.Sink) error {

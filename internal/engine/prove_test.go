@@ -10,27 +10,30 @@ import (
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
+// proveCases are the cases of TestProve.
+var proveCases = []struct {
+	name  string
+	fails int // which of the proofs; 0 for none
+	want  []string
+}{
+	{
+		name:  "all is well",
+		fails: 0,
+		want:  []string{"phase sfu", "phase proxy", "phase verify", "proved before", "phase synapse", "phase well-known", "phase verify", "proved after"},
+	},
+	{"no media", 1, []string{"phase sfu", "phase proxy", "phase verify", "proved before"}},
+	{
+		name:  "not announced",
+		fails: 2,
+		want:  []string{"phase sfu", "phase proxy", "phase verify", "proved before", "phase synapse", "phase well-known", "phase verify", "proved after"},
+	},
+}
+
 // A call is proved after all that it needs and before anything announces it, once
-// more afterwards, with the run's credentials; what forbids to go on ends the run.
+// more afterwards, with the run's credentials; what prevents going on ends the run.
 func TestProve(t *testing.T) {
 	stop := errors.New("no media")
-	for _, c := range []struct {
-		name  string
-		fails int // which of the proofs; 0 for none
-		want  []string
-	}{
-		{
-			name:  "all is well",
-			fails: 0,
-			want:  []string{"phase sfu", "phase proxy", "phase verify", "proved before", "phase synapse", "phase well-known", "phase verify", "proved after"},
-		},
-		{"no media", 1, []string{"phase sfu", "phase proxy", "phase verify", "proved before"}},
-		{
-			name:  "not announced",
-			fails: 2,
-			want:  []string{"phase sfu", "phase proxy", "phase verify", "proved before", "phase synapse", "phase well-known", "phase verify", "proved after"},
-		},
-	} {
+	for _, c := range proveCases {
 		t.Run(c.name, func(t *testing.T) {
 			var got []string
 			keys, err := livekit.NewKeys()

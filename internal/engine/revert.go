@@ -14,7 +14,7 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/host"
 )
 
-// ErrNothingToRollBack says that a host remembers no run that could be taken
+// ErrNothingToRollBack says that a host remembers no run that could be rolled
 // back.
 var ErrNothingToRollBack = errors.New("there is no run to roll back")
 

@@ -59,43 +59,46 @@ func flatCaddy(c *CaddyConfig) string {
 	return b.String()
 }
 
+// readCaddyCases are the cases of TestReadCaddy.
+var readCaddyCases = []struct{ text, want string }{
+	{"", ""},
+	{"# only a comment", ""},
+	{"\ufeffa.test {\n\tlog\n}\n", "a.test{log}"},
+	{"a.test\nrespond x\nlog\n", "a.test{respond x|log}"},
+	{"a.test", "a.test{}"},
+	{"{\n\temail x\n}\na.test {\n}\n", "{email x}a.test{}"},
+	{"a.test, b.test\n{\n}", "a.test,b.test{}"},
+	{"a.test,\nb.test c.test {\n\tlog\n}\n", "a.test,b.test,c.test{log}"},
+	{"a.test {\r\n\trespond \"x y\" 200\r\n}\r\n", "a.test{respond x y 200}"},
+	{"a.test {\n\trespond `a \"b\\`\n}", "a.test{respond a \"b\\}"},
+	{"a.test {\n\trespond \"a\\\"b\\n\"\n}", `a.test{respond a"b\n}`},
+	{"a.test {\n\tredir a#b # c\n}", "a.test{redir a#b}"},
+	{"a.test {\n\thandle \\\n\t\t/x {\n\t\tlog\n\t}\n}", "a.test{handle /x {;log;}}"},
+	{"a.test {\n\t# not the end \\\n\tlog\n}", "a.test{log}"},
+	{"a.test {\n\trespond <<X\n\t\ta }\n\n\t\tb\n\t\tX 201\n}", "a.test{respond a }\n\nb 201}"},
+	{"a.test {\n\trespond \\<<X\n}", "a.test{respond <<X}"},
+	{"a.test {\n\trespond {path} \"{}\"\n}", "a.test{respond {path} {}}"},
+	{"&(r) {\n\tlog\n}\na.test {\n\tinvoke r\n}", "r{r;log}a.test{invoke r}"},
+	{"(s) {\n\tlog {args[0]}\n\tx {args[:]} {block}\n}\na.test {\n\timport s 1 2 {\n\t\tq w\n\t}\n}", "a.test{log 1|x 1 2|q w}"},
+	{"(s) {\n}\na.test {\n\timport s\n\tlog\n}", "a.test{log}"},
+	{"(s) {\n}\n(s) {\n}", "error: "},
+	{"a.test {\n", "error: "},
+	{"a.test {\n\thandle {\n\t}\n", "a.test{handle {;}}"}, // Caddy takes it
+	{"a.test {\n\tlog }\n", "error: "},
+	{"a.test {\n\thandle { log }\n}", "error: "},
+	{"a.test{\n}", "error: "},
+	{"a.test,b.test {\n}", "error: "},
+	{"a.test {\n\trespond \"{\"\n}", "error: /etc/caddy/Caddyfile:2: a quoted brace"},
+	{"a.test {\n\trespond <<X\n\ta\n}", "error: /etc/caddy/Caddyfile: line 2: the heredoc <<X does not end"},
+	{"import nothing", "error: "},
+	{"@m path /x", "error: "},
+	{"{$A} {\n\trespond {$B:x y} {$C}z\n}", "a.env{respond x y z}"},
+	{"a.test {\n\t{$OPEN}\n}\n}", "error: /etc/caddy/Caddyfile:2: a brace comes from"},
+	{"(s) {\n\timport s\n}\na.test {\n\timport s\n}", "error: the configuration is too large"},
+}
+
 func TestReadCaddy(t *testing.T) {
-	for _, test := range []struct{ text, want string }{
-		{"", ""},
-		{"# only a comment", ""},
-		{"\ufeffa.test {\n\tlog\n}\n", "a.test{log}"},
-		{"a.test\nrespond x\nlog\n", "a.test{respond x|log}"},
-		{"a.test", "a.test{}"},
-		{"{\n\temail x\n}\na.test {\n}\n", "{email x}a.test{}"},
-		{"a.test, b.test\n{\n}", "a.test,b.test{}"},
-		{"a.test,\nb.test c.test {\n\tlog\n}\n", "a.test,b.test,c.test{log}"},
-		{"a.test {\r\n\trespond \"x y\" 200\r\n}\r\n", "a.test{respond x y 200}"},
-		{"a.test {\n\trespond `a \"b\\`\n}", "a.test{respond a \"b\\}"},
-		{"a.test {\n\trespond \"a\\\"b\\n\"\n}", `a.test{respond a"b\n}`},
-		{"a.test {\n\tredir a#b # c\n}", "a.test{redir a#b}"},
-		{"a.test {\n\thandle \\\n\t\t/x {\n\t\tlog\n\t}\n}", "a.test{handle /x {;log;}}"},
-		{"a.test {\n\t# not the end \\\n\tlog\n}", "a.test{log}"},
-		{"a.test {\n\trespond <<X\n\t\ta }\n\n\t\tb\n\t\tX 201\n}", "a.test{respond a }\n\nb 201}"},
-		{"a.test {\n\trespond \\<<X\n}", "a.test{respond <<X}"},
-		{"a.test {\n\trespond {path} \"{}\"\n}", "a.test{respond {path} {}}"},
-		{"&(r) {\n\tlog\n}\na.test {\n\tinvoke r\n}", "r{r;log}a.test{invoke r}"},
-		{"(s) {\n\tlog {args[0]}\n\tx {args[:]} {block}\n}\na.test {\n\timport s 1 2 {\n\t\tq w\n\t}\n}", "a.test{log 1|x 1 2|q w}"},
-		{"(s) {\n}\na.test {\n\timport s\n\tlog\n}", "a.test{log}"},
-		{"(s) {\n}\n(s) {\n}", "error: "},
-		{"a.test {\n", "error: "},
-		{"a.test {\n\thandle {\n\t}\n", "a.test{handle {;}}"}, // Caddy takes it
-		{"a.test {\n\tlog }\n", "error: "},
-		{"a.test {\n\thandle { log }\n}", "error: "},
-		{"a.test{\n}", "error: "},
-		{"a.test,b.test {\n}", "error: "},
-		{"a.test {\n\trespond \"{\"\n}", "error: /etc/caddy/Caddyfile:2: a quoted brace"},
-		{"a.test {\n\trespond <<X\n\ta\n}", "error: /etc/caddy/Caddyfile: line 2: the heredoc <<X does not end"},
-		{"import nothing", "error: "},
-		{"@m path /x", "error: "},
-		{"{$A} {\n\trespond {$B:x y} {$C}z\n}", "a.env{respond x y z}"},
-		{"a.test {\n\t{$OPEN}\n}\n}", "error: /etc/caddy/Caddyfile:2: a brace comes from"},
-		{"(s) {\n\timport s\n}\na.test {\n\timport s\n}", "error: the configuration is too large"},
-	} {
+	for _, test := range readCaddyCases {
 		src := caddySource(test.text)
 		src.Env = map[string]string{"A": "a.env", "OPEN": "handle {"}
 		if strings.HasPrefix(test.text, "import nothing") {

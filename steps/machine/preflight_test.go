@@ -32,103 +32,106 @@ func TestPreflightOfAGoodHost(t *testing.T) {
 	}
 }
 
+// preflightFindingsCases are the cases of TestPreflightFindings.
+var preflightFindingsCases = []struct {
+	name, old, new string
+	want, hint     string
+}{
+	{"tools", "", "tool flock\ntool cmp\n", "error: h lacks flock, cmp", "util-linux"},
+	{"another system", "os ID=debian", "os ID=fedora", "warning: h runs Debian GNU/Linux 12", ""},
+	{"a system like Debian", "os ID=debian", "os ID=linuxmint\nos ID_LIKE=\"ubuntu debian\"", "", ""},
+	{"architecture", "arch x86_64", "arch armv7l", "error: h is arm", "archive"},
+	{"arm64", "arch x86_64", "arch aarch64", "", ""},
+	{"disk", "images 9000", "images 1000", "error: h has 1000 MiB free on /var/lib/docker", "image prune"},
+	{"disk, but nothing to fetch", "fetch\nfetch\nimages 9000", "images 100", "", ""},
+	{"journal's disk", "room 9000", "room 12", "error: h has 12 MiB free on /var/lib", ""},
+	{"clock", "clock 1764000000", "clock 1764000090", "warning: the clocks of h and of this machine differ by 1m30s", "set-ntp"},
+	{"clock, a little", "clock 1764000000", "clock 1763999980", "", ""},
+	{"no docker", "docker 26.1.5+dfsg1\n", "", "error: Docker is not installed on h", "apt install docker.io, or"},
+	{"no docker on trixie", "os VERSION_ID=\"12\"", "os VERSION_ID=\"13\"", "", ""},
+	{
+		name: "engine down",
+		old:  "docker 26.1.5+dfsg1",
+		new:  "dockererr Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?",
+		want: "error: the Docker engine on h does not answer: Cannot connect",
+		hint: "systemctl start docker",
+	},
+	{"old docker", "docker 26.1.5+dfsg1", "docker 19.03.13", "error: Docker 19.03.13 on h is too old", "docs.docker.com"},
+	{"oldest docker", "docker 26.1.5+dfsg1", "docker 20.10.5+dfsg1", "", ""},
+	{"podman", "", "how podman\n", "error: the docker command on h is Podman's", "apt remove podman-docker"},
+	{"snap", "", "how snap\n", "error: Docker on h is a snap", "snap remove"},
+	{"rootless", `"name=cgroupns"`, `"name=rootless"`, "error: Docker on h is rootless", ""},
+	{"userns", `"name=cgroupns"`, `"name=userns"`, "error: Docker on h maps users", "userns-remap"},
+	{"no ss", "", "noss\n", "warning: there is no ss on h", "iproute2"},
+	{"jwt port taken", "", "listen tcp 127.0.0.1:8080 users:((\"java\",pid=7,fd=1))\n", "error: port 8080/tcp on h is taken by java", "another port"},
+	{"taken for all addresses", "", "listen tcp *:8080 users:((\"java\",pid=7,fd=1))\n", "error: port 8080/tcp on h is taken by java", ""},
+	{"taken by Java", "", "listen tcp [::ffff:127.0.0.1]:8080 users:((\"java\",pid=7,fd=1))\n", "error: port 8080/tcp on h is taken by java", ""},
+	{"taken on another address", "", "listen tcp 198.51.100.7:8080 users:((\"java\",pid=7,fd=1))\n", "", ""},
+	{
+		name: "ICE port taken on one address",
+		old:  "",
+		new:  "listen tcp 198.51.100.7:7881 users:((\"turnserver\",pid=7,fd=1))\n",
+		want: "error: port 7881/tcp on h is taken by turnserver",
+		hint: "",
+	},
+	{
+		name: "taken by a container's port",
+		old:  "",
+		new: "published web\t0.0.0.0:7880->80/tcp, [::]:7880->80/tcp\n" +
+			"listen tcp 0.0.0.0:7880 users:((\"docker-proxy\",pid=7,fd=1))\nlisten tcp [::]:7880 users:((\"docker-proxy\",pid=8,fd=1))\n",
+		want: "error: port 7880/tcp on h is taken by container web",
+		hint: "",
+	},
+	{"the container that we replace", "", "ours 70\nours 71\nlisten tcp 127.0.0.1:7880 users:((\"livekit-server\",pid=71,fd=1))\n", "", ""},
+	{
+		name: "its published ports",
+		old:  "",
+		new: "published livekit-sfu\t0.0.0.0:7880->7880/tcp, 0.0.0.0:50100-50101->50100-50101/udp\n" +
+			"listen tcp 0.0.0.0:7880 users:((\"docker-proxy\",pid=7,fd=1))\nlisten udp 0.0.0.0:50101 users:((\"docker-proxy\",pid=8,fd=1))\n",
+		want: "",
+		hint: "",
+	},
+	{"a stopped container is process 0", "", "ours 0\nlisten tcp 0.0.0.0:7880\n", "error: port 7880/tcp on h is taken by another program", ""},
+	{
+		name: "a UDP port in the range",
+		old:  "",
+		new:  "listen udp 0.0.0.0:50150 users:((\"avahi-daemon\",pid=7,fd=1))\n",
+		want: "warning: avahi-daemon uses 1 of the UDP ports 50100-50200",
+		hint: "",
+	},
+	{"another LiveKit", "", "listen tcp *:7980 users:((\"livekit-server\",pid=7,fd=1))\n", "warning: another LiveKit runs on h", "port_range_start"},
+	{"another site's LiveKit", "", "sibling 7\nlisten tcp *:7980 users:((\"livekit-server\",pid=7,fd=1))\n", "", ""},
+	{
+		name: "coturn",
+		old:  "",
+		new:  "coturn 49152 65535 /etc/turnserver.conf\n",
+		want: "warning: coturn on h relays on 49152-65535/udp, which overlaps with 50100-50200",
+		hint: "/etc/turnserver.conf",
+	},
+	{"coturn elsewhere", "", "coturn 49152 50099 /etc/turnserver.conf\n", "", ""},
+	{"group", "", "group 10030 staff\n", "warning: group staff on h has the number 10030", "uid"},
+	{
+		name: "unresolved SFU",
+		old:  "dns matrix-rtc-sfu.example.org 198.51.100.7\n",
+		new:  "",
+		want: "warning: matrix-rtc-sfu.example.org does not resolve on h: the JWT service calls LiveKit",
+		hint: "DNS",
+	},
+	{"unresolved homeserver", "dns example.org 203.0.113.80\n", "", "warning: example.org does not resolve on h: the JWT service finds", "DNS"},
+	{
+		name: "DNS elsewhere",
+		old:  "dns matrix-rtc-jwt.example.org 198.51.100.7",
+		new:  "dns matrix-rtc-jwt.example.org 104.16.1.1",
+		want: "note: matrix-rtc-jwt.example.org resolves to 104.16.1.1",
+		hint: "",
+	},
+	{"DNS of /etc/hosts", "dns matrix-rtc-jwt.example.org 198.51.100.7", "dns matrix-rtc-jwt.example.org 127.0.1.1", "", ""},
+}
+
 // Each case changes one thing of a good host and names what must be said; want
 // is the beginning of one "severity: summary", or "" for nothing.
 func TestPreflightFindings(t *testing.T) {
-	for _, c := range []struct {
-		name, old, new string
-		want, hint     string
-	}{
-		{"tools", "", "tool flock\ntool cmp\n", "error: h lacks flock, cmp", "util-linux"},
-		{"another system", "os ID=debian", "os ID=fedora", "warning: h runs Debian GNU/Linux 12", ""},
-		{"a system like Debian", "os ID=debian", "os ID=linuxmint\nos ID_LIKE=\"ubuntu debian\"", "", ""},
-		{"architecture", "arch x86_64", "arch armv7l", "error: h is arm", "archive"},
-		{"arm64", "arch x86_64", "arch aarch64", "", ""},
-		{"disk", "images 9000", "images 1000", "error: h has 1000 MiB free on /var/lib/docker", "image prune"},
-		{"disk, but nothing to fetch", "fetch\nfetch\nimages 9000", "images 100", "", ""},
-		{"journal's disk", "room 9000", "room 12", "error: h has 12 MiB free on /var/lib", ""},
-		{"clock", "clock 1764000000", "clock 1764000090", "warning: the clocks of h and of this machine differ by 1m30s", "set-ntp"},
-		{"clock, a little", "clock 1764000000", "clock 1763999980", "", ""},
-		{"no docker", "docker 26.1.5+dfsg1\n", "", "error: Docker is not installed on h", "apt install docker.io, or"},
-		{"no docker on trixie", "os VERSION_ID=\"12\"", "os VERSION_ID=\"13\"", "", ""},
-		{
-			name: "engine down",
-			old:  "docker 26.1.5+dfsg1",
-			new:  "dockererr Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?",
-			want: "error: the Docker engine on h does not answer: Cannot connect",
-			hint: "systemctl start docker",
-		},
-		{"old docker", "docker 26.1.5+dfsg1", "docker 19.03.13", "error: Docker 19.03.13 on h is too old", "docs.docker.com"},
-		{"oldest docker", "docker 26.1.5+dfsg1", "docker 20.10.5+dfsg1", "", ""},
-		{"podman", "", "how podman\n", "error: the docker command on h is Podman's", "apt remove podman-docker"},
-		{"snap", "", "how snap\n", "error: Docker on h is a snap", "snap remove"},
-		{"rootless", `"name=cgroupns"`, `"name=rootless"`, "error: Docker on h is rootless", ""},
-		{"userns", `"name=cgroupns"`, `"name=userns"`, "error: Docker on h maps users", "userns-remap"},
-		{"no ss", "", "noss\n", "warning: there is no ss on h", "iproute2"},
-		{"jwt port taken", "", "listen tcp 127.0.0.1:8080 users:((\"java\",pid=7,fd=1))\n", "error: port 8080/tcp on h is taken by java", "another port"},
-		{"taken for all addresses", "", "listen tcp *:8080 users:((\"java\",pid=7,fd=1))\n", "error: port 8080/tcp on h is taken by java", ""},
-		{"taken by Java", "", "listen tcp [::ffff:127.0.0.1]:8080 users:((\"java\",pid=7,fd=1))\n", "error: port 8080/tcp on h is taken by java", ""},
-		{"taken on another address", "", "listen tcp 198.51.100.7:8080 users:((\"java\",pid=7,fd=1))\n", "", ""},
-		{
-			name: "ICE port taken on one address",
-			old:  "",
-			new:  "listen tcp 198.51.100.7:7881 users:((\"turnserver\",pid=7,fd=1))\n",
-			want: "error: port 7881/tcp on h is taken by turnserver",
-			hint: "",
-		},
-		{
-			name: "taken by a container's port",
-			old:  "",
-			new: "published web\t0.0.0.0:7880->80/tcp, [::]:7880->80/tcp\n" +
-				"listen tcp 0.0.0.0:7880 users:((\"docker-proxy\",pid=7,fd=1))\nlisten tcp [::]:7880 users:((\"docker-proxy\",pid=8,fd=1))\n",
-			want: "error: port 7880/tcp on h is taken by container web",
-			hint: "",
-		},
-		{"the container that we replace", "", "ours 70\nours 71\nlisten tcp 127.0.0.1:7880 users:((\"livekit-server\",pid=71,fd=1))\n", "", ""},
-		{
-			name: "its published ports",
-			old:  "",
-			new: "published livekit-sfu\t0.0.0.0:7880->7880/tcp, 0.0.0.0:50100-50101->50100-50101/udp\n" +
-				"listen tcp 0.0.0.0:7880 users:((\"docker-proxy\",pid=7,fd=1))\nlisten udp 0.0.0.0:50101 users:((\"docker-proxy\",pid=8,fd=1))\n",
-			want: "",
-			hint: "",
-		},
-		{"a stopped container is process 0", "", "ours 0\nlisten tcp 0.0.0.0:7880\n", "error: port 7880/tcp on h is taken by another program", ""},
-		{
-			name: "a UDP port in the range",
-			old:  "",
-			new:  "listen udp 0.0.0.0:50150 users:((\"avahi-daemon\",pid=7,fd=1))\n",
-			want: "warning: avahi-daemon uses 1 of the UDP ports 50100-50200",
-			hint: "",
-		},
-		{"another LiveKit", "", "listen tcp *:7980 users:((\"livekit-server\",pid=7,fd=1))\n", "warning: another LiveKit runs on h", "port_range_start"},
-		{"another site's LiveKit", "", "sibling 7\nlisten tcp *:7980 users:((\"livekit-server\",pid=7,fd=1))\n", "", ""},
-		{
-			name: "coturn",
-			old:  "",
-			new:  "coturn 49152 65535 /etc/turnserver.conf\n",
-			want: "warning: coturn on h relays on 49152-65535/udp, which overlaps with 50100-50200",
-			hint: "/etc/turnserver.conf",
-		},
-		{"coturn elsewhere", "", "coturn 49152 50099 /etc/turnserver.conf\n", "", ""},
-		{"group", "", "group 10030 staff\n", "warning: group staff on h has the number 10030", "uid"},
-		{
-			name: "unresolved SFU",
-			old:  "dns matrix-rtc-sfu.example.org 198.51.100.7\n",
-			new:  "",
-			want: "warning: matrix-rtc-sfu.example.org does not resolve on h: the JWT service calls LiveKit",
-			hint: "DNS",
-		},
-		{"unresolved homeserver", "dns example.org 203.0.113.80\n", "", "warning: example.org does not resolve on h: the JWT service finds", "DNS"},
-		{
-			name: "DNS elsewhere",
-			old:  "dns matrix-rtc-jwt.example.org 198.51.100.7",
-			new:  "dns matrix-rtc-jwt.example.org 104.16.1.1",
-			want: "note: matrix-rtc-jwt.example.org resolves to 104.16.1.1",
-			hint: "",
-		},
-		{"DNS of /etc/hosts", "dns matrix-rtc-jwt.example.org 198.51.100.7", "dns matrix-rtc-jwt.example.org 127.0.1.1", "", ""},
-	} {
+	for _, c := range preflightFindingsCases {
 		t.Run(c.name, func(t *testing.T) {
 			text := suite.PreflightGood + c.new
 			if c.old != "" {

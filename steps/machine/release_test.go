@@ -9,40 +9,43 @@ import (
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
+// removeReservedPortsCases are the cases of TestRemoveReservedPorts.
+var removeReservedPortsCases = []struct {
+	name     string
+	live     string
+	ours     string // what our file reserves; "" for no such file
+	before   string // what it says was reserved before
+	others   map[string]string
+	sites    []string
+	wantFile string // "-" removed, "" no change
+	wantLive string
+}{
+	{name: "nothing was reserved"},
+	{name: "the last site", live: "50100-50200", ours: "50100-50200", wantFile: "-", wantLive: ""},
+	{
+		name:     "an admin's file reserves, too",
+		live:     "8080,50050-50200",
+		ours:     "8080,50050-50200",
+		others:   map[string]string{"/etc/sysctl.d/10-web.conf": "8080,50050-50120"},
+		wantFile: "-",
+		wantLive: "8080,50050-50120",
+	},
+	{name: "reserved by hand next to ours", live: "9000,50100-50200", ours: "50100-50200", wantFile: "-", wantLive: "9000"},
+	{name: "reserved by hand before the first apply", live: "8080,50100-50200", before: "8080", ours: "8080,50100-50200", wantFile: "-", wantLive: "8080"},
+	{
+		name:     "another site stays",
+		live:     "40000-40100,50100-50200",
+		ours:     "40000-40100,50100-50200",
+		sites:    []string{"other.org"},
+		wantFile: "40000-40100",
+		wantLive: "40000-40100",
+	},
+	{name: "an older range of the last site", live: "50000-50200", ours: "50000-50200", sites: []string{"example.org"}, wantFile: "-", wantLive: ""},
+}
+
 func TestRemoveReservedPorts(t *testing.T) {
 	const head = "# Ports that outgoing connections must not take. Written by ecdeploy.\n"
-	for _, c := range []struct {
-		name     string
-		live     string
-		ours     string // what our file reserves; "" for no such file
-		before   string // what it says was reserved before
-		others   map[string]string
-		sites    []string
-		wantFile string // "-" removed, "" no change
-		wantLive string
-	}{
-		{name: "nothing was reserved"},
-		{name: "the last site", live: "50100-50200", ours: "50100-50200", wantFile: "-", wantLive: ""},
-		{
-			name:     "an admin's file reserves, too",
-			live:     "8080,50050-50200",
-			ours:     "8080,50050-50200",
-			others:   map[string]string{"/etc/sysctl.d/10-web.conf": "8080,50050-50120"},
-			wantFile: "-",
-			wantLive: "8080,50050-50120",
-		},
-		{name: "reserved by hand next to ours", live: "9000,50100-50200", ours: "50100-50200", wantFile: "-", wantLive: "9000"},
-		{name: "reserved by hand before the first apply", live: "8080,50100-50200", before: "8080", ours: "8080,50100-50200", wantFile: "-", wantLive: "8080"},
-		{
-			name:     "another site stays",
-			live:     "40000-40100,50100-50200",
-			ours:     "40000-40100,50100-50200",
-			sites:    []string{"other.org"},
-			wantFile: "40000-40100",
-			wantLive: "40000-40100",
-		},
-		{name: "an older range of the last site", live: "50000-50200", ours: "50000-50200", sites: []string{"example.org"}, wantFile: "-", wantLive: ""},
-	} {
+	for _, c := range removeReservedPortsCases {
 		t.Run(c.name, func(t *testing.T) {
 			o := suite.Fake{Files: map[string]string{}, Answer: func(argv string) host.Result {
 				if strings.HasPrefix(argv, "cat ") {

@@ -24,33 +24,36 @@ func TestExternalWellKnownPrintsTheKey(t *testing.T) {
 	}
 }
 
+// wellKnownOnDiskCases are the cases of TestWellKnownOnDisk.
+var wellKnownOnDiskCases = []struct {
+	name, before, after, says string
+	missing                   bool
+	at                        string
+}{
+	{name: "merged, in its order",
+		before: "{\n  \"m.homeserver\": {\"base_url\": \"https://matrix.example.org\"},\n  \"io.element.e2ee\": {\"default\": true}\n}\n",
+		after: "{\n  \"m.homeserver\": {\"base_url\": \"https://matrix.example.org\"},\n" +
+			"  \"io.element.e2ee\": {\"default\": true},\n  \"org.matrix.msc4143.rtc_foci\": [\n    {\n" +
+			"      \"type\": \"livekit\",\n      \"livekit_service_url\": \"https://matrix-rtc-jwt.example.org\"\n    }\n  ]\n}\n"},
+	{name: "there", before: `{"org.matrix.msc4143.rtc_foci":[{"type":"livekit","livekit_service_url":"https://matrix-rtc-jwt.example.org"}]}`},
+	{
+		name:   "an older URL",
+		before: `{"org.matrix.msc4143.rtc_foci":[{"type":"livekit","livekit_service_url":"https://old/"}],"a":1}`,
+		after:  `{"org.matrix.msc4143.rtc_foci":[{"type":"livekit","livekit_service_url":"https://matrix-rtc-jwt.example.org"}],"a":1}`,
+	},
+	{name: "no JSON", before: "{ nonsense", says: "error: /var/www/client cannot be edited safely"},
+	{name: "not there", missing: true, says: "error: /var/www/client is not there"},
+	{
+		name:   "mdad's",
+		before: "{}",
+		at:     "/matrix/static-files/public/.well-known/matrix/client",
+		says:   "error: /matrix/static-files/public/.well-known/matrix/client belongs to matrix-docker-ansible-deploy",
+	},
+}
+
 func TestWellKnownOnDisk(t *testing.T) {
 	const path = "/var/www/client"
-	for _, c := range []struct {
-		name, before, after, says string
-		missing                   bool
-		at                        string
-	}{
-		{name: "merged, in its order",
-			before: "{\n  \"m.homeserver\": {\"base_url\": \"https://matrix.example.org\"},\n  \"io.element.e2ee\": {\"default\": true}\n}\n",
-			after: "{\n  \"m.homeserver\": {\"base_url\": \"https://matrix.example.org\"},\n" +
-				"  \"io.element.e2ee\": {\"default\": true},\n  \"org.matrix.msc4143.rtc_foci\": [\n    {\n" +
-				"      \"type\": \"livekit\",\n      \"livekit_service_url\": \"https://matrix-rtc-jwt.example.org\"\n    }\n  ]\n}\n"},
-		{name: "there", before: `{"org.matrix.msc4143.rtc_foci":[{"type":"livekit","livekit_service_url":"https://matrix-rtc-jwt.example.org"}]}`},
-		{
-			name:   "an older URL",
-			before: `{"org.matrix.msc4143.rtc_foci":[{"type":"livekit","livekit_service_url":"https://old/"}],"a":1}`,
-			after:  `{"org.matrix.msc4143.rtc_foci":[{"type":"livekit","livekit_service_url":"https://matrix-rtc-jwt.example.org"}],"a":1}`,
-		},
-		{name: "no JSON", before: "{ nonsense", says: "error: /var/www/client cannot be edited safely"},
-		{name: "not there", missing: true, says: "error: /var/www/client is not there"},
-		{
-			name:   "mdad's",
-			before: "{}",
-			at:     "/matrix/static-files/public/.well-known/matrix/client",
-			says:   "error: /matrix/static-files/public/.well-known/matrix/client belongs to matrix-docker-ansible-deploy",
-		},
-	} {
+	for _, c := range wellKnownOnDiskCases {
 		t.Run(c.name, func(t *testing.T) {
 			at := c.at
 			if at == "" {
