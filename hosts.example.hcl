@@ -1,6 +1,6 @@
 # The reference of plan files: every block and attribute, with its default and
-# unit. What is optional stands here with its default, or behind a # where it
-# has none or excludes another. README.md has a file with the needed lines only.
+# unit. What is optional is written with its default, or commented out where it
+# has none or excludes another. README.md has a file with the required lines only.
 #
 # Values are text, numbers, true and false, and lists. host.NAME names a host
 # block and var.NAME a variable. Functions: env("NAME") and file("PATH"), and
@@ -11,7 +11,7 @@
 # A value from outside: --var domain=..., else the environment's
 # ECDEPLOY_VAR_domain, else the default. Without a default it must be given.
 variable "domain" {
-  description = "where the public names stand" # for readers of this file
+  description = "domain of the public names" # for readers of this file
   default     = "emdecloud.de"
 }
 
@@ -76,7 +76,7 @@ site "emdecloud.de" {
     uid         = 10033                                     # user and group in the container; default 10033
   }
 
-  # How long a host waits for a sign of ecdeploy in the middle of a run before
+  # How long a host waits in the middle of a run without hearing from ecdeploy before
   # it rolls the run back by itself; at least 3s; default 3m.
   revert_after = "3m"
 
@@ -145,13 +145,13 @@ site "emdecloud.de" {
   # How ecdeploy checks that it works, in each apply that changes something and
   # in `ecdeploy verify`.
   verify {
-    level        = "media" # "media": a call is held before anything is announced; "http": every part is asked; "none"; default "media"
-    strict       = false   # true: what lies on the way (a firewall in front of the host) or at the laptop rolls back, too; default false
+    level        = "media" # "media": a test call is placed before anything is announced; "http": every part is asked; "none"; default "media"
+    strict       = false   # true: a cause on the way (a firewall in front of the host) or at the laptop rolls back, too; default false
     probe_helper = false   # true: an echo may run on the SFU's host for a minute, where media does not get through; default false
-    # from        = [host.matrix] # hosts that look along the same way, too; default: the laptop alone
+    # from        = [host.matrix] # hosts that test the same path, too; default: the laptop alone
     # ca_file     = "ca.pem" # on the laptop: trust these CAs too; default: the system's alone
 
-    # A Matrix user of the site, for `ecdeploy verify` to go their way, too;
+    # A Matrix user of the site, for `ecdeploy verify` to test as this user, too;
     # default: none. One of these:
     access_token {
       env = "MATRIX_ACCESS_TOKEN" # name of an environment variable
