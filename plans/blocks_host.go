@@ -56,6 +56,7 @@ func (l *loader) host(n *node) Host {
 	}
 	h.Blocks = l.declared(n, steps.InHost, steps.Decl{Host: n.label})
 	l.checkHost(n, h)
+	l.checkBlocks(n, h.Blocks, &steps.Site{})
 	return h
 }
 

@@ -49,7 +49,7 @@ func (l *loader) site(n *node) Site {
 	if c := n.child("verify"); c != nil {
 		l.checkVerify(c, s.Verify)
 	}
-	l.checkBlocks(n, s)
+	l.checkBlocks(n, s.Blocks, s.Context())
 	return s
 }
 
@@ -154,12 +154,12 @@ func (l *loader) variant(n *node, kind []steps.Variant) Declared {
 	return d
 }
 
-// checkBlocks lets each variant check its block, now that the site is known.
-func (l *loader) checkBlocks(n *node, s Site) {
-	context := s.Context()
-	for _, d := range s.Blocks {
+// checkBlocks lets each variant check its block, now that the site is known; in a host
+// that is none yet.
+func (l *loader) checkBlocks(n *node, blocks []Declared, site *steps.Site) {
+	for _, d := range blocks {
 		if c := l.nodeOf(n, d); c != nil {
-			d.Config.Check(nodeBlock{l, c}, d.Decl, context)
+			d.Config.Check(nodeBlock{l, c}, d.Decl, site)
 		}
 	}
 }

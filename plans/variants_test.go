@@ -8,6 +8,7 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/hosttest/toy"
 	"github.com/emdecloud/ecdeploy/steps"
 	"github.com/emdecloud/ecdeploy/steps/all"
+	"github.com/emdecloud/ecdeploy/steps/firewall"
 )
 
 // findPlaced are the hosts of a site's steps in a stage, and of those that take it away.
@@ -62,6 +63,29 @@ func TestVariantOutsideTheTree(t *testing.T) {
 	wrong := strings.Replace(text, "proxy \"toy\" { host = host.b }", "proxy \"toy\" {\n    host = host.b\n    folder = \"toy\"\n    fodler = 1\n  }", 1)
 	_, m = load("hosts.hcl", []byte(wrong), LoadOptions{Environ: environ, Variants: list})
 	if len(m) != 2 || m[0].Summary != "folder is not an absolute path on the host" || !strings.Contains(m[1].Detail, "did you mean folder?") {
+		t.Errorf("its mistakes are %+v", m)
+	}
+}
+
+// toyFirewall is a firewall that looks at what its block says.
+type toyFirewall struct {
+	firewall.None
+	Zone string `hcl:"zone,optional"`
+}
+
+func (f *toyFirewall) Check(b steps.Block, _ steps.Decl, _ *steps.Site) {
+	if f.Zone != "public" {
+		b.Wrong("zone", "there is no zone "+f.Zone, `write zone = "public"`)
+	}
+}
+
+// A block of a host is checked by its variant, as those of a site are.
+func TestVariantOfHostChecks(t *testing.T) {
+	toy := steps.Variant{Block: "firewall", Scope: steps.InHost, Label: "toy", Example: `firewall "toy" {}`,
+		Config: func() steps.Config { return new(toyFirewall) }, Detect: steps.FindsNothing}
+	text := strings.Replace(rightFile, "  address = ", "  firewall \"toy\" { zone = \"home\" }\n  address = ", 1)
+	_, m := load("hosts.hcl", []byte(text), LoadOptions{Environ: environ, Variants: append(all.Variants(), toy)})
+	if len(m) != 1 || m[0].Summary != "there is no zone home" {
 		t.Errorf("its mistakes are %+v", m)
 	}
 }

@@ -11,8 +11,8 @@ import (
 var queryImages = host.Cmd{Argv: []string{"docker", "ps", "--format", "{{.Names}}\t{{.Image}}"}}
 
 // DetectContainer finds containers whose image has a name; config makes what the
-// plan file would say of one.
-func DetectContainer(image string, config func(name, image string) Config) func(context.Context, host.Observer) ([]Found, error) {
+// plan file would say of one on a host.
+func DetectContainer(image string, config func(on, name, image string) Config) func(context.Context, host.Observer) ([]Found, error) {
 	return func(ctx context.Context, o host.Observer) ([]Found, error) {
 		res, err := o.Query(ctx, queryImages)
 		if err != nil {
@@ -25,7 +25,7 @@ func DetectContainer(image string, config func(name, image string) Config) func(
 			if !ok || r.Name[strings.LastIndexByte(r.Name, '/')+1:] != image {
 				continue
 			}
-			out = append(out, Found{Config: config(name, ref), Why: "container " + name + " on " + o.Name() + " runs " + ref, Sure: true})
+			out = append(out, Found{Config: config(o.Name(), name, ref), Why: "container " + name + " on " + o.Name() + " runs " + ref, Sure: true})
 		}
 		return out, nil
 	}

@@ -182,7 +182,7 @@ func ParseImage(r host.Result) (ImageFacts, error) {
 	return ImageFacts{true, raw[0].ID, raw[0].RootFS.Layers, raw[0].Architecture}, nil
 }
 
-// hasPurpose reports whether the image that is there is the archive's. The id is the
+// hasArchive reports whether the image that is there is the archive's. The id is the
 // configuration's digest with the engine's classic store and the manifest's
 // with the containerd store; the layers are the same in both.
 func (f ImageFacts) hasArchive(a *Archive) bool {

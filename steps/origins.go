@@ -58,7 +58,7 @@ type ForeignFacts struct {
 	files  map[string]host.File // as they are now, by the path in layers
 }
 
-// ReadForeign brings the layers that queryOrigins listed for changes of a title,
+// ReadForeign brings the layers that QueryOrigins listed for changes of a title,
 // and the files as they are now.
 func ReadForeign(ctx context.Context, o host.Observer, listed host.Result, title string) (ForeignFacts, error) {
 	f := ForeignFacts{files: map[string]host.File{}}

@@ -213,7 +213,7 @@ func CheckCertificate(b Block, certificate, key string) {
 	if b.Given("key") {
 		have, lack = lack, have
 	}
-	b.Wrong(have, have+" is there and "+lack+" is not", "give both, or none for certbot's")
+	b.Wrong(have, have+" is there and "+lack+" is not", "give both, or neither")
 }
 
 // CheckServes checks that a proxy has something to serve.

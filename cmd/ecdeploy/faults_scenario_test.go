@@ -99,7 +99,7 @@ func (l *lane) prepare(learnt []string) {
 	}
 }
 
-// makeHost makes the hosts, with the images on them.
+// makeHosts makes the hosts, with the images on them.
 func (l *lane) makeHosts() error {
 	l.state = ""
 	var names []string

@@ -41,9 +41,9 @@ const (
 	exitOK         = 0 // done, or nothing to do
 	exitError      = 1 // error; nothing was changed
 	exitChanges    = 2 // plan -detailed-exitcode: there are changes; status: drift
-	exitRolledBack = 3 // failed; every host of the site is as before the run
+	exitRolledBack = 3 // failed; every host of the site is as before the run, sites applied earlier stay applied
 	exitInDoubt    = 4 // failed; a rollback is not complete, or somebody else edited meanwhile
-	exitUnhealthy  = 5 // status: a check failed; audit: a log is not intact
+	exitUnhealthy  = 5 // status: a check failed; verify: a link is broken; audit: a log is not intact
 )
 
 // exitCode is an error that only says how to exit; what happened was shown.

@@ -81,8 +81,8 @@ func sitesOf(n, port int) string {
 	return b.String()
 }
 
-// withoutOutput are programs that would ask others than this machine, or tell of what it
-// runs.
+// quiet are stand-ins for programs that would ask others than this machine, or tell of
+// what it runs.
 func quiet() map[string]string {
 	return map[string]string{"getent": "exit 2", "docker": "exit 1", "systemctl": "exit 1", "nginx": "exit 1", "ufw": "exit 1", "nft": "exit 1"}
 }

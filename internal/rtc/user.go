@@ -76,7 +76,7 @@ func (u *userLook) hide(secret string) {
 	}
 }
 
-// linkCheck adds one link. needs is the link without which nothing can be told of it.
+// look adds one link. needs is the link without which nothing is known of it.
 func (u *userLook) look(ctx context.Context, id, name, needs string, do func(context.Context) result) {
 	began := time.Now()
 	var r result

@@ -18,7 +18,7 @@ import (
 	"github.com/emdecloud/ecdeploy/steps/credentials"
 )
 
-// DefaultImage is of the same shipment as DefaultSFUImage. 0.8.0 is the first
+// DefaultImage is of the same release train as sfu.DefaultImage. 0.8.0 is the first
 // without GHSA-rq24-fh66-rq7x.
 const DefaultImage = "ghcr.io/element-hq/lk-jwt-service:0.8.0"
 
@@ -29,7 +29,7 @@ const fixedIn = "v0.8.0"
 type Config struct {
 	Host       string          `hcl:"host"`
 	URL        string          `hcl:"url"`            // https://name[/prefix], no trailing slash
-	Image      string          `hcl:"image,optional"` // default DefaultAuthImage
+	Image      string          `hcl:"image,optional"` // default DefaultImage
 	Archive    steps.LocalPath `hcl:"archive,optional"`
 	Container  string          `hcl:"container,optional"`   // default element-call-jwt
 	Port       int             `hcl:"port,optional"`        // on loopback; default 8080
@@ -46,9 +46,9 @@ func Variant() steps.Variant {
 		Doc:     "the JWT service in a container with the host's network",
 		Example: "auth {\n  host = host.NAME\n  " + steps.SampleURL + "\n}",
 		Config:  func() steps.Config { return newConfig() },
-		Detect: steps.DetectContainer("lk-jwt-service", func(name, image string) steps.Config {
+		Detect: steps.DetectContainer("lk-jwt-service", func(on, name, image string) steps.Config {
 			c := newConfig()
-			c.Container, c.Image = name, image
+			c.Host, c.Container, c.Image = on, name, image
 			return c
 		}),
 	}

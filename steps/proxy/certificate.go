@@ -64,7 +64,7 @@ func (c Certificate) Judge(name, renew string, now time.Time) (findings []steps.
 	case c.NotAfter.Before(now):
 		wrong = fmt.Sprintf("certificate %s for %s expired on %s", c.Path, name, end)
 	case c.NotAfter.Before(now.Add(Soon)):
-		return []steps.Finding{steps.Warning.Finding(fmt.Sprintf("certificate %s for %s ends on %s", c.Path, name, end), "certbot renew")}, true
+		return []steps.Finding{steps.Warning.Finding(fmt.Sprintf("certificate %s for %s ends on %s", c.Path, name, end), "renew it: certbot renew, where it is certbot's")}, true
 	default:
 		return nil, true
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/emdecloud/ecdeploy/steps"
 )
 
-// DefaultImage and DefaultAuthImage are what a site gets where the plan file names
+// DefaultImage and auth.DefaultImage are what a site gets where the plan file names
 // none: the pair that Element Server Suite 26.10.0 (element-hq/ess-helm CHANGELOG.md, 2026-10-09) shipped
 // together.
 const DefaultImage = "livekit/livekit-server:v1.13.9"
@@ -30,7 +30,7 @@ type Config struct {
 	Host         string          `hcl:"host,optional"`         // name of a host block
 	Hosts        []string        `hcl:"hosts,optional"`        // host for several, of which there can be one so far
 	URL          string          `hcl:"url"`                   // https://name[/prefix], no trailing slash
-	Image        string          `hcl:"image,optional"`        // default DefaultSFUImage
+	Image        string          `hcl:"image,optional"`        // default DefaultImage
 	Archive      steps.LocalPath `hcl:"archive,optional"`      // path on the laptop of a `docker save` or OCI archive
 	Container    string          `hcl:"container,optional"`    // default livekit-sfu
 	NodeIP       string          `hcl:"node_ip,optional"`      // address that clients are told, or "IPv4,IPv6"; default: the host's own
@@ -49,9 +49,9 @@ func Variant() steps.Variant {
 		Doc:     "LiveKit in a container with the host's network",
 		Example: "sfu {\n  host = host.NAME\n  " + steps.SampleURL + "\n}",
 		Config:  func() steps.Config { return newConfig() },
-		Detect: steps.DetectContainer("livekit-server", func(name, image string) steps.Config {
+		Detect: steps.DetectContainer("livekit-server", func(on, name, image string) steps.Config {
 			c := newConfig()
-			c.Container, c.Image = name, image
+			c.Host, c.Container, c.Image = on, name, image
 			return c
 		}),
 	}

@@ -66,7 +66,7 @@ func Decide(t *testing.T, s steps.Step, o host.Observer) steps.Decision {
 	return d
 }
 
-// inWords is a decision as a plan would show it, a line for each thing.
+// Words is a decision as a plan would show it, a line for each thing.
 func Words(d steps.Decision) string {
 	var out []string
 	for _, c := range d.Changes {

@@ -13,7 +13,7 @@ type removeSynapseFacts struct {
 	synapse facts
 }
 
-// remove takes a site's settings out of a packaged Synapse.
+// remove takes a site's settings out of Synapse's files.
 func (c *Service) remove(site *steps.Site) steps.Step {
 	probe := func(ctx context.Context, o host.Observer) (removeSynapseFacts, error) {
 		now, err := c.probe(ctx, o)
