@@ -222,7 +222,7 @@ func CheckServes(b Block, d Decl, s *Site) {
 		return
 	}
 	for _, p := range s.Parts {
-		if len(p.Routes) > 0 && p.Routes[0].Upstream != "" && s.Front(p.Host) == d.Host {
+		if slices.ContainsFunc(p.Routes, func(r Route) bool { return r.Upstream != "" }) && s.Front(p.Host) == d.Host {
 			return
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/emdecloud/ecdeploy/internal/engine"
+	"github.com/emdecloud/ecdeploy/internal/rtc"
 	"github.com/emdecloud/ecdeploy/plans"
 	"github.com/emdecloud/ecdeploy/steps"
 )
@@ -17,7 +18,7 @@ func (a *app) countCalls(ctx context.Context, s *session, sites []plans.Site, p 
 	for i, site := range sites {
 		for _, part := range site.Context().With(steps.Signalling) {
 			g.Go(func() error {
-				engine.CountCalls(ctx, s.hosts[part.Host], part.Routes[0].LocalURL(), p[i], emit)
+				engine.CountCalls(ctx, s.hosts[part.Host], rtc.ServiceOf(part, steps.Signalling).Local, p[i], emit)
 				return nil
 			})
 		}

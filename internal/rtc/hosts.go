@@ -75,7 +75,7 @@ func (k *verifier) lookAtHosts(ctx context.Context) {
 	}
 	var asking sync.WaitGroup
 	for _, n := range names {
-		asking.Go(func() { k.seen[n].ask(ctx, k.Hosts[n], k.Now, k.SFU.Container, k.Auth.Container) })
+		asking.Go(func() { k.seen[n].ask(ctx, k.Hosts[n], k.Now, k.containersOn(n)...) })
 	}
 	asking.Wait()
 	checks := []linkCheck{{id: "clock", name: "the clocks of the laptop and the hosts", part: Hosts, do: func(context.Context) result { return k.clock(names) }}}
@@ -93,9 +93,15 @@ func (k *verifier) lookAtHosts(ctx context.Context) {
 
 // own are the hosts of the site, sorted; the others in Hosts only look.
 func (t Target) own() []string {
-	wanted := []string{t.SFU.Host, t.Auth.Host, t.Site.Front(t.SFU.Host), t.Site.Front(t.Auth.Host), t.HomeserverHost, t.WellKnownHost}
-	slices.Sort(wanted)
-	return slices.DeleteFunc(slices.Compact(wanted), func(n string) bool { return t.Hosts[n] == nil })
+	return slices.DeleteFunc(t.Site.Hosts(), func(n string) bool { return t.Hosts[n] == nil })
+}
+
+func (t Target) containersOn(name string) []string {
+	var out []string
+	for _, p := range t.Site.ContainersOn(name) {
+		out = append(out, p.Run.Container)
+	}
+	return out
 }
 
 func (m *machine) ask(ctx context.Context, h host.Host, now func() time.Time, names ...string) {
