@@ -25,6 +25,8 @@ type Call struct {
 	Publishers int
 	Network    string        // what media may use: "udp4", "tcp4", "udp6", "tcp6", "udp" and "tcp" for both families, or "turn"
 	Duration   time.Duration // of media, from when all of it flows
+
+	mark uint32 // what all nonces of this run of it begin with
 }
 
 // Outcome is what a call came to.
@@ -48,6 +50,7 @@ const mediaTime = 8 * time.Second
 func (c Call) Run(ctx context.Context) (Outcome, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	c.mark = uint32(newNonce())
 	all, err := c.joinAll(ctx)
 	defer func() {
 		var closing sync.WaitGroup

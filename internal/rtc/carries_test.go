@@ -102,14 +102,17 @@ func TestRedact(t *testing.T) {
 
 // Media that stops in the middle is lost, not missing from the count.
 func TestFlowCountsWhatWasSent(t *testing.T) {
-	sent := &track{nonce: 7, next: 100}
-	a := &arrival{kind: "audio", seen: map[uint64]bool{}}
+	const mark = 5
+	ours := uint64(mark)<<32 | 7
+	sent := &track{nonce: ours, next: 100}
+	a := &arrival{kind: "audio", mark: mark, seen: map[uint64]bool{}}
+	a.count(0xfffe000000000000, 0) // silence of the SFU's own, before the first audio
 	for n := uint64(10); n < 40; n++ {
-		a.count(7, n)
-		a.count(7, n) // a packet that came twice
-		a.count(8, n) // somebody else's
+		a.count(ours, n)
+		a.count(ours, n)   // a packet that came twice
+		a.count(ours+1, n) // somebody else's
 	}
-	f, _ := a.flow(map[uint64]*track{7: sent})
+	f, _ := a.flow(map[uint64]*track{ours: sent})
 	if f.Sent != 90 || f.Packets != 30 || f.Lost != 60 {
 		t.Errorf("%+v", f)
 	}

@@ -49,8 +49,8 @@ func (p *participant) publish(ctx context.Context) ([]*track, error) {
 	audio := webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus, ClockRate: 48000, Channels: 2}
 	video := webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeVP8, ClockRate: 90000}
 	tracks := []*track{
-		{nonce: newNonce(), head: opusHead, size: audioBytes, every: audioFrame},
-		{nonce: newNonce(), head: vp8Head, size: videoBytes, every: videoFrame},
+		{nonce: p.newNonce(), head: opusHead, size: audioBytes, every: audioFrame},
+		{nonce: p.newNonce(), head: vp8Head, size: videoBytes, every: videoFrame},
 	}
 	for i, a := range []*livekit.AddTrackRequest{
 		{Cid: "audio", Name: "audio", Type: livekit.TrackType_AUDIO, Source: livekit.TrackSource_MICROPHONE},
@@ -86,6 +86,9 @@ func (p *participant) publish(ctx context.Context) ([]*track, error) {
 	return tracks, p.send(ctx, &livekit.SignalRequest{Message: &livekit.SignalRequest_Offer{Offer: description(offer, 1)}})
 }
 
+// newNonce is a nonce for a track: the call's mark, and then anything.
+func (p *participant) newNonce() uint64 { return uint64(p.mark)<<32 | newNonce()>>32 }
+
 // send sends frames until ctx ends. Until the connection stands they go nowhere.
 func (t *track) send(ctx context.Context, p *participant) {
 	tick := time.NewTicker(t.every)
@@ -115,6 +118,7 @@ type arrival struct {
 	kind string // "audio" or "video"
 	from string // the participant who publishes it, by LiveKit's stream id
 	ssrc webrtc.SSRC
+	mark uint32 // what the nonces of the call begin with
 
 	mu    sync.Mutex
 	nonce uint64
@@ -123,8 +127,8 @@ type arrival struct {
 	began time.Time
 }
 
-func newArrival(t *webrtc.TrackRemote) *arrival {
-	return &arrival{kind: t.Kind().String(), from: t.StreamID(), ssrc: t.SSRC(), seen: map[uint64]bool{}}
+func newArrival(t *webrtc.TrackRemote, mark uint32) *arrival {
+	return &arrival{mark: mark, kind: t.Kind().String(), from: t.StreamID(), ssrc: t.SSRC(), seen: map[uint64]bool{}}
 }
 
 // receive counts until the track ends.
@@ -148,7 +152,12 @@ func (a *arrival) receive(t *webrtc.TrackRemote) {
 	}
 }
 
+// count counts a packet of the call's. An SFU sends some of its own: silence before the
+// first audio, or padding; they say nothing of what arrives, and name no nonce.
 func (a *arrival) count(nonce, n uint64) {
+	if uint32(nonce>>32) != a.mark {
+		return
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.seen) == 0 {

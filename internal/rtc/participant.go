@@ -21,6 +21,7 @@ import (
 // its two peer connections.
 type participant struct {
 	name     string
+	mark     uint32 // of the call's packets
 	ws       *websocket.Conn
 	pub, sub *webrtc.PeerConnection
 	waiting  map[livekit.SignalTarget][]webrtc.ICECandidateInit // until there is a remote description
@@ -43,7 +44,7 @@ var errGone = errors.New("the signalling connection ended")
 // join opens the signalling connection. The SFU's part of it is answered in the
 // background until close.
 func join(ctx context.Context, name string, c Call, jwt string) (*participant, error) {
-	p := &participant{name: name, waiting: map[livekit.SignalTarget][]webrtc.ICECandidateInit{},
+	p := &participant{name: name, mark: c.mark, waiting: map[livekit.SignalTarget][]webrtc.ICECandidateInit{},
 		joined: make(chan struct{}), closing: make(chan struct{}), published: make(chan string, 4), failed: make(chan error, 1)}
 	ws, err := openSignalling(ctx, c.Client, c.URL, jwt)
 	if err != nil {
@@ -110,7 +111,7 @@ func (p *participant) peers(c Call) error {
 		return err
 	}
 	p.sub.OnTrack(func(t *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
-		a := newArrival(t)
+		a := newArrival(t, p.mark)
 		p.mu.Lock()
 		p.arrivals = append(p.arrivals, a)
 		p.mu.Unlock()
