@@ -43,7 +43,7 @@ var (
 	dropping = []string{eighteen, members}
 )
 
-// explanations are in the order of a call. Whatever stands here is what a report
+// explanations are in the order of a call. Whatever is listed here is what a report
 // may say; a test holds that each code in use has its words.
 var explanations = slices.Concat(
 	hostCodes,

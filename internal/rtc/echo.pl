@@ -1,4 +1,4 @@
-# This answers ecdeploy, which looks whether packets come to this host and get
+# This answers ecdeploy, which checks that packets come to this host and get
 # back; it runs for a minute at most, leaves nothing behind, and is run as
 #   perl FOLDER/echo.pl FOLDER ADDRESS TCPPORT UDPPORT FIRST LAST UDPPORT FIRST LAST ...
 # FOLDER has the file "nonce": only what begins with its 16 bytes is answered, with

@@ -238,7 +238,7 @@ func (f nftFacts) stands(c *nftChain, o Opening, p nftPackets, e nftEffect) (fin
 	return nil, false
 }
 
-// deleteHint is how an admin takes back their own rule.
+// deleteHint is how an admin removes their own rule.
 func (c nftChain) deleteHint(r *nftRule) string {
 	return fmt.Sprintf("delete or change that rule (nft -a list chain %s; nft delete rule %s handle %d) and where it is loaded from; "+
 		"ecdeploy does not undo an admin's decision", c, c, r.Handle)

@@ -295,7 +295,7 @@ func TestNFTSays(t *testing.T) {
 			"warning: a rule of chain ip6 filter input of nftables on h closes 7881/tcp over IPv6: \"tcp dport 7881 drop\" (handle 7)\n"},
 		{"iptables", nftChainJSON("ip", "filter", "INPUT", "drop", `{"xt":null}`), nftUnit, 0,
 			"warning: chain ip filter INPUT of nftables on h belongs to iptables and may drop 7881/tcp\n"},
-		{"Docker beside it", nftChainJSON("ip", "filter", "INPUT", "accept"), nftUnit, 0, nothing},
+		{"Docker next to it", nftChainJSON("ip", "filter", "INPUT", "accept"), nftUnit, 0, nothing},
 		{"firewalld", nftChainJSON("inet", "firewalld", "filter_INPUT", "drop"), nftUnit, 0,
 			"warning: chain inet firewalld filter_INPUT of nftables on h belongs to firewalld and may drop 7881/tcp\n" +
 				"warning: chain inet firewalld filter_INPUT of nftables on h belongs to firewalld and may drop 7881/tcp over IPv6\n"},

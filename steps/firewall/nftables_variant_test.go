@@ -74,7 +74,7 @@ func TestNFTDetect(t *testing.T) {
 		{"ufw's", ufwChains(), nil, ""},
 		{"iptables'", nftChainJSON("ip", "filter", "INPUT", "drop"), nil, ""},
 		{"firewalld's", nftChainJSON("inet", "firewalld", "filter_INPUT", "drop"), nil, ""},
-		{"the admin's beside ufw's", joinNFT(ufwChains(), own), nil, "sure: chain inet filter input of nftables on h filters what comes in"},
+		{"the admin's and ufw's", joinNFT(ufwChains(), own), nil, "sure: chain inet filter input of nftables on h filters what comes in"},
 		{"only our rules are left", marked, nil, "perhaps: nftables on h has rules of ecdeploy"},
 		{"only our files are left", `{"nftables":[]}`, left, "perhaps: nftables on h has rules of ecdeploy"},
 		{"a kernel without it", "Error: cache initialization failed", nil, ""},
