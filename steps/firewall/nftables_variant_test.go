@@ -146,13 +146,54 @@ func TestFirewallsFoundAreLeft(t *testing.T) {
 	}
 }
 
-// Of two hosts only the SFU's has a step; the proxy alone may reach its signalling.
-func TestNFTOnTheHostOfTheSFU(t *testing.T) {
+// sfuApart is a site whose SFU is alone on the host h, and all else on another one.
+func sfuApart(on string) *steps.Site {
 	s := suite.OneHost()
 	s.Parts[0].Listens[0].Bind = "198.51.100.7"
 	for i := range s.Parts[1:] {
-		s.Parts[i+1].Host = "front"
+		s.Parts[i+1].Host = on
 	}
+	return s
+}
+
+// A firewall that is left alone is said to need the proxy's address, too.
+func TestNoneNamesTheProxy(t *testing.T) {
+	s := sfuApart("front")
+	facts, err := suite.StepOf(new(None), s).Probe(t.Context(), suite.Fake{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := facts.Diff(steps.Shared{Sources: map[string]string{"front": "10.0.0.7"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := suite.Summaries(d.Findings); !strings.Contains(got, "7880/tcp from 10.0.0.7 must be open") {
+		t.Errorf("it says %s", got)
+	}
+}
+
+// Taking a site away stops at a firewall that cannot be read where the site needs
+// something open, and only warns where it does not.
+func TestRemovalFromUnreadable(t *testing.T) {
+	elsewhere := sfuApart("h")
+	elsewhere.Parts[0].Host = "apart"
+	for _, c := range []struct {
+		site *steps.Site
+		want string
+	}{{suite.OneHost(), "error: "}, {elsewhere, "warning: "}} {
+		for _, config := range []steps.Config{new(NFTables), new(UFW)} {
+			o := suite.Fake{Answer: func(string) host.Result { return host.Result{Code: 1, Stderr: []byte("no\n")} }}
+			placed := config.Removal(steps.Decl{Site: "example.org", Host: "h"}, c.site)
+			if got := suite.Summaries(suite.Decide(t, placed[0].Step, o).Findings); !strings.HasPrefix(got, c.want) {
+				t.Errorf("%T says %q, want %q", config, got, c.want)
+			}
+		}
+	}
+}
+
+// Of two hosts only the SFU's has a step; the proxy alone may reach its signalling.
+func TestNFTOnTheHostOfTheSFU(t *testing.T) {
+	s := sfuApart("front")
 	c := new(NFTables)
 	if placed := c.Steps(steps.Decl{Site: s.Name, Host: "front"}, s); len(placed) != 0 {
 		t.Errorf("%d steps on a host that nobody has to reach", len(placed))

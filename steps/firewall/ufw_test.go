@@ -233,7 +233,7 @@ func TestFirewallRemovesItsOwnStaleRules(t *testing.T) {
 	}
 }
 
-func TestFirewallNamesTheatre(t *testing.T) {
+func TestFirewallSaysWhatHasNoEffect(t *testing.T) {
 	const docker = "web\t0.0.0.0:3000->80/tcp, [::]:3000->80/tcp\nadmin\t0.0.0.0:9000->9000/tcp\ndb\t127.0.0.1:5432->5432/tcp\ndns\t0.0.0.0:3000->53/udp\n"
 	d := ufwDecision(t,
 		suite.OneHost(), "",

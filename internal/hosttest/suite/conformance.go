@@ -27,8 +27,9 @@ type Case struct {
 }
 
 // Run puts a variant through what every variant must pass: it says what it is, finds
-// nothing where there is nothing, has in its parts whatever it makes, plans nothing the
-// second time, survives being saved, and bears hosts that lie.
+// nothing where there is nothing, has in its parts the containers that it makes, plans
+// nothing the second time, leaves nothing of its own, survives being saved, and copes
+// with hosts that lie.
 func Run(t *testing.T, c Case) {
 	if c.Config == nil {
 		c.Config = func() steps.Config { return Configured(c.Variant) }
