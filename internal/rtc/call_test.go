@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/internal/hosttest/ports"
 	"github.com/emdecloud/ecdeploy/internal/livekit"
 )
 
@@ -96,7 +97,7 @@ func TestCallOverTURN(t *testing.T) {
 		true,
 		fmt.Sprintf("turn: {enabled: true, domain: localhost, udp_port: %d, relay_range_start: 45200, relay_range_end: "+
 			"45240, allow_restricted_peer_cidrs: [127.0.0.0/8]}\n",
-			freePort(t)))
+			ports.Free(t)))
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	got, err := call(base, client, overTURN).Run(ctx)
@@ -141,9 +142,9 @@ func startLiveKit(t *testing.T, tcp bool, more string) (base string, client *htt
 	if bin == "" {
 		t.Skip("needs ECDEPLOY_LIVEKIT=PATH of a livekit-server")
 	}
-	port, media := freePort(t), 0
+	port, media := ports.Free(t), 0
 	if tcp {
-		media = freePort(t)
+		media = ports.Free(t)
 	}
 	path := filepath.Join(t.TempDir(), "livekit.yaml")
 	text := fmt.Sprintf(`port: %d
@@ -187,14 +188,4 @@ keys: {key: %s}
 	roots.AddCert(server.Certificate())
 	_, tlsPort, _ := net.SplitHostPort(server.Listener.Addr().String())
 	return "wss://example.com:" + tlsPort + "/livekit/sfu", Target{Now: time.Now}.client(vantage{laptop, dialLoopback}, roots)
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -13,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/emdecloud/ecdeploy/internal/hosttest/ports"
 )
 
 // findCaddies are the programs that ECDEPLOY_CADDY names, separated by colons, or
@@ -67,7 +68,7 @@ func TestCaddyObstaclesAreReal(t *testing.T) {
 			{"error 500\nhandle_errors {\n\trespond x\n}\n", ""},
 		}...)
 		var text strings.Builder
-		port := freePort(t)
+		port := ports.Free(t)
 		text.WriteString("{\n\tadmin off\n\tauto_https off\n}\n")
 		var known []int
 		for i, c := range cases {
@@ -273,14 +274,4 @@ func askCaddy(t *testing.T, port int, host, path string) string {
 		return fmt.Sprint(resp.StatusCode)
 	}
 	return body.Text()
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }

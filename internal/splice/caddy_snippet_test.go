@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/emdecloud/ecdeploy/internal/hosttest/ports"
 )
 
 func TestCaddySite(t *testing.T) {
@@ -99,7 +101,7 @@ func TestCaddyRouteIsReal(t *testing.T) {
 	}))
 	defer service.Close()
 	for _, caddy := range findCaddies(t) {
-		port, log := freePort(t), filepath.Join(t.TempDir(), "log")
+		port, log := ports.Free(t), filepath.Join(t.TempDir(), "log")
 		r := CaddyRoute{Name: "sfu", Prefix: "/sfu", Upstream: service.Listener.Addr().String(), Quiet: true}
 		r.Set = [][2]string{{"Access-Control-Allow-Origin", "*"}}
 		ours, err := CaddySnippet("a.test", []CaddyRoute{r})
@@ -135,7 +137,7 @@ func TestCaddyFileIsReal(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, caddy := range findCaddies(t) {
-		port := freePort(t)
+		port := ports.Free(t)
 		r := CaddyRoute{Name: "announce", Prefix: "/.well-known/matrix/client", File: filepath.Join(dir, "announcement")}
 		r.Set = [][2]string{{"Content-Type", "application/json"}, {"Access-Control-Allow-Origin", "*"}}
 		ours, err := CaddySnippet("a.test", []CaddyRoute{r})

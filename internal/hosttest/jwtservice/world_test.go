@@ -29,6 +29,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/emdecloud/ecdeploy/internal/hosttest/ports"
 	"github.com/livekit/protocol/auth"
 	"github.com/livekit/protocol/livekit"
 )
@@ -183,12 +184,7 @@ func (w *world) madeRooms() []string {
 // start runs the service until the test ends and returns its URL.
 func (w *world) start(t *testing.T, env map[string]string) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
+	addr := fmt.Sprintf("127.0.0.1:%d", ports.Free(t))
 	cmd := exec.Command(bin)
 	cmd.Env = []string{"LIVEKIT_JWT_BIND=" + addr, "SSL_CERT_FILE=" + w.caFile, "HTTPS_PROXY=" + w.proxy}
 	for k, v := range env {
