@@ -78,9 +78,13 @@ func (l *loader) checkUnused(f *File, hosts []*node) {
 			used[name] = true
 		}
 	}
+	for i := range f.Hosts {
+		f.Hosts[i].Unused = !used[f.Hosts[i].Name]
+	}
 	for _, n := range hosts {
 		if n.label != "" && !used[n.label] && !l.undecided(f) {
-			l.warn(n.name, fmt.Sprintf("host %q is used by no site", n.label), "remove it, or write host = host."+n.label+" where it belongs")
+			l.warn(n.name, fmt.Sprintf("host %q is used by no site", n.label),
+				"what sites had there is taken away by the next run that reaches it; then remove the block, or write host = host."+n.label+" where it belongs")
 		}
 	}
 }

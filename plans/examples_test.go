@@ -129,7 +129,7 @@ func TestReferenceKnowsDefaults(t *testing.T) {
 		return f
 	}
 	// Where things stand, and a text besides what it means, are no settings.
-	settings := cmp.Options{cmpopts.IgnoreTypes(Pos{}), cmpopts.IgnoreUnexported(firewall.Found{}), cmpopts.EquateComparable(host.Secret{})}
+	settings := cmp.Options{cmpopts.IgnoreTypes(Pos{}), cmpopts.IgnoreUnexported(File{}, firewall.Found{}), cmpopts.EquateComparable(host.Secret{})}
 	whole := load(string(src))
 	found := ownDefault.FindAllStringSubmatch(string(src), -1)
 	if len(found) < 19 {

@@ -88,6 +88,9 @@ func load(path string, src []byte, opts LoadOptions) (*File, Mistakes) {
 	if l.mistakes.HasErrors() {
 		f = nil
 	}
+	if f != nil {
+		f.variants = l.variants
+	}
 	return f, l.mistakes.sorted()
 }
 

@@ -28,14 +28,35 @@ func Make(ctx context.Context, f *File, site Site, hosts map[string]host.Observe
 	if err != nil {
 		return SitePlan{}, err
 	}
-	return makePlan(ctx, site, all, hosts, choose)
+	return makePlan(ctx, f, site, all, hosts, choose)
+}
+
+// MakeRemoval plans to take a site away from its hosts again: all that stands there of
+// it goes.
+func MakeRemoval(ctx context.Context, f *File, site Site, hosts map[string]host.Observer) (SitePlan, error) {
+	context := site.Context() // nothing is brought
+	all := inOrder(f.around(context, site.Blocks), context)
+	shared, ledgers, err := look(ctx, all, hosts)
+	if err != nil {
+		return SitePlan{}, err
+	}
+	found := credentials.Find(shared)
+	shared.Secrets = credentials.Secrets(found.Keys)
+	p := SitePlan{Site: site.ServerName, Destroys: true, HTTPS: shared.HTTPS}
+	p.Secrets, p.Found = secretsOf(found.Keys), secretsOf(found.Keys)
+	r := removal{file: f, site: site, context: context, hosts: hosts, ledgers: ledgers, secrets: shared.Secrets, whole: true}
+	if err := r.plan(ctx, &p, wanted{}); err != nil || p.Empty() {
+		return p, err
+	}
+	r.byHand(&p, shared)
+	return p, r.stillAnnounced(ctx, &p)
 }
 
 // Look probes the hosts of site and tells what its steps share, such as the
 // credentials in use. It decides nothing.
 func Look(ctx context.Context, f *File, site Site, hosts map[string]host.Observer) (steps.Shared, error) {
 	context := site.Context() // nothing is brought
-	all := inOrder(f.around(context, site.Blocks), steps.Config.Steps, context, steps.Stages())
+	all := inOrder(f.around(context, site.Blocks), context)
 	return probe(ctx, all, hosts)
 }
 
@@ -63,9 +84,18 @@ func probe(ctx context.Context, all []placed, hosts map[string]host.Observer) (s
 	return shared, nil
 }
 
+// look asks all hosts at once, also for what stands there.
+func look(ctx context.Context, all []placed, hosts map[string]host.Observer) (shared steps.Shared, ledgers map[string]steps.Ledger, err error) {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) { shared, err = probe(ctx, all, hosts); return err })
+	g.Go(func() (err error) { ledgers, err = readLedgers(ctx, hosts); return err })
+	err = g.Wait()
+	return shared, ledgers, err
+}
+
 // makePlan probes and decides.
-func makePlan(ctx context.Context, site Site, all []placed, hosts map[string]host.Observer, choose Credentials) (SitePlan, error) {
-	shared, err := probe(ctx, all, hosts)
+func makePlan(ctx context.Context, f *File, site Site, all []placed, hosts map[string]host.Observer, choose Credentials) (SitePlan, error) {
+	shared, ledgers, err := look(ctx, all, hosts)
 	if err != nil {
 		return SitePlan{}, err
 	}
@@ -75,17 +105,50 @@ func makePlan(ctx context.Context, site Site, all []placed, hosts map[string]hos
 		return SitePlan{}, fmt.Errorf("%s: %w", site.ServerName, err)
 	}
 	shared.Secrets = credentials.Secrets(keys)
-	p, err := decide(site, all, shared)
+	p, want, err := decide(site, all, shared)
+	if err != nil {
+		return p, err
+	}
 	p.Secrets, p.Found, p.HTTPS = secretsOf(keys), secretsOf(found.Keys), shared.HTTPS
-	return p, err
+	r := removal{file: f, site: site, context: site.Context(), hosts: hosts, ledgers: ledgers, secrets: shared.Secrets}
+	return p, r.plan(ctx, &p, want)
 }
 
-func decide(site Site, all []placed, shared steps.Shared) (SitePlan, error) {
+// wanted is what shall stand.
+type wanted struct {
+	stands map[string][]steps.Ref          // by host
+	alone  map[string]map[steps.Stage]bool // by host: stages whose things are left alone
+}
+
+// aloneOn are the stages that are left alone on a host: what somebody else configures for
+// the site counts on all hosts, what they do about a host on that one.
+func (w wanted) aloneOn(name string) map[steps.Stage]bool {
+	out := map[steps.Stage]bool{steps.StageHost: w.alone[name][steps.StageHost]}
+	for _, stages := range w.alone {
+		for stage, yes := range stages {
+			if stage != steps.StageHost && yes {
+				out[stage] = true
+			}
+		}
+	}
+	return out
+}
+
+// decide makes the plan of what the steps want, and tells what shall stand.
+func decide(site Site, all []placed, shared steps.Shared) (SitePlan, wanted, error) {
 	byHost := map[string][]StepPlan{}
+	want := wanted{map[string][]steps.Ref{}, map[string]map[steps.Stage]bool{}}
 	for _, p := range all {
 		d, err := p.facts.Diff(shared)
 		if err != nil {
-			return SitePlan{}, fmt.Errorf("%s: %s: %w", p.host, p.step.Name(), err)
+			return SitePlan{}, want, fmt.Errorf("%s: %s: %w", p.host, p.step.Name(), err)
+		}
+		want.stands[p.host] = append(want.stands[p.host], d.Stands...)
+		if d.LeavesAlone {
+			if want.alone[p.host] == nil {
+				want.alone[p.host] = map[steps.Stage]bool{}
+			}
+			want.alone[p.host][p.stage] = true
 		}
 		byHost[p.host] = append(byHost[p.host], StepPlan{
 			Stage:    p.stage,
@@ -99,7 +162,7 @@ func decide(site Site, all []placed, shared steps.Shared) (SitePlan, error) {
 	for _, name := range sortedKeys(byHost) {
 		out.Hosts = append(out.Hosts, HostPlan{Host: name, Steps: byHost[name]})
 	}
-	return out, nil
+	return out, want, nil
 }
 
 func checks(site Site, c []steps.Check) []steps.Check {
@@ -115,18 +178,7 @@ func place(f *File, site Site) ([]placed, error) {
 	if err != nil {
 		return nil, err
 	}
-	return inOrder(f.around(context, blocks), steps.Config.Steps, context, steps.Stages()), nil
-}
-
-// placeRemoval lists the steps that take a site away, in the opposite order. Its
-// archives need not be there any more.
-func placeRemoval(f *File, site Site) []placed {
-	context := site.Context()
-	blocks := f.around(context, site.Blocks)
-	slices.Reverse(blocks)
-	stages := steps.Stages()
-	slices.Reverse(stages)
-	return inOrder(blocks, steps.Config.Removal, context, stages)
+	return inOrder(f.around(context, blocks), context), nil
 }
 
 // around are the blocks of a site and of its hosts.
@@ -141,10 +193,11 @@ func (f *File) around(site *steps.Site, blocks []Declared) []Declared {
 }
 
 // inOrder are the steps of blocks by their stages.
-func inOrder(blocks []Declared, of func(steps.Config, steps.Decl, *steps.Site) []steps.Placed, site *steps.Site, stages []steps.Stage) []placed {
+func inOrder(blocks []Declared, site *steps.Site) []placed {
+	stages := steps.Stages()
 	var out, closing []placed
 	for _, d := range blocks {
-		for _, p := range of(d.Config, d.Decl, site) {
+		for _, p := range d.Config.Steps(d.Decl, site) {
 			one := placed{stage: p.Stage, host: p.Host, step: p.Step}
 			if p.Closing {
 				closing = append(closing, one)

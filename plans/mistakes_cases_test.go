@@ -361,7 +361,7 @@ func mistakeCases() []mistakeCase {
 			what:     "max_event_delay is no duration",
 			fix:      "24h",
 		},
-		{"unused host", "site \"x.test\"", "host \"y\" { address = \"y\" }\nsite \"x.test\"", "warning", `"y"`, `host "y" is used by no site`, "remove it"},
+		{"unused host", "site \"x.test\"", "host \"y\" { address = \"y\" }\nsite \"x.test\"", "warning", `"y"`, `host "y" is used by no site`, "remove the block"},
 		{"host twice", "site \"x.test\"", "host \"x\" { address = \"y\" }\nsite \"x.test\"", "error", `"x"`, `host "x": duplicate block`, "another name"},
 		{"user in an address", `"203.0.113.10"`, `"root@203.0.113.10"`, "error", `"root@203.0.113.10"`, "address holds a user", "user = "},
 		{"bad SSH port", `  address = "203.0.113.10"`, "  address = \"a\"\n  port = 0", "error", "0", "port 0 is not a port", "1 to 65535"},

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +28,10 @@ type sandbox struct {
 	name  string
 	files map[string]string // besides those that any such host has
 	route string            // what it says of its way to another
+	// entries are what its ledger has, and containers are those that stand, by name; nil
+	// for a host without Docker.
+	entries    []steps.Entry
+	containers map[string]string
 
 	mu    sync.Mutex
 	words []string // of argument lists, paths, contents of files
@@ -88,6 +94,14 @@ func (s *sandbox) Query(_ context.Context, cmds ...host.Cmd) ([]host.Result, err
 			s.texts = append(s.texts, c.Argv[2])
 		}
 		switch argv := strings.Join(c.Argv, " "); {
+		case slices.Equal(c.Argv, steps.QueryLedger.Argv):
+			out[i].Stdout = s.ledger()
+		case s.containers != nil && strings.Contains(argv, "docker version"):
+			out[i].Stdout = []byte("28.5.2\n")
+		case strings.HasPrefix(argv, "docker container inspect") && s.containers[c.Argv[len(c.Argv)-1]] != "":
+			out[i].Stdout = []byte(s.containers[c.Argv[len(c.Argv)-1]])
+		case s.containers != nil && strings.HasPrefix(argv, "docker container inspect"):
+			out[i].Code, out[i].Stderr = 1, []byte("Error response from daemon: No such container: x\n")
 		case strings.HasPrefix(argv, "docker"), strings.Contains(argv, "is-active firewalld"):
 			out[i].Code = 1
 		case strings.HasPrefix(argv, "ufw status"):
@@ -106,6 +120,31 @@ func (s *sandbox) Query(_ context.Context, cmds ...host.Cmd) ([]host.Result, err
 		}
 	}
 	return out, nil
+}
+
+// ledger is the answer to steps.QueryLedger.
+func (s *sandbox) ledger() []byte {
+	out := "machine\tid-of-" + s.Name() + "\n"
+	for _, e := range s.entries {
+		b, err := json.Marshal(e)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		out += "entry\t" + e.Site + "/" + e.ID + "\t0\t" + string(b) + "\n"
+	}
+	return []byte(out)
+}
+
+// enter puts an entry of x.test into its ledger, with the text that a file has.
+func (s *sandbox) enter(e steps.Entry, text string) {
+	e.Site, e.ID, e.Format = "x.test", fmt.Sprintf("%s-%d", e.Kind, len(s.entries)), steps.LedgerFormat
+	s.entries = append(s.entries, e)
+	if s.files == nil {
+		s.files = map[string]string{}
+	}
+	if e.Kind == steps.EntryFile {
+		s.files[e.Name], s.files[e.Dir()+"/sum"] = text, steps.Digest([]byte(text), steps.Secrets{})
+	}
 }
 
 // nftClosed is a ruleset of an admin's that lets nothing in.

@@ -10,7 +10,7 @@ func Rollout(sites []Site, p Plan) []Turn {
 	for i := range sites {
 		turns[i].Idle = p.Sites[i].Empty()
 		for j := range i {
-			if !turns[i].Idle && !turns[j].Idle && shareHost(sites[i], sites[j]) {
+			if !turns[i].Idle && !turns[j].Idle && shareHost(sites[i], sites[j], p.Sites[i], p.Sites[j]) {
 				turns[i].After = append(turns[i].After, j)
 			}
 		}
@@ -18,7 +18,15 @@ func Rollout(sites []Site, p Plan) []Turn {
 	return turns
 }
 
-// shareHost reports whether two sites have a host in common.
-func shareHost(a, b Site) bool {
-	return slices.ContainsFunc(a.HostNames(), func(h string) bool { return slices.Contains(b.HostNames(), h) })
+// shareHost reports whether two sites, or their plans, have a host in common.
+func shareHost(a, b Site, planA, planB SitePlan) bool {
+	hosts := func(s Site, p SitePlan) []string {
+		out := s.HostNames()
+		for _, h := range p.Hosts {
+			out = append(out, h.Host)
+		}
+		return out
+	}
+	ofB := hosts(b, planB)
+	return slices.ContainsFunc(hosts(a, planA), func(h string) bool { return slices.Contains(ofB, h) })
 }

@@ -24,6 +24,8 @@ type File struct {
 	Vars  []string // variables whose values came from outside, sorted
 	Hosts []Host   // in the order of the file
 	Sites []Site
+
+	variants []steps.Variant // that it was read with
 }
 
 // Host is one host block.
@@ -38,6 +40,7 @@ type Host struct {
 	SudoPassword   PasswordSource
 	ConnectTimeout time.Duration
 	Blocks         []Declared // of variants, those that are implied among them
+	Unused         bool       // no site of the file is on it, nor looks at calls from it
 	Pos            Pos
 }
 

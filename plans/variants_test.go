@@ -5,27 +5,39 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/internal/hosttest/toy"
 	"github.com/emdecloud/ecdeploy/steps"
 	"github.com/emdecloud/ecdeploy/steps/all"
 	"github.com/emdecloud/ecdeploy/steps/firewall"
 )
 
-// findPlaced are the hosts of a site's steps in a stage, and of those that take it away.
+// findPlaced are the hosts of a site's steps in a stage, and of those that take away what
+// was made there.
 func findPlaced(t *testing.T, f *File, stage steps.Stage) (there, away []string) {
 	t.Helper()
 	bring, err := place(f, f.Sites[0])
 	if err != nil {
 		t.Fatal(err)
 	}
+	hosts := map[string]host.Observer{}
 	for _, p := range bring {
+		o := &sandbox{t: t, file: f, name: p.host}
+		hosts[p.host] = o
+		o.enter(steps.Entry{Kind: steps.EntryFile, Name: "/etc/made", Stage: stage, Step: "step"}, "x")
 		if p.stage == stage {
 			there = append(there, p.host)
 		}
 	}
-	for _, p := range placeRemoval(f, f.Sites[0]) {
-		if p.stage == stage {
-			away = append(away, p.host)
+	plan, err := MakeRemoval(t.Context(), f, f.Sites[0], hosts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range plan.Hosts {
+		for _, st := range h.Steps {
+			if st.Stage == stage && len(st.Changes) > 0 {
+				away = append(away, h.Host)
+			}
 		}
 	}
 	return there, away

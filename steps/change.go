@@ -32,6 +32,7 @@ type Env struct {
 	Host    host.Observer
 	Run     string  // id of the run
 	Secrets Secrets // the site's
+	Change  string  // the change's folder in the run's, as its name
 }
 
 // Resolved is a change ready to be executed: POSIX sh for the host and, where
@@ -47,6 +48,8 @@ type Resolved struct {
 	Act      func(context.Context, host.Docker) error // what only the engine's API does, after Do; may be nil
 	Undo     string                                   // right after full, partial or no Do and Act
 	Timeout  time.Duration                            // of Do with Activate, and of Check where it is long; 0 is host.DefaultTimeout
+	// Ledger is what the change does to the ledger of its host.
+	Ledger LedgerMoves
 	// Prepare brings what is kept on a rollback (an image), before the run is
 	// armed; then all other fields but Stage are empty.
 	Prepare func(ctx context.Context, h host.Host, progress func(string)) error

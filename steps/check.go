@@ -24,6 +24,7 @@ type HTTPCheck struct {
 	OneHeader  string            `json:"one_header,omitempty"`  // must be there exactly once, with the value *
 	JSONTrue   []string          `json:"json_true,omitempty"`   // keys below "unstable_features" that must be true
 	LiveKitURL string            `json:"livekit_url,omitempty"` // service URL that rtc_foci must announce exactly
+	Unsaid     string            `json:"unsaid,omitempty"`      // must not be contained; no answer at all is as good
 	Public     bool              `json:"public,omitempty"`      // trust no CA but those of the system
 }
 

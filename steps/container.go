@@ -32,8 +32,21 @@ type Container struct {
 	Replaces  string             `json:"replaces,omitempty"` // id of the container that goes aside
 	Why       []string           `json:"why,omitempty"`
 	Interrupt string             `json:"interrupt,omitempty"`
-	Gone      bool               `json:"gone,omitempty"`   // none comes in the place of the one that goes aside
-	Rmdirs    []string           `json:"rmdirs,omitempty"` // folders of ours that go where they are empty then, the inner ones first
+	Foreign   bool               `json:"foreign,omitempty"` // the one that goes aside is somebody else's
+	Back      *Back              `json:"back,omitempty"`    // somebody else's container that comes back in the place of one that is gone
+	Stops     string             `json:"stops,omitempty"`   // what ends on the day on which the container is taken away
+	Gone      bool               `json:"gone,omitempty"`    // none comes in the place of the one that goes aside
+	Rmdirs    []string           `json:"rmdirs,omitempty"`  // folders of ours that go where they are empty then, the inner ones first
+	Leave     []string           `json:"leave,omitempty"`   // entries of the ledger that go with this
+}
+
+// Back is a container that was set aside, and how it was then.
+type Back struct {
+	ID      string `json:"id"`
+	Aside   string `json:"aside"` // its name now
+	Restart string `json:"restart"`
+	Running bool   `json:"running,omitempty"`
+	Paused  bool   `json:"paused,omitempty"`
 }
 
 // Kind implements Change.
@@ -52,6 +65,9 @@ func (c Container) Summary() Summary {
 		s.Details = []string{"image " + c.Spec.Image}
 	}
 	s.Details = append(s.Details, c.Why...)
+	if c.Back != nil {
+		s.Details = append(s.Details, c.Back.summary(c.Spec.Name))
+	}
 	s.Details = append(s.Details, editDetails(c.Edits)...)
 	s.Diff = editDiffs(c.Edits)
 	return s
@@ -63,7 +79,7 @@ func (c Container) Resolve(ctx context.Context, env Env) (Resolved, error) {
 	if err != nil {
 		return Resolved{}, err
 	}
-	r := Resolved{Stage: staged, Check: c.Check, Timeout: 2 * time.Minute}
+	r := Resolved{Stage: staged, Check: c.Check, Timeout: 2 * time.Minute, Ledger: c.moves(env)}
 	if c.Gone {
 		return c.resolveGone(env, r, sums), nil
 	}
@@ -88,6 +104,24 @@ func (c Container) Resolve(ctx context.Context, env Env) (Resolved, error) {
 	return r, nil
 }
 
+// moves are the entries of the container and of its files.
+func (c Container) moves(env Env) LedgerMoves {
+	m := editMoves(env, Entry{Title: c.Spec.Name}, c.Dirs, c.Edits)
+	m.Leave = append(m.Leave, c.Leave...)
+	id := entryID(EntryContainer, c.Spec.Name)
+	if c.Gone {
+		m.Leave = append(m.Leave, id)
+		return m
+	}
+	if c.Foreign {
+		m.Enter = append(m.Enter, Entered{Entry{ID: entryID(EntryAside, c.Spec.Name), Kind: EntryAside, Name: c.Spec.Name,
+			Title: c.Spec.Name, Aside: AsideName(c.Spec.Name, env.Run)}, -1})
+	}
+	m.Enter = append(m.Enter, Entered{Entry{ID: id, Kind: EntryContainer, Name: c.Spec.Name, Title: c.Spec.Name,
+		Stop: &Stop{Grace: Seconds(c.Spec.StopTimeout / time.Second), Interrupt: c.Stops}}, -1})
+	return m
+}
+
 // resolveGone sets the container aside before its files go, and gives the files
 // back before it starts again.
 func (c Container) resolveGone(env Env, r Resolved, sums []string) Resolved {
@@ -96,8 +130,34 @@ func (c Container) resolveGone(env Env, r Resolved, sums []string) Resolved {
 	r.Do = joinSh(c.stillThere(),
 		fmt.Sprintf("ec_set_aside %s %s %d || exit 1", name, shellescape.Quote(AsideName(c.Spec.Name, env.Run)), int(c.Spec.StopTimeout.Seconds())),
 		placeEdits(nil, c.Edits), rmdirs(c.Rmdirs))
-	r.Undo = joinSh("ec_undo_container_ours "+name+" || exit 1", undoRmdirs(c.Rmdirs), undoEdits(c.Edits), "ec_undo_container_old "+name+" || exit 1")
+	undoBack := ""
+	if b := c.Back; b != nil {
+		r.Do = joinSh(r.Do, fmt.Sprintf("ec_bring_back %s %s || exit 1", name, b.words()))
+		undoBack = fmt.Sprintf("ec_undo_bring_back %s %s || exit 1", shellescape.Quote(b.ID), shellescape.Quote(b.Aside))
+	}
+	r.Undo = joinSh(undoBack, "ec_undo_container_ours "+name+" || exit 1", undoRmdirs(c.Rmdirs), undoEdits(c.Edits), "ec_undo_container_old "+name+" || exit 1")
 	return r
+}
+
+// words are the container for ec_bring_back: its id, its restart policy, and
+// "running" or "paused" where it was.
+func (b Back) words() string {
+	state := "stopped"
+	switch {
+	case b.Paused:
+		state = "paused"
+	case b.Running:
+		state = "running"
+	}
+	return shellescape.QuoteCommand([]string{b.ID, b.Restart, state})
+}
+
+func (b Back) summary(name string) string {
+	what := "it is not started, as it did not run"
+	if b.Running {
+		what = "it is started"
+	}
+	return "container " + name + " from before ecdeploy comes back (" + b.Aside + "): " + what
 }
 
 // stillThere fails where the name belongs to another container by now.
@@ -178,7 +238,7 @@ func (f ContainerFacts) whyReplace(spec host.ContainerSpec, sum, imageID string)
 	case !f.Found:
 		return []string{"not there yet"}
 	case f.Labels[LabelSpec] == "":
-		why = append(why, "a container of this name was not made by ecdeploy; it is set aside, and the run after this one removes it")
+		why = append(why, "a container of this name was not made by ecdeploy; it is stopped and set aside until `ecdeploy destroy` brings it back")
 	case f.Labels[LabelSpec] != sum:
 		why = append(why, "its settings differ")
 	}
@@ -202,6 +262,7 @@ func (c *Container) PlanReplace(f ContainerFacts, image ImageFacts, images []Cha
 	if s, err := SpecDigest(c.Spec, c.Config, secrets); err == nil {
 		sum = s
 	}
+	c.Foreign = f.Found && f.Labels[LabelSite] == ""
 	c.Why = append(c.Why, f.whyReplace(c.Spec, sum, image.ID)...)
 	if len(images) > 0 && f.Found {
 		c.Why = append(c.Why, "a new image comes")
@@ -243,7 +304,9 @@ func DockerLint(spec host.ContainerSpec, uid int, files []LintFile, ok string, a
 		"docker", "run", "--rm", "--network", "none", "--read-only", "--cap-drop", "ALL", "--pull",
 		"never", "--user", spec.User,
 	})
-	return copies.String() + "out=$(" + run + binds.String() + " " + shellescape.QuoteCommand(append([]string{spec.Image}, args...)) + " 2>&1)\n" +
+	cmd := "out=$(" + run + binds.String() + " " + shellescape.QuoteCommand(append([]string{spec.Image}, args...)) + " 2>&1)"
+	// A busy engine may lose what a container says that ends at once.
+	return copies.String() + cmd + "\n[ -n \"$out\" ] || " + cmd + "\n" +
 		`rm -f -- "$J"/lint*` + "\n" + `case $out in *` + shellescape.Quote(ok) + `*) exit 0 ;; esac
 printf '%s\n' "$out" >&2
 exit 1`

@@ -11,6 +11,7 @@ type Exec struct {
 	SaveText  string `json:"save,omitempty"`
 	DoText    string `json:"do"`
 	UndoText  string `json:"undo"`
+	Effects
 }
 
 // Kind implements Change.
@@ -21,5 +22,5 @@ func (c Exec) Summary() Summary { return Summary{Verb: c.Verb, Title: c.Title} }
 
 // Resolve implements Change.
 func (c Exec) Resolve(context.Context, Env) (Resolved, error) {
-	return Resolved{Check: c.CheckText, Save: c.SaveText, Do: c.DoText, Undo: c.UndoText}, nil
+	return Resolved{Check: c.CheckText, Save: c.SaveText, Do: c.DoText, Undo: c.UndoText, Ledger: c.moves()}, nil
 }

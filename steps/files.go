@@ -17,11 +17,15 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/splice"
 )
 
+//go:embed lib.sh
+var libScript string
+
+//go:embed containers.sh
+var containersScript string
+
 // Lib is the POSIX sh library that all do and undo scripts build on. The
 // engine sends it ahead of them and rollback.sh holds a copy.
-//
-//go:embed lib.sh
-var Lib string
+var Lib = libScript + "\n" + containersScript
 
 // Files is a set of files that are written, checked and made effective as one:
 // undoing it puts the bytes back and makes them effective again.
@@ -31,13 +35,38 @@ type Files struct {
 	Rmdirs     []string      `json:"rmdirs,omitempty"` // folders of ours that go where they are empty then, the inner ones first
 	Edits      []FileEdit    `json:"edits"`
 	Overlay    []string      `json:"overlay,omitempty"`    // folders that Check sees with the staged files laid over
-	Check      string        `json:"check,omitempty"`      // validator, sh; run before anything changes
+	Check      *Validator    `json:"check,omitempty"`      // run before anything changes
 	Unit       string        `json:"unit,omitempty"`       // service that reads the files
-	Action     string        `json:"action,omitempty"`     // "reload" or "restart" of Unit, after writing and after undoing
-	Activate   string        `json:"activate,omitempty"`   // sh, after writing, where Unit is empty
+	Action     string        `json:"action,omitempty"`     // "reload" or "restart" of Unit, or DaemonReload, after writing and after undoing
+	Activate   string        `json:"activate,omitempty"`   // sh, after writing, where Action is empty
 	Reactivate string        `json:"reactivate,omitempty"` // sh, after undoing
 	Interrupt  string        `json:"interrupt,omitempty"`  // what Activate interrupts
 	Timeout    time.Duration `json:"timeout,omitempty"`    // of writing and Activate together
+	Answers    []Check       `json:"answers,omitempty"`    // that Unit is well, for the day on which this is taken away
+	Effects
+	Leave []string `json:"leave,omitempty"` // entries of the ledger that go with this
+}
+
+// DaemonReload is the action for systemd's own files.
+const DaemonReload = "daemon-reload"
+
+// Effects are what a change makes or ends that is no file and no container of its
+// own: rules, or a share of a file that several sites have. The ledger has it under
+// these names, a variant's word first: "ufw 7881/tcp".
+type Effects struct {
+	Makes []string `json:"makes,omitempty"`
+	Ends  []string `json:"ends,omitempty"`
+}
+
+func (e Effects) moves() LedgerMoves {
+	var m LedgerMoves
+	for _, name := range e.Makes {
+		m.Enter = append(m.Enter, Entered{Entry{ID: entryID(EntryEffect, name), Kind: EntryEffect, Name: name}, -1})
+	}
+	for _, name := range e.Ends {
+		m.Leave = append(m.Leave, entryID(EntryEffect, name))
+	}
+	return m
 }
 
 // Dir is a folder that must be there.
@@ -61,6 +90,9 @@ type FileEdit struct {
 	UID    int           `json:"uid,omitempty"`
 	GID    int           `json:"gid,omitempty"`
 	Diff   string        `json:"diff,omitempty"` // for the plan, masked
+	// Undoes are the entries of the ledger, lines in a file of somebody else's, that
+	// the edit takes back; else it is an entry of its own.
+	Undoes []string `json:"undoes,omitempty"`
 }
 
 // Kind implements Change.
@@ -71,6 +103,9 @@ func (c Files) Summary() Summary {
 	s := Summary{Verb: "~", Title: c.Title, Interrupt: c.Interrupt}
 	if verb := editsVerb(c.Edits); verb != "" {
 		s.Verb = verb
+	}
+	if len(c.Edits) == 0 && len(c.Leave) > 0 {
+		s.Verb, s.Details = "-", []string{"it is not there any more: its record goes"}
 	}
 	for _, d := range c.Dirs {
 		s.Details = append(s.Details, "+ "+d.Path+"/")
@@ -86,13 +121,8 @@ func (c Files) Resolve(ctx context.Context, env Env) (Resolved, error) {
 	if err != nil {
 		return Resolved{}, err
 	}
-	for i, e := range c.Edits {
-		if e.foreign() { // for the day on which the site is taken away again
-			staged = append(staged, StagedFile{Name: fmt.Sprintf("%d.foreign", i), Mode: 0o600, Data: []byte(c.Title + "\n" + e.Path + "\n")})
-		}
-	}
-	r := Resolved{Stage: staged, Timeout: c.Timeout}
-	r.Check = overlayCheck(c.Edits, c.Overlay, c.Check)
+	r := Resolved{Stage: staged, Timeout: c.Timeout, Ledger: c.moves(env)}
+	r.Check = overlayCheck(c.Edits, c.Overlay, c.CheckText())
 	r.Save = saveEdits(c.Edits, sums)
 	activate, reactivate := c.Activate, c.Reactivate
 	if c.Unit != "" {
@@ -100,12 +130,73 @@ func (c Files) Resolve(ctx context.Context, env Env) (Resolved, error) {
 		r.Save = joinSh("ec_save_unit "+unit, r.Save)
 		activate, reactivate = "ec_unit "+c.Action+" "+unit, "ec_undo_unit "+c.Action+" "+unit
 	}
+	if c.Action == DaemonReload {
+		activate, reactivate = "systemctl daemon-reload", "systemctl daemon-reload"
+	}
 	r.Do, r.Activate = joinSh(placeEdits(c.Dirs, c.Edits), rmdirs(c.Rmdirs)), activate
 	if reactivate != "" {
 		reactivate = "ec_took_effect || exit 0\n" + reactivate
 	}
 	r.Undo = joinSh(undoRmdirs(c.Rmdirs), undoEdits(c.Edits), orFail(reactivate), "ec_undo_dirs")
 	return r, nil
+}
+
+// CheckText is the sh text of the validator; "" for none.
+func (c Files) CheckText() string {
+	if c.Check == nil {
+		return ""
+	}
+	return c.Check.Text()
+}
+
+// moves are the entries of the files: what reads them, and what was done to them.
+func (c Files) moves(env Env) LedgerMoves {
+	if len(c.Makes)+len(c.Ends) > 0 { // the files are a part of that
+		return c.Effects.moves()
+	}
+	reader := Reader{Unit: c.Unit, Action: c.Action, Validator: c.Check, Interrupt: c.Interrupt, Timeout: Seconds(c.Timeout / time.Second), Checks: c.Answers}
+	if len(c.Overlay) > 0 {
+		reader.Overlay = c.Overlay[0]
+	}
+	entry := Entry{Title: c.Title}
+	if c.Action != "" {
+		entry.Reader = &reader
+	}
+	m := editMoves(env, entry, c.Dirs, c.Edits)
+	m.Leave = append(m.Leave, c.Leave...)
+	return m
+}
+
+// editMoves are the entries of edits and folders, made of what like says.
+func editMoves(env Env, like Entry, dirs []Dir, edits []FileEdit) LedgerMoves {
+	var m LedgerMoves
+	enter := func(kind EntryKind, id, name string, edit int) {
+		e := like
+		e.Kind, e.ID, e.Name = kind, id, name
+		m.Enter = append(m.Enter, Entered{e, edit})
+	}
+	var folders []string
+	for _, d := range dirs {
+		folders = append(folders, d.Path)
+	}
+	for i, e := range edits {
+		switch {
+		case e.foreign() && len(e.Undoes) > 0:
+			m.Leave = append(m.Leave, e.Undoes...)
+		case e.foreign():
+			enter(EntryLines, fmt.Sprintf("lines-%s-%s-%d", env.Run, env.Change, i), e.Path, i)
+		case e.Remove:
+			m.Leave = append(m.Leave, entryID(EntryFile, e.Path))
+		default:
+			enter(EntryFile, entryID(EntryFile, e.Path), e.Path, i)
+			folders = append(folders, path.Dir(e.Path))
+		}
+	}
+	slices.Sort(folders)
+	for _, f := range slices.Compact(folders) {
+		enter(EntryFolder, entryID(EntryFolder, f), f, -1)
+	}
+	return m
 }
 
 // foreign reports whether somebody else wrote the file.

@@ -18,7 +18,7 @@ ec_note() {
 }
 
 # ec_conflict TEXT: somebody else was here; kept and reported, never fatal.
-ec_conflict() { : >"$R/conflict"; ec_note "conflict: $*"; }
+ec_conflict() { { : >"$R/conflict" && : >"$J/conflict"; } || exit 1; ec_note "conflict: $*"; }
 
 # ec_same A B: both regular files, byte for byte alike.
 ec_same() { [ -f "$1" ] && [ -f "$2" ] && [ ! -L "$1" ] && [ ! -L "$2" ] && cmp -s -- "$1" "$2"; }
@@ -133,6 +133,22 @@ ec_mkdir() {
 	mkdir -m 0700 -- "$1" && chown "$3:$4" "$1" && chmod "$2" "$1"
 }
 
+# ec_first WORD...: later changes that name one of these in their undo, too, come first: what
+# could not be undone yet is still there, and this one's before-image has it.
+ec_first() {
+	ec_later=
+	for d in "$R"/changes/*; do
+		if [ "$d" = "$J" ]; then
+			ec_later=yes
+			continue
+		fi
+		if [ -z "$ec_later" ] || [ ! -e "$d/touched" ] || [ -e "$d/undone" ]; then continue; fi
+		for w; do
+			! grep -qF -- "$w" "$d/undo.sh" || { echo "a later change of $w is not undone yet" >&2; return 1; }
+		done
+	done
+}
+
 # ec_foreign K PATH: somebody else wrote PATH since.
 ec_foreign() {
 	[ -e "$J/$1.saved" ] && ! ec_unchanged "$1" "$2" || return 1
@@ -146,6 +162,7 @@ ec_foreign() {
 # ec_undo_files PATH...: the files of edits 0, 1, ...  as they were before, or, where somebody
 # else edited one of them since, all as they are: they belong together.
 ec_undo_files() {
+	ec_first "$@" || return 1
 	for f; do
 		# What was interrupted before it could tidy up.
 		for d in "$(dirname -- "$f")"/.ecdeploy.??????; do
@@ -283,12 +300,14 @@ ec_keep_ufw() {
 # ec_undo_ufw ARG...: ufw takes our change of its rules back, and the rule files
 # are as before where nobody else wrote them since.
 ec_undo_ufw() {
+	ec_first ec_undo_ufw || return 1
 	if [ ! -e "$J/ufw.undoing" ]; then
 		ec_unchanged user /etc/ufw/user.rules && ec_unchanged user6 /etc/ufw/user6.rules && return 0
 		[ ! -e "$J/ufw.kept" ] || ! ec_same "$J/user.new" /etc/ufw/user.rules || ! ec_same "$J/user6.new" /etc/ufw/user6.rules ||
 			{ : >"$J/ufw.undoing" && ec_sync "$J/ufw.undoing" "$J"; } || return 1
 	fi
-	out=$(ufw "$@" 2>&1) || case $out in
+	# What ufw leaves in a temporary folder on a full disk goes with the journal.
+	out=$(TMPDIR=$J ufw "$@" 2>&1) || case $out in
 	*non-existent*) ;;
 	*) printf '%s\n' "$out" >&2 && return 1 ;;
 	esac
@@ -302,6 +321,7 @@ ec_undo_ufw() {
 # behind all others again; the kernel gets them in the order of the rule files, as
 # ufw itself would load them.
 ec_undo_ufw_delete() {
+	ec_first ec_undo_ufw || return 1
 	if [ ! -e "$J/ufw.loading" ]; then
 		ec_unchanged user /etc/ufw/user.rules && ec_unchanged user6 /etc/ufw/user6.rules && return 0
 		: >"$J/ufw.loading" && ec_sync "$J/ufw.loading" "$J" || return 1
@@ -314,12 +334,15 @@ ec_undo_ufw_delete() {
 			ec_install "$J/$k.old" "/etc/ufw/$k.rules" || return 1
 	done
 	# Each chain that the files name is emptied and filled again, at once.
-	if ec_unchanged user /etc/ufw/user.rules && ec_unchanged user6 /etc/ufw/user6.rules; then
+	if ec_unchanged user /etc/ufw/user.rules && ec_unchanged user6 /etc/ufw/user6.rules && ec_ufw_active; then
 		iptables-restore -n </etc/ufw/user.rules || return 1
 		! grep -qsi '^IPV6=yes' /etc/default/ufw || ip6tables-restore -n </etc/ufw/user6.rules || return 1
 	fi
 	rm -f -- "$J/ufw.loading"
 }
+
+# ec_ufw_active: it enforces its rules.
+ec_ufw_active() { case $(ufw status 2>/dev/null) in *'Status: active'*) ;; *) return 1 ;; esac; }
 
 # ec_nft_find RULES: where nftables has these rules of ours, lines "HANDLE FAMILY TABLE
 # CHAIN RULE". They are found by their whole text with its comment: handles are
@@ -368,95 +391,10 @@ ec_save_nft() {
 
 # ec_undo_nft RULES: of these, nftables has those again that it had.
 ec_undo_nft() {
+	ec_first ec_undo_nft || return 1
 	[ -e "$J/nft.saved" ] || return 0
 	found=$(ec_nft_find "$1") || return 1
 	before=$(cat "$J/nft.before")
 	[ "$(printf '%s\n' "$found" | cut -d ' ' -f 2-)" != "$before" ] || return 0
 	ec_nft "$1" "$before" && ec_note "restored the rules of nftables"
-}
-
-# ec_container NAME FORMAT: one fact of a container; fails where there is none.
-ec_container() { docker container inspect --format "$2" -- "$1" 2>/dev/null; }
-
-EC_RESTART='{{with .HostConfig.RestartPolicy}}{{.Name}}{{if .MaximumRetryCount}}:{{.MaximumRetryCount}}{{end}}{{end}}'
-
-# ec_engine: the engine answers.
-ec_engine() { docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
-
-# ec_save_container NAME: what was there before, with its whole configuration.
-ec_save_container() {
-	[ ! -e "$J/container.saved" ] || return 0
-	ec_engine || { echo "the Docker engine does not answer" >&2; return 1; }
-	# No answer does not say that there is none.
-	id=$(ec_container "$1" '{{.Id}}') || { ec_engine && { id=$(ec_container "$1" '{{.Id}}') || id=''; }; } || return 1
-	if [ -n "$id" ]; then
-		docker container inspect -- "$1" >"$J/container.json" &&
-			ec_container "$1" '{{.State.Running}}' >"$J/container.running" &&
-			ec_container "$1" "$EC_RESTART" >"$J/container.restart" || return 1
-		printf '%s\n' "$id" >"$J/container.id"
-	fi
-	: >"$J/container.saved"
-}
-
-# ec_set_aside NAME ASIDE SECONDS: stop the container that was saved and give it
-# another name. Its restart policy goes first: else the engine would start it
-# again next to ours when it comes back.
-ec_set_aside() {
-	[ -e "$J/container.id" ] || return 0
-	old=$(cat "$J/container.id")
-	: >"$J/stopping" && ec_sync "$J/stopping" "$J" || return 1
-	docker update --restart=no "$old" >/dev/null && docker stop -t "$3" "$old" >/dev/null && docker rename "$old" "$2" || return 1
-	: >"$J/stopped"
-}
-
-# ec_made_by_run NAME: ids of the containers that this run made under that name.
-# shellcheck disable=SC2120
-ec_made_by_run() { docker ps -aq --no-trunc --filter "label=ecdeploy.run=$RUN" --filter "name=^/?$1\$"; }
-
-# ec_undo_container_ours NAME: the container that this run made goes.
-ec_undo_container_ours() {
-	[ -e "$J/container.saved" ] || return 0
-	ec_engine || { echo "the Docker engine does not answer" >&2; return 1; }
-	# The engine may still be at work on a request of a laptop that is gone.
-	looks=1
-	[ ! -e "$J/making" ] || [ -e "$J/made" ] || looks=5
-	while :; do
-		ids=$(ec_made_by_run "$1") || return 1
-		for id in $ids; do
-			docker rm -f -- "$id" >/dev/null && ec_note "removed container $1" || return 1
-		done
-		looks=$((looks - 1))
-		[ $looks -gt 0 ] || break
-		sleep 1
-	done
-	id=$(ec_container "$1" '{{.Id}}') || { ec_engine; return; }
-	[ "$id" = "$(cat "$J/container.id" 2>/dev/null)" ] ||
-		ec_conflict "container $1 was made by somebody else since; it is left as it is"
-}
-
-# ec_undo_container_old NAME: the container from before is back under its name,
-# with its restart policy, running if it ran.
-ec_undo_container_old() {
-	[ -e "$J/container.id" ] || return 0
-	old=$(cat "$J/container.id")
-	name=$(ec_container "$old" '{{.Name}}') || {
-		# No answer does not say that it is gone.
-		ec_engine || { echo "the Docker engine does not answer" >&2; return 1; }
-		! ec_container "$old" '{{.Name}}' >/dev/null || return 1
-		ec_conflict "container $1 from before is gone; its configuration is $J/container.json"
-		return 0
-	}
-	if [ "${name#/}" != "$1" ]; then
-		ec_container "$1" '{{.Id}}' >/dev/null && return 0
-		docker rename "$old" "$1" && ec_note "renamed container ${name#/} back to $1" || return 1
-	fi
-	# Interrupted while the engine stopped it: that must end before it is started.
-	if [ -e "$J/stopping" ] && [ ! -e "$J/stopped" ] && [ ! -e "$J/stop.over" ]; then
-		docker stop -t 10 "$old" >/dev/null && : >"$J/stop.over" || return 1
-	fi
-	want=$(cat "$J/container.restart")
-	[ "$(ec_container "$old" "$EC_RESTART")" = "$want" ] ||
-		docker update --restart="$want" "$old" >/dev/null || return 1
-	[ "$(cat "$J/container.running")" != true ] || [ "$(ec_container "$old" '{{.State.Running}}')" = true ] ||
-		{ docker start "$old" >/dev/null && ec_note "started container $1 again"; }
 }

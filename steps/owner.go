@@ -18,13 +18,12 @@ func FindsNothing(context.Context, host.Observer) ([]Found, error) { return nil,
 // LeftToOwner says what somebody else has to do, and checks that it is done.
 func LeftToOwner(name, text string, checks []Check) Step {
 	return Define(name, Nothing, nil, func(struct{}, Shared) (Decision, error) {
-		return Decision{Findings: []Finding{Note.Finding(text, "")}, Checks: checks}, nil
+		return Decision{Findings: []Finding{Note.Finding(text, "")}, Checks: checks, LeavesAlone: true}, nil
 	})
 }
 
-// LeftToOthers says what somebody else has to take away by hand.
-func LeftToOthers(what, how string) Step {
-	return Define("remove-external", Nothing, nil, func(struct{}, Shared) (Decision, error) {
-		return Decision{Findings: []Finding{Note.Finding(what+" is somebody else's: "+how, "")}}, nil
-	})
+// ByHand is a Config whose thing somebody else configures.
+type ByHand interface {
+	// ByHand says what they have to take away when the site goes.
+	ByHand() string
 }

@@ -28,6 +28,8 @@ type Part struct {
 	Resolves []Resolve
 	// Files are paths on its host that no other site can have.
 	Files []Claim
+	// Own are paths of its files in the site's folder.
+	Own []string
 	// Addresses are those that clients are told to send media to; none where they
 	// are found on the host.
 	Addresses []string

@@ -26,6 +26,8 @@ type SitePlan struct {
 	Secrets Secrets `json:"-"`
 	// Found are those that the hosts hold now.
 	Found Secrets `json:"-"`
+	// Records are, by host, what is written down of the site's other hosts.
+	Records map[string]LedgerMoves `json:"-"`
 	// HTTPS is where proxies listen, as in Shared.
 	HTTPS map[string]string `json:"-"`
 }

@@ -14,11 +14,13 @@ const (
 	StageProxy      Stage = "proxy"
 	StageHomeserver Stage = "synapse"
 	StageWellKnown  Stage = "well-known"
+	// StageRemoval comes after the last proof: what nothing needs any more goes.
+	StageRemoval Stage = "removal"
 )
 
 // Stages lists all stages in their order.
 func Stages() []Stage {
-	return []Stage{StagePreflight, StageHost, StageSFU, StageAuth, StageProxy, StageHomeserver, StageWellKnown}
+	return []Stage{StagePreflight, StageHost, StageSFU, StageAuth, StageProxy, StageHomeserver, StageWellKnown, StageRemoval}
 }
 
 // Announces reports whether clients learn of the backend by what the stage changes.

@@ -29,6 +29,13 @@ type Decision struct {
 	Changes  []Change
 	Checks   []Check   // how to see, after the changes, that the step's concern works
 	Findings []Finding // what a person should know before anything changes
+	// Stands is all that shall stand on the host for the step's concern, changed or
+	// not: what the ledger has and no step names is taken away. A step that looks after
+	// its variant's effects names them by the variant's word, also where it wants none.
+	Stands []Ref
+	// LeavesAlone says that the concerns of the step's stage are somebody else's now: what
+	// stands of them, on whatever host of the site, stays as it is.
+	LeavesAlone bool
 }
 
 // Severity tells findings that stop a run from those that do not.

@@ -27,8 +27,20 @@ type Variant struct {
 	// Config is a new config with its defaults, a pointer to a struct whose hcl
 	// tags name the block's attributes.
 	Config func() Config
+	// Effects are what it makes in a program's own state, or knows again as its own by
+	// a mark where the ledger was lost; nil for neither.
+	Effects *EffectKind
 	// Detect looks for what the variant stands for. Nothing found is no error.
 	Detect func(context.Context, host.Observer) ([]Found, error)
+}
+
+// EffectKind is a kind of effects.
+type EffectKind struct {
+	Word  string // with which their names in the ledger begin
+	Stage Stage  // in which they are made
+	// Step brings about what a site needs on the step's host, and takes away what it
+	// does not need: of a site without parts there, all.
+	Step func(*Site) Step
 }
 
 // Scope is which block of the plan file a variant's block stands in.
@@ -50,8 +62,6 @@ type Config interface {
 	Check(Block, Decl, *Site)
 	// Steps are the steps that bring it about, each on its host.
 	Steps(Decl, *Site) []Placed
-	// Removal are the steps that take it away again.
-	Removal(Decl, *Site) []Placed
 }
 
 // Decl is where a config stands.

@@ -27,8 +27,8 @@ func observersOf(f *plans.File) []string {
 }
 
 // connect dials all hosts of the chosen sites at once and reports every
-// failure, not only the first. It also dials observers, and goes on without those
-// that cannot be reached.
+// failure, not only the first. It also dials observers, and hosts that no site is on
+// any more, and goes on without those of them that cannot be reached.
 func (a *app) connect(ctx context.Context, f *plans.File, observers ...string) (*session, error) {
 	opts := host.Options{SSHConfig: a.sshConfig, KnownHosts: a.knownHosts, AcceptNew: a.acceptNew}
 	if a.screen.Interactive() {
@@ -53,7 +53,7 @@ func (a *app) connect(ctx context.Context, f *plans.File, observers ...string) (
 	var g errgroup.Group
 	ask := a.askOnce()
 	for _, h := range f.Hosts {
-		if !wanted[h.Name] && !slices.Contains(observers, h.Name) {
+		if !wanted[h.Name] && !h.Unused && !slices.Contains(observers, h.Name) {
 			continue
 		}
 		g.Go(func() error {
@@ -63,9 +63,11 @@ func (a *app) connect(ctx context.Context, f *plans.File, observers ...string) (
 			switch {
 			case err != nil && wanted[h.Name]:
 				errs = append(errs, fmt.Errorf("%s: %w", h.Name, err))
+			case err != nil && h.Unused:
+				a.screen.Note("%s cannot be reached, so it is not known whether something of a site still stands there: %v", h.Name, err)
 			case err != nil:
 				a.screen.Note("%s does not look at calls: %v", h.Name, err)
-			case wanted[h.Name]:
+			case wanted[h.Name] || h.Unused:
 				s.hosts[h.Name] = wrapHost(c)
 			default:
 				s.observers[h.Name] = wrapHost(c)

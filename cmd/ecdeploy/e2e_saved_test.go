@@ -169,7 +169,7 @@ func TestE2ESavedPlan(t *testing.T) {
 		c.run(t, exitOK, "plan", "-out", saved, "-var", "secret="+secret, "--limit", "s3.sav.test", both)
 		out = c.run(t, exitOK, "apply", "--yes", "-var", "secret="+secret, saved)
 		wants(t, out, "s3.sav.test  applied")
-		if strings.Contains(out, "s2.sav.test") {
+		if strings.Contains(out, "site s2.sav.test") {
 			t.Errorf("the limit of the saved plan does not count:\n%s", out)
 		}
 	})

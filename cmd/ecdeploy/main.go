@@ -144,7 +144,7 @@ func newRoot(screen *view.Screen) *cobra.Command {
 	f.StringSliceVar(&a.knownHosts, "known-hosts", nil, "read `FILES` instead of the usual known_hosts")
 	f.CountVarP(&a.verbose, "verbose", "v", "say more about the connection; never content")
 	root.AddCommand(a.validateCmd(), a.planCmd(), a.applyCmd(), a.statusCmd(), a.verifyCmd(), a.explainCmd(), a.rollbackCmd(),
-		a.destroyCmd(), a.runsCmd(), a.pruneCmd(), a.auditCmd(), a.secretsCmd(), a.versionCmd())
+		a.destroyCmd(), a.forgetCmd(), a.runsCmd(), a.pruneCmd(), a.auditCmd(), a.secretsCmd(), a.versionCmd())
 	return root
 }
 

@@ -32,13 +32,18 @@ func (a *app) remembered(ctx context.Context, path string, do func(*session, []e
 
 func (a *app) pruneCmd() *cobra.Command {
 	var yes bool
+	var foreign string
 	c := &cobra.Command{
-		Use: "prune FILE", Short: "Forget finished runs: their before-images, and the containers that they set aside", Args: cobra.ExactArgs(1),
+		Use: "prune FILE", Short: "Forget finished runs: their before-images, and the sites' containers that they set aside", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if foreign != "" {
+				return a.onHosts(c.Context(), args[0], func(s *session) error { return a.pruneForeign(c.Context(), s, foreign, yes) })
+			}
 			return a.remembered(c.Context(), args[0], func(s *session, past []engine.Past) error { return a.prune(c.Context(), s, past, yes) })
 		},
 	}
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	c.Flags().StringVar(&foreign, "foreign", "", "remove the container `NAME` from before ecdeploy, which was set aside, and nothing else")
 	return c
 }
 

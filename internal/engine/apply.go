@@ -141,7 +141,9 @@ func (s *siteRun) arm(ctx context.Context) error {
 		what = "destroy site "
 	}
 	about := fmt.Sprintf("%s%s, hosts %s, version %s, plan %s, by %s", what, s.plan.Site, strings.Join(s.names(), " "), s.Version, hash, Laptop())
-	return s.each(ctx, "arm", func(ctx context.Context, h *hostRun) error { return h.journal.arm(ctx, about, h.kept) })
+	return s.each(ctx, "arm", func(ctx context.Context, h *hostRun) error {
+		return h.journal.arm(ctx, about, h.kept, s.plan.Records[h.Name()])
+	})
 }
 
 // carryOut makes the changes stage by stage and looks after each whether it
@@ -158,14 +160,36 @@ func (s *siteRun) carryOut(ctx context.Context) error {
 		if !s.concerns(stage) {
 			continue
 		}
-		if err := s.each(ctx, string(stage), func(ctx context.Context, h *hostRun) error { return s.change(ctx, h, stage) }); err != nil {
-			return err
+		if stage == steps.StageRemoval {
+			continue // after the last proof
 		}
-		if err := s.each(ctx, "", func(ctx context.Context, h *hostRun) error { return s.check(ctx, h, stage) }); err != nil {
+		if err := s.stage(ctx, stage); err != nil {
 			return err
 		}
 	}
-	return s.prove(ctx, true)
+	if err := s.prove(ctx, true); err != nil || !s.concerns(steps.StageRemoval) {
+		return err
+	}
+	if err := s.stage(ctx, steps.StageRemoval); err != nil {
+		return err
+	}
+	// What went may have been needed after all.
+	return s.each(ctx, "", func(ctx context.Context, h *hostRun) error {
+		for _, stage := range s.plan.Stages() {
+			if err := s.check(ctx, h, stage); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// stage makes the changes of a stage on all hosts, then its checks.
+func (s *siteRun) stage(ctx context.Context, stage steps.Stage) error {
+	if err := s.each(ctx, string(stage), func(ctx context.Context, h *hostRun) error { return s.change(ctx, h, stage) }); err != nil {
+		return err
+	}
+	return s.each(ctx, "", func(ctx context.Context, h *hostRun) error { return s.check(ctx, h, stage) })
 }
 
 func (s *siteRun) prove(ctx context.Context, announced bool) error {

@@ -128,7 +128,12 @@ func (k Checker) request(ctx context.Context, h host.Host, c steps.HTTPCheck) er
 	client := k.client(h, c.Dial, c.Public, false)
 	defer client.CloseIdleConnections()
 	resp, body, err := matrix.Get(ctx, client, c.URL, c.Header)
-	if err != nil {
+	switch {
+	case c.Unsaid != "" && err == nil && strings.Contains(string(body), c.Unsaid):
+		return fmt.Errorf("%s still names %s", c.URL, c.Unsaid)
+	case c.Unsaid != "":
+		return nil
+	case err != nil:
 		return tlsHint(err)
 	}
 	return judge(c, resp, body)

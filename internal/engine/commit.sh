@@ -40,5 +40,6 @@ for d in "$D"/runs/*."$slug"; do
 	fi
 	ec_forget "$d" 8>&-
 done
+ec_stray_hooks_off || exit 4
 ec_boot_hook_off "$R" && : >"$R/closed" && ec_sync "$R" || exit 4
 ec_unlock || exit 4

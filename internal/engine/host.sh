@@ -243,6 +243,15 @@ ec_boot_hook_off() {
 		"$EC_CRON/$hook" "$EC_CRON/$hook.new" "$EC_LOCAL/$hook.start" "$EC_LOCAL/$hook.start.new"
 }
 
+# ec_stray_hooks_off: hooks of runs that are gone, folder and all, go too.
+ec_stray_hooks_off() {
+	for hook in "$EC_UNITS"/ecdeploy-recover-*.service "$EC_CRON"/ecdeploy-recover-* "$EC_LOCAL"/ecdeploy-recover-*.start; do
+		[ -e "$hook" ] || continue
+		id=${hook##*/ecdeploy-recover-} id=${id%.service} id=${id%.start}
+		ls -d "$D/runs/$id".* >/dev/null 2>&1 || rm -f -- "$EC_UNITS/multi-user.target.wants/${hook##*/}" "$hook"
+	done
+}
+
 # ec_put PATH MODE: standard input becomes that file, whole or not at all.
 ec_put() { cat >"$1.new" && chmod "$2" "$1.new" && ec_sync "$1.new" && mv -f -- "$1.new" "$1" && ec_sync "$(dirname -- "$1")"; }
 
@@ -250,13 +259,13 @@ ec_put() { cat >"$1.new" && chmod "$2" "$1.new" && ec_sync "$1.new" && mv -f -- 
 ec_release() { ec_boot_hook_off "$R" && ec_unlock; }
 
 # ec_forget DIR: of a run that is over nothing is left, neither its folder nor
-# the containers that it set aside; of one that was finished, only what it did to
+# the site's containers that it set aside (those of somebody else stay); of one that was finished, only what it did to
 # files of others.
 ec_forget() {
 	[ ! -e "$1/committed" ] && [ ! -e "$1/conflict" ] || ec_origins "$1" || return 1
 	# A container went aside where one was there before.
 	if [ -e "$1/committed" ] && cat "$1"/changes/*/container.id >/dev/null 2>&1 && command -v docker >/dev/null; then
-		names=$(docker ps -a --format '{{.Names}}' 2>/dev/null) || return 1
+		names=$(docker ps -a --filter label=ecdeploy.site --format '{{.Names}}' 2>/dev/null) || return 1
 		printf '%s\n' "$names" | grep -F -- ".ecdeploy-$(cat "$1/run")" | while IFS= read -r c; do docker rm -f -- "$c" >/dev/null; done
 	fi
 	rm -rf -- "$1"

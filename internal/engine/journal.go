@@ -36,9 +36,12 @@ var auditScript string
 //go:embed origins.sh
 var originsScript string
 
+//go:embed ledger.sh
+var ledgerScript string
+
 // hostLib are the functions of the engine's scripts; on a host it follows
 // steps.Lib in the journal's lib.sh.
-var hostLib = hostScript + auditScript + originsScript
+var hostLib = hostScript + auditScript + originsScript + ledgerScript
 
 // ballastKiB is allocated before a run and freed by its rollback, so that a
 // disk that filled up meanwhile can be rolled back.
@@ -91,10 +94,10 @@ func newJournal(h host.Host, site, run string) journal {
 
 func (j journal) changeDir(n int) string { return fmt.Sprintf("%s/changes/%04d", j.dir, n) }
 
-// stage makes the folder and uploads everything that the run will need. destroys
-// marks a run that takes the site away.
-func (j journal) stage(ctx context.Context, about string, actions []action, destroys bool) error {
-	dirs := []string{j.dir + "/changes"}
+// stage makes the folder and uploads everything that the run will need; records is
+// written down as change 0, which changes nothing else.
+func (j journal) stage(ctx context.Context, about string, actions []action, records steps.LedgerMoves) error {
+	dirs := []string{j.dir + "/changes", j.changeDir(0)}
 	for _, a := range actions {
 		dirs = append(dirs, j.changeDir(a.n))
 	}
@@ -110,9 +113,12 @@ func (j journal) stage(ctx context.Context, about string, actions []action, dest
 		{Path: j.dir + "/run", Mode: 0o600, Data: []byte(j.run + "\n")},
 		{Path: j.dir + "/about", Mode: 0o600, Data: []byte(about)},
 	}
-	if destroys {
-		files = append(files, host.Upload{Path: j.dir + "/destroys", Mode: 0o600})
+	files = append(files, host.Upload{Path: j.changeDir(0) + "/undo.sh", Mode: 0o600, Data: []byte(":\n")})
+	entries, err := j.entries(action{resolved: steps.Resolved{Ledger: records}})
+	if err != nil {
+		return err
 	}
+	files = append(files, entries...)
 	for _, a := range actions {
 		dir := j.changeDir(a.n)
 		files = append(files,
@@ -121,6 +127,10 @@ func (j journal) stage(ctx context.Context, about string, actions []action, dest
 		for _, f := range a.resolved.Stage {
 			files = append(files, host.Upload{Path: dir + "/" + f.Name, Mode: f.Mode, Data: f.Data})
 		}
+		if entries, err = j.entries(a); err != nil {
+			return err
+		}
+		files = append(files, entries...)
 	}
 	return j.h.Upload(ctx, files)
 }
@@ -172,7 +182,7 @@ const exitNoOverlay = 95
 // with revertAfter, starts what does so when nobody feeds it any more. What is interrupted
 // before the rename has changed nothing. about and kept, what was brought before
 // and stays in any case, go to the audit log.
-func (j journal) arm(ctx context.Context, about string, kept []action) error {
+func (j journal) arm(ctx context.Context, about string, kept []action, records steps.LedgerMoves) error {
 	text := fmt.Sprintf(`head -c %d /dev/zero >"$R/ballast" && ec_remember >"$R/fence" && : >"$R/arming" || exit 1
 `, ballastKiB<<10)
 	if j.revertAfter > 0 {
@@ -184,6 +194,7 @@ func (j journal) arm(ctx context.Context, about string, kept []action) error {
 	for _, a := range kept {
 		text += " && " + audited("kept", a.String())
 	}
+	text += "\n[ $? = 0 ] || exit 1\n: >\"$J/touched\" && ec_sync \"$J\" || exit 1\n" + ledgerText(records) + ":\n"
 	res, err := j.h.Run(ctx, j.frame(0, text, needLock), 0)
 	return failed("arm the rollback", res, err)
 }
@@ -219,9 +230,10 @@ func (j journal) do(ctx context.Context, a action) error {
 	if a.resolved.Act != nil {
 		do += "\n: >\"$J/making\" && ec_sync \"$J/making\" \"$J\" || exit 1"
 	} else {
-		do = "(\n" + do + "\n) || exit\n" + done
+		do = "(\n:\n" + do + "\n) || exit\n" + done
 	}
-	text := "(\n:\n" + a.resolved.Save + "\n) || exit 1\nec_sync \"$J\"/* \"$J\"\n: >\"$J/touched\" && ec_sync \"$J/touched\" \"$J\" || exit 1\n" + do
+	text := "(\n:\n" + a.resolved.Save + "\n) || exit 1\nec_sync \"$J\"/* \"$J\"\n: >\"$J/touched\" && ec_sync \"$J/touched\" \"$J\" || exit 1\n" +
+		ledgerText(a.resolved.Ledger) + do
 	res, err := j.h.Run(ctx, j.frame(a.n, text, needArmed), a.resolved.Timeout)
 	if err == nil && res.Code == 124 && a.resolved.Timeout > 0 {
 		return fmt.Errorf("change %s: it did not end within %s", a.change.Summary().Title, a.resolved.Timeout)
@@ -260,7 +272,7 @@ const actTime = 2 * time.Minute
 // allow none: it runs after the write and before anything reads the files.
 func plainCheck(c steps.Change) string {
 	if f, ok := c.(*steps.Files); ok {
-		return f.Check
+		return f.CheckText()
 	}
 	return ""
 }

@@ -36,6 +36,6 @@ ec_layers() (
 		to=$o/$(printf %06d "$n").$id.${j##*/}.${k##*/}
 		[ ! -d "$to" ] || continue
 		rm -rf -- "$o/.new" && mkdir "$o/.new" && cp -- "$f" "$o/.new/about" && cp -- "$k.old" "$o/.new/before" &&
-			cp -- "$k.new" "$o/.new/after" && ec_sync "$o/.new"/* "$o/.new" && mv -- "$o/.new" "$to" && ec_sync "$o" || exit 1
+			cp -- "$k.new" "$o/.new/after" && { [ ! -e "$k.taken" ] || : >"$o/.new/taken"; } && ec_sync "$o/.new"/* "$o/.new" && mv -- "$o/.new" "$to" && ec_sync "$o" || exit 1
 	done
 )

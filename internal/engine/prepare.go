@@ -73,7 +73,7 @@ func (s *siteRun) prepare(ctx context.Context) error {
 			return err
 		}
 		s.progress(h, "stages its changes")
-		if err := h.journal.stage(ctx, s.about(), h.actions, s.plan.Destroys); err != nil {
+		if err := h.journal.stage(ctx, s.about(), h.actions, s.plan.Records[h.Name()]); err != nil {
 			return err
 		}
 		return s.validate(ctx, h)
@@ -105,10 +105,10 @@ func (s *siteRun) resolve(ctx context.Context, on *hostRun) error {
 			}
 		}
 	}
-	env := steps.Env{Host: on, Run: s.ID, Secrets: s.plan.Secrets}
 	g, ctx := errgroup.WithContext(ctx)
 	for i := range acts {
 		g.Go(func() (err error) {
+			env := steps.Env{Host: on, Run: s.ID, Secrets: s.plan.Secrets, Change: fmt.Sprintf("%04d", acts[i].n)}
 			acts[i].resolved, err = acts[i].change.Resolve(ctx, env)
 			return err
 		})

@@ -52,7 +52,7 @@ say() {
 	if [ ! -e "$1" ] && ec_audit "$2" "$3" 2>/dev/null; then (: >"$1") 2>/dev/null; fi
 }
 # conflicts: how many there are so far.
-conflicts() { grep -c '^conflict: ' "$R/report" 2>/dev/null || :; }
+conflicts() { sed -n '/^conflict: /p' "$R/report" 2>/dev/null | wc -l; }
 
 rc=0
 [ -e "$R/reverted" ] || say "$R/said" taken-back "$([ ! -e "$R/audited" ] || printf 'after its end, ')$(ec_whence)"
@@ -61,9 +61,17 @@ rc=0
 	before=$(conflicts)
 	# shellcheck source=/dev/null
 	if (cd / && . "$J/undo.sh") 8>&- 9>&-; then
+		# What somebody else's edit kept from being undone still stands.
+		if [ ! -e "$J/conflict" ]; then
+			ec_ledger_undo || { rc=1 && continue; }
+		else # a container is back all the same
+			ec_ledger_undo 'container-*' || { rc=1 && continue; }
+		fi
 		: >"$J/undone"
 		ec_sync "$J/undone" "$J"
-		if [ "$(conflicts)" = "$before" ]; then
+		if [ ! -e "$J/title" ]; then # what was written down alone
+			:
+		elif [ "$(conflicts)" = "$before" ]; then
 			say "$J/said" undone "$(cat "$J/title")"
 		else
 			say "$J/said" left "$(cat "$J/title"): somebody else had edited it"

@@ -68,8 +68,9 @@ func (c *Config) Parts(d steps.Decl) []steps.Part {
 	}
 	route := steps.Route{Purpose: steps.Tokens, URL: c.URL, Upstream: c.addr(), CORS: true}
 	route.Checks = tokenChecks(route)
+	dir := (&steps.Site{Name: d.Site}).Dir() + "/auth"
 	return []steps.Part{{
-		Name: "auth", Title: "the JWT service", Host: d.Host,
+		Name: "auth", Title: "the JWT service", Host: d.Host, Own: []string{dir + "/key", dir + "/secret"},
 		Run: &steps.Run{Container: c.Container, Image: c.Image, Archive: string(c.Archive), UID: c.UID, Other: "jwt-" + steps.FirstLabel(d.Site),
 			Env: map[string]string{"LIVEKIT_FULL_ACCESS_HOMESERVERS": strings.Join(c.FullAccess, ",")}},
 		Listens: []steps.Listen{{Proto: "tcp", Bind: c.Bind, First: c.Port, Last: c.Port, For: steps.ForHost,
@@ -157,17 +158,6 @@ func (c *Config) Steps(d steps.Decl, s *steps.Site) []steps.Placed {
 	}
 }
 
-// Removal implements Config.
-func (c *Config) Removal(d steps.Decl, s *steps.Site) []steps.Placed {
-	return []steps.Placed{{Stage: steps.StageAuth, Host: d.Host, Step: steps.RemoveContainer(s, steps.Removal{
-		Component: "auth", Container: c.Container, Files: []string{"key", "secret"},
-		Grace: grace, Interrupt: "the JWT service ends: nobody can join a call any more",
-		Offers: func(name string, files []host.File) []steps.Secret {
-			return credentials.OffersElsewhere(name, files[0], files[1])
-		},
-	})}}
-}
-
 // container runs the service.
 func (c *Config) container(d steps.Decl, site *steps.Site) steps.Step {
 	dir := site.Dir() + "/auth"
@@ -216,7 +206,7 @@ func (c *Config) decide(d steps.Decl, site *steps.Site, f facts, s steps.Shared)
 	out.Changes, out.Findings = images, append(out.Findings, more...)
 
 	texts := []steps.Text{{{Ref: livekit.RefKey}, {Lit: "\n"}}, {{Ref: livekit.RefSecret}, {Lit: "\n"}}}
-	change := steps.Container{Site: site.Name, Spec: c.spec(site, dir), Config: texts, Replaces: f.container.ID,
+	change := steps.Container{Site: site.Name, Spec: c.spec(site, dir), Config: texts, Replaces: f.container.ID, Stops: "the JWT service ends: nobody can join a call any more",
 		Dirs: steps.MissingDirs(steps.SiteDirs(site, "auth", c.UID), f.files)}
 	for i, p := range []string{key, secret} {
 		if e, needed := steps.OwnFile(p, f.files[p], texts[i], 0o640, c.UID, s.Secrets); needed {
@@ -235,6 +225,7 @@ func (c *Config) decide(d steps.Decl, site *steps.Site, f facts, s steps.Shared)
 		out.Changes = append(out.Changes, &change)
 	}
 	out.Checks = c.checks()
+	out.Stands = append(steps.Refs(steps.EntryFile, key, secret), steps.Ref{Kind: steps.EntryContainer, Name: c.Container})
 	return out, nil
 }
 

@@ -129,16 +129,13 @@ func (*None) Check(steps.Block, steps.Decl, *steps.Site) {}
 // Steps implements Config.
 func (*None) Steps(d steps.Decl, s *steps.Site) []steps.Placed {
 	return firewallSteps(d, s, steps.Define("firewall", steps.Nothing, nil, func(_ struct{}, shared steps.Shared) (steps.Decision, error) {
-		return steps.Decision{
+		return steps.Decision{LeavesAlone: true,
 			Findings: []steps.Finding{steps.Note.Finding("the firewall of "+d.Host+" is left alone, as the plan file says: "+
 				openingList(Openings(s, d.Host, shared))+" must be open",
 				"")},
 		}, nil
 	}))
 }
-
-// Removal implements Config.
-func (*None) Removal(steps.Decl, *steps.Site) []steps.Placed { return nil }
 
 // Found is whichever firewall a host has, for a host without such a block.
 type Found struct {
@@ -166,29 +163,17 @@ func (*Found) Check(steps.Block, steps.Decl, *steps.Site) {}
 
 // Steps implements Config.
 func (c *Found) Steps(d steps.Decl, s *steps.Site) []steps.Placed {
-	return firewallSteps(d, s, foundStep{name: "firewall", among: c.among, decl: d, site: s, steps: steps.Config.Steps})
-}
-
-// Removal implements Config.
-func (c *Found) Removal(d steps.Decl, s *steps.Site) []steps.Placed {
-	return []steps.Placed{{
-		Stage: steps.StageHost,
-		Host:  d.Host,
-		Step:  foundStep{name: "remove-firewall", among: c.among, decl: d, site: s, steps: steps.Config.Removal, removes: true},
-	}}
+	return firewallSteps(d, s, foundStep{among: c.among, decl: d, site: s})
 }
 
 // foundStep is the step of the firewall that a host has, which only its probe tells.
 type foundStep struct {
-	name    string
-	among   []steps.Variant
-	decl    steps.Decl
-	site    *steps.Site
-	steps   func(steps.Config, steps.Decl, *steps.Site) []steps.Placed
-	removes bool
+	among []steps.Variant
+	decl  steps.Decl
+	site  *steps.Site
 }
 
-func (f foundStep) Name() string { return f.name }
+func (f foundStep) Name() string { return "firewall" }
 
 // queryFirewalld asks for a firewall that is known and not supported.
 var queryFirewalld = host.Sh("systemctl -q is-active firewalld")
@@ -201,7 +186,7 @@ func (f foundStep) Probe(ctx context.Context, o host.Observer) (steps.Facts, err
 	}
 	out := foundFacts{step: f, firewalld: firewalld}
 	for _, c := range configs {
-		for _, p := range f.steps(c, f.decl, f.site) {
+		for _, p := range c.Steps(f.decl, f.site) {
 			facts, err := p.Step.Probe(ctx, o)
 			if err != nil {
 				return nil, err
@@ -212,8 +197,8 @@ func (f foundStep) Probe(ctx context.Context, o host.Observer) (steps.Facts, err
 	return out, nil
 }
 
-// found are the firewalls that are active, else those that are only there; what is
-// taken away may be in any of them. All are looked for at once.
+// found are the firewalls that are active, else those that are only there. All are
+// looked for at once.
 func (f foundStep) found(ctx context.Context, o host.Observer) (configs []steps.Config, firewalld bool, err error) {
 	g, ctx := errgroup.WithContext(ctx)
 	found := make([][]steps.Found, len(f.among))
@@ -235,7 +220,7 @@ func (f foundStep) found(ctx context.Context, o host.Observer) (configs []steps.
 			active = append(active, one.Config)
 		}
 	}
-	if len(active) > 0 && !f.removes {
+	if len(active) > 0 {
 		return active, firewalld, nil
 	}
 	return there, firewalld, nil
@@ -259,14 +244,13 @@ func (f foundFacts) Share(s *steps.Shared) {
 func (f foundFacts) Diff(s steps.Shared) (steps.Decision, error) {
 	on, open := f.step.decl.Host, openingList(Openings(f.step.site, f.step.decl.Host, s))
 	switch {
-	case f.step.removes:
 	case f.firewalld:
-		return steps.Decision{
+		return steps.Decision{LeavesAlone: true,
 			Findings: []steps.Finding{steps.Warning.Finding("firewalld runs on "+on+" and is not supported yet: "+open+" must be open",
 				`open them yourself, then say firewall "none" {} in the host block`)},
 		}, nil
 	case len(f.facts) == 0:
-		return steps.Decision{
+		return steps.Decision{LeavesAlone: true,
 			Findings: []steps.Finding{steps.Note.Finding("no firewall that ecdeploy knows is on "+on+", so nothing is opened there: "+
 				open+" must be open in whatever else filters",
 				"")},
@@ -281,6 +265,7 @@ func (f foundFacts) Diff(s steps.Shared) (steps.Decision, error) {
 		out.Changes = append(out.Changes, d.Changes...)
 		out.Checks = append(out.Checks, d.Checks...)
 		out.Findings = append(out.Findings, d.Findings...)
+		out.Stands = append(out.Stands, d.Stands...)
 	}
 	return out, nil
 }

@@ -76,7 +76,7 @@ func (f nftFacts) decide(site *steps.Site, open []Opening) steps.Decision {
 		return steps.Decision{Findings: []steps.Finding{unreadable(site, f.name).Finding("cannot read the rules of nftables on "+f.name+": "+f.problem,
 			`see what "nft -j list ruleset" says there; firewall "none" {} in the host block leaves it alone`)}}
 	}
-	var d steps.Decision
+	d := steps.Decision{Stands: steps.Refs(steps.EntryEffect, nftWord)}
 	var insert []nftOwn
 	work := nftWork
 	for _, c := range f.rules.filters() {
@@ -90,8 +90,8 @@ func (f nftFacts) decide(site *steps.Site, open []Opening) steps.Decision {
 	if len(remove)+len(insert) > 0 {
 		d.Changes = append(d.Changes, nftChange(site, remove, insert))
 	}
-	boot, found := f.boot.decide(f.name, site, append(keep, insert...))
-	d.Changes, d.Findings = append(d.Changes, boot...), append(d.Findings, found...)
+	boot, stands, found := f.boot.decide(f.name, site, append(keep, insert...))
+	d.Changes, d.Stands, d.Findings = append(d.Changes, boot...), append(d.Stands, stands...), append(d.Findings, found...)
 	if len(open) > 0 && !f.filtering() {
 		d.Findings = append(d.Findings, f.elsewhere("nftables on "+f.name+" drops nothing that comes in", open))
 	}

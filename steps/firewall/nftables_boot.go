@@ -32,10 +32,7 @@ type nftBoot struct {
 	own     []host.File // our files for the site
 }
 
-const (
-	nftDropIns = "/etc/systemd/system/nftables.service.d"
-	nftReload  = "systemctl daemon-reload"
-)
+const nftDropIns = "/etc/systemd/system/nftables.service.d"
 
 func nftDir(site *steps.Site) string { return site.Dir() + "/nftables" }
 
@@ -73,8 +70,7 @@ func readNFTBoot(files map[string]host.File, all []host.File, which, unit host.R
 
 // decide makes the files say what rules say, and none where there are no rules or
 // where nobody would load them.
-func (b nftBoot) decide(on string, site *steps.Site, rules []nftOwn) ([]steps.Change, []steps.Finding) {
-	var findings []steps.Finding
+func (b nftBoot) decide(on string, site *steps.Site, rules []nftOwn) (changes []steps.Change, stands []steps.Ref, findings []steps.Finding) {
 	if len(rules) > 0 && !b.enabled {
 		rules = nil
 		findings = []steps.Finding{steps.Warning.Finding("nftables.service is not enabled on "+on+": what ecdeploy opens there is closed again after a reboot, "+
@@ -94,13 +90,15 @@ func (b nftBoot) decide(on string, site *steps.Site, rules []nftOwn) ([]steps.Ch
 			edits = append(edits, e)
 		}
 	}
+	if stands = steps.Refs(steps.EntryFile, paths...); len(paths) > 0 {
+		stands = append(stands, steps.Ref{Kind: steps.EntryFile, Name: nftDropIn(site)})
+	}
 	edits = append(edits, b.unwanted(site, paths)...)
 	if len(edits) == 0 {
-		return nil, findings
+		return nil, stands, findings
 	}
-	c := &steps.Files{Title: "nftables at boot", Dirs: b.dirs(site, paths), Rmdirs: b.rmdirs(site, paths), Edits: edits}
-	c.Activate, c.Reactivate = nftReload, nftReload
-	return []steps.Change{c}, findings
+	c := &steps.Files{Title: "nftables at boot", Dirs: b.dirs(site, paths), Edits: edits, Action: steps.DaemonReload}
+	return []steps.Change{c}, stands, findings
 }
 
 // nftBootFiles are our files by path. The lines are sorted: the order of the rules in
@@ -164,12 +162,4 @@ func (b nftBoot) dirs(site *steps.Site, paths []string) []steps.Dir {
 		dirs = append(dirs, steps.Dir{Path: nftDropIns, Mode: 0o755})
 	}
 	return steps.MissingDirs(dirs, b.files)
-}
-
-// rmdirs are the folders that go with the last file, where nothing else is in them.
-func (b nftBoot) rmdirs(site *steps.Site, paths []string) []string {
-	if len(paths) > 0 {
-		return nil
-	}
-	return []string{nftDir(site), site.Dir(), "/etc/ecdeploy", nftDropIns}
 }

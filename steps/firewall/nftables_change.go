@@ -157,6 +157,14 @@ func nftChange(site *steps.Site, remove, insert []nftOwn) steps.Change {
 	case len(insert) == 0:
 		c.Verb, c.Title = "-", "nftables accept "+gone
 	}
+	for _, r := range insert {
+		c.Makes = append(c.Makes, r.name())
+	}
+	for _, r := range remove {
+		if !slices.Contains(c.Makes, r.name()) {
+			c.Ends = append(c.Ends, r.name())
+		}
+	}
 	if len(insert) > 0 {
 		c.CheckText = "ec_nft_insert " + lines(insert) + " | nft -c -f -"
 	}
@@ -165,6 +173,13 @@ func nftChange(site *steps.Site, remove, insert []nftOwn) steps.Change {
 	c.DoText = "ec_nft " + all + " " + lines(insert)
 	c.UndoText = "ec_undo_nft " + all
 	return c
+}
+
+// nftWord begins the names of its rules in the ledger.
+const nftWord = "nftables"
+
+func (r nftOwn) name() string {
+	return strings.TrimSpace(nftWord + " " + r.Chain + " " + r.Opening.String() + " " + r.Version)
 }
 
 // nftOpenings names what rules open, once for all chains.

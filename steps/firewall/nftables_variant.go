@@ -20,6 +20,7 @@ func NFTablesVariant() steps.Variant {
 		Doc:     "nftables, with rules of the admin's own",
 		Example: `firewall "nftables" {}`,
 		Config:  func() steps.Config { return new(NFTables) },
+		Effects: &steps.EffectKind{Word: nftWord, Stage: steps.StageHost, Step: openNFT},
 		Detect:  detectNFT,
 	}
 }
@@ -84,23 +85,11 @@ func (*NFTables) Steps(d steps.Decl, s *steps.Site) []steps.Placed {
 	return firewallSteps(d, s, openNFT(s))
 }
 
-// Removal implements Config.
-func (*NFTables) Removal(d steps.Decl, s *steps.Site) []steps.Placed {
-	return []steps.Placed{{Stage: steps.StageHost, Host: d.Host, Step: closeNFT(s)}}
-}
-
 // openNFT opens what a site needs on one host.
 func openNFT(site *steps.Site) steps.Step {
 	return steps.Define("firewall", probeNFTOf(site), nil, func(f nftFacts, s steps.Shared) (steps.Decision, error) {
 		f.ufwOpens, _ = steps.Get(s, ufwOpens, f.name)
 		return f.decide(site, Openings(site, f.name, s)), nil
-	})
-}
-
-// closeNFT takes the site's own rules away again, and what loads them at boot.
-func closeNFT(site *steps.Site) steps.Step {
-	return steps.Define("remove-firewall", probeNFTOf(site), nil, func(f nftFacts, _ steps.Shared) (steps.Decision, error) {
-		return f.decide(site, nil), nil
 	})
 }
 

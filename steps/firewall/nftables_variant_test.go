@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,6 +26,8 @@ func firewallHost(t *testing.T, rules, ufw string, files map[string]string) suit
 			return host.Result{Stdout: []byte(rules)}
 		case strings.HasPrefix(argv, "ufw status"):
 			return host.Result{Stdout: []byte(ufw)}
+		case strings.HasPrefix(argv, "ufw show added"):
+			return host.Result{}
 		case strings.HasPrefix(argv, "systemctl show"):
 			return host.Result{Stdout: []byte(nftUnit)}
 		case strings.HasPrefix(argv, "command -v nft"):
@@ -138,11 +141,56 @@ func TestFirewallsFoundAreLeft(t *testing.T) {
 	marked := strings.ReplaceAll(nftChainJSON("inet", "filter", "input", "accept", ours), `"handle":7`, `"handle":7,"comment":"ecdeploy example.org"`)
 	file, dropIn := "/etc/ecdeploy/example.org/nftables/inet.filter.input.nft", "/etc/systemd/system/nftables.service.d/ecdeploy-example.org.conf"
 	o := firewallHost(t, marked, active, map[string]string{file: "x", dropIn: "y"})
-	config := FoundVariant(UFWVariant(), NFTablesVariant(), NoneVariant()).Config()
-	placed := config.Removal(steps.Decl{Site: "example.org", Host: "h"}, suite.OneHost())
 	want := "- ufw allow 7881/tcp\n- nftables accept 7881/tcp\n- nftables at boot\n- " + file + "\n- " + dropIn
-	if diff := cmp.Diff(want, suite.Words(suite.Decide(t, placed[0].Step, o))); diff != "" {
+	var got []string
+	for _, v := range []steps.Variant{UFWVariant(), NFTablesVariant()} {
+		d := suite.Decide(t, v.Effects.Step(&steps.Site{Name: "example.org"}), o)
+		got = append(got, suite.Words(d))
+		if !slices.Contains(d.Stands, steps.Ref{Kind: steps.EntryEffect, Name: v.Effects.Word}) {
+			t.Errorf("%s does not say that it knows all of its rules: %v", v.Label, d.Stands)
+		}
+		for _, change := range d.Changes {
+			if f, ok := change.(*steps.Files); ok && f.Action != steps.DaemonReload {
+				t.Errorf("systemd is not told of %s", f.Title)
+			}
+		}
+	}
+	if diff := cmp.Diff(want, strings.Join(got, "\n")); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Each rule is in the ledger under one name, when it comes and when it goes.
+func TestEffectNames(t *testing.T) {
+	effects := func(d steps.Decision) (makes, ends []string) {
+		for _, change := range d.Changes {
+			if c, ok := change.(*steps.Exec); ok {
+				makes, ends = append(makes, c.Makes...), append(ends, c.Ends...)
+			}
+		}
+		return makes, ends
+	}
+	const active = "Status: active\nDefault: deny (incoming)\n"
+	ufw, nft := []string{"ufw 7881/tcp", "ufw 50100-50200/udp"}, []string{"nftables inet filter input 7881/tcp", "nftables inet filter input 50100-50200/udp"}
+	empty := firewallHost(t, nftChainJSON("inet", "filter", "input", "drop"), active, nil)
+	comment := func(ports string) string {
+		return strings.ReplaceAll(nftChainJSON("inet", "filter", "input", "drop", ports), `"handle":7`, `"handle":7,"comment":"ecdeploy example.org"`)
+	}
+	const opened = `{"match":{"op":"==","left":{"payload":{"protocol":"tcp","field":"dport"}},"right":7881}},{"accept":null}`
+	full := firewallHost(t, comment(opened),
+		active+"7881/tcp ALLOW IN Anywhere # ecdeploy example.org\n50100:50200/udp ALLOW IN Anywhere # ecdeploy example.org\n", nil)
+	for _, c := range []struct {
+		variant     steps.Variant
+		makes, ends []string
+	}{{UFWVariant(), ufw, ufw}, {NFTablesVariant(), nft, nft[:1]}} {
+		makes, ends := effects(suite.Decide(t, c.variant.Effects.Step(suite.OneHost()), empty))
+		if diff := cmp.Diff(c.makes, makes); diff != "" || len(ends) > 0 {
+			t.Errorf("%s: %s, and ends %v", c.variant.Label, diff, ends)
+		}
+		makes, ends = effects(suite.Decide(t, c.variant.Effects.Step(&steps.Site{Name: "example.org"}), full))
+		if diff := cmp.Diff(c.ends, ends); diff != "" || len(makes) > 0 {
+			t.Errorf("%s: %s, and makes %v", c.variant.Label, diff, makes)
+		}
 	}
 }
 
@@ -172,20 +220,18 @@ func TestNoneNamesTheProxy(t *testing.T) {
 	}
 }
 
-// Taking a site away stops at a firewall that cannot be read where the site needs
-// something open, and only warns where it does not.
+// A firewall that cannot be read stops a run where the site needs something open, and
+// is only warned of where it does not: then nobody says that nothing of it is left.
 func TestRemovalFromUnreadable(t *testing.T) {
-	elsewhere := sfuApart("h")
-	elsewhere.Parts[0].Host = "apart"
+	o := suite.Fake{Answer: func(string) host.Result { return host.Result{Code: 1, Stderr: []byte("no\n")} }}
 	for _, c := range []struct {
 		site *steps.Site
 		want string
-	}{{suite.OneHost(), "error: "}, {elsewhere, "warning: "}} {
-		for _, config := range []steps.Config{new(NFTables), new(UFW)} {
-			o := suite.Fake{Answer: func(string) host.Result { return host.Result{Code: 1, Stderr: []byte("no\n")} }}
-			placed := config.Removal(steps.Decl{Site: "example.org", Host: "h"}, c.site)
-			if got := suite.Summaries(suite.Decide(t, placed[0].Step, o).Findings); !strings.HasPrefix(got, c.want) {
-				t.Errorf("%T says %q, want %q", config, got, c.want)
+	}{{suite.OneHost(), "error: "}, {&steps.Site{Name: "example.org"}, "warning: "}} {
+		for _, v := range []steps.Variant{NFTablesVariant(), UFWVariant()} {
+			d := suite.Decide(t, v.Effects.Step(c.site), o)
+			if got := suite.Summaries(d.Findings); !strings.HasPrefix(got, c.want) || len(d.Stands)+len(d.Changes) > 0 {
+				t.Errorf("%s says %q, want %q; %v", v.Label, got, c.want, d.Stands)
 			}
 		}
 	}

@@ -25,6 +25,7 @@ func UFWVariant() steps.Variant {
 		Doc:     "ufw",
 		Example: `firewall "ufw" {}`,
 		Config:  func() steps.Config { return new(UFW) },
+		Effects: &steps.EffectKind{Word: ufwWord, Stage: steps.StageHost, Step: openUFW},
 		Detect:  detectUFW,
 	}
 }
@@ -48,11 +49,6 @@ func (*UFW) Check(steps.Block, steps.Decl, *steps.Site) {}
 
 // Steps implements Config.
 func (*UFW) Steps(d steps.Decl, s *steps.Site) []steps.Placed { return firewallSteps(d, s, openUFW(s)) }
-
-// Removal implements Config.
-func (*UFW) Removal(d steps.Decl, s *steps.Site) []steps.Placed {
-	return []steps.Placed{{Stage: steps.StageHost, Host: d.Host, Step: closeUFW(s)}}
-}
 
 type ufwFacts struct {
 	name      string
@@ -100,14 +96,19 @@ func openUFW(site *steps.Site) steps.Step {
 	diff := func(f ufwFacts, s steps.Shared) (steps.Decision, error) {
 		open := Openings(site, f.name, s)
 		switch {
+		case !f.installed && len(open) == 0:
+			return steps.Decision{Stands: steps.Refs(steps.EntryEffect, ufwWord)}, nil // its rules went with it
 		case !f.installed:
 			return steps.Decision{
 				Findings: []steps.Finding{steps.Error.Finding("ufw is not installed on "+f.name, `say firewall "none" {} in the host block, or install ufw`)},
 			}, nil
 		case f.problem != "":
 			return steps.Decision{Findings: []steps.Finding{f.silent(site)}}, nil
+		case !f.active && len(open) == 0:
+			return f.decide(site, nil), nil
 		case !f.active:
 			return steps.Decision{
+				Stands: steps.Refs(steps.EntryEffect, ufwWord),
 				Findings: []steps.Finding{steps.Note.Finding("ufw is not active on "+f.name+", so nothing is opened there: "+
 					openingList(open)+" must be open in whatever else filters",
 					"")},
@@ -125,26 +126,6 @@ func shareUFW(f ufwFacts, s *steps.Shared) {
 	if f.active {
 		steps.Put(s, ufwOpens, f.name, true)
 	}
-}
-
-// closeUFW takes the site's own rules away again.
-func closeUFW(site *steps.Site) steps.Step {
-	diff := func(f ufwFacts, _ steps.Shared) (steps.Decision, error) {
-		var d steps.Decision
-		switch {
-		case f.problem != "":
-			return steps.Decision{Findings: []steps.Finding{f.silent(site)}}, nil
-		case f.installed && !f.active && needsOpen(site, f.name):
-			d.Findings = []steps.Finding{steps.Note.Finding("ufw is not active on "+f.name+
-				", so its rules are unknown; those for the site have the comment "+ufwComment(site),
-				"ufw show added")}
-		}
-		for _, o := range f.stale(site, nil) {
-			d.Changes = append(d.Changes, ufwDelete(site, o))
-		}
-		return d, nil
-	}
-	return steps.Define("remove-firewall", probeUFW, nil, diff)
 }
 
 // silent is the finding for a ufw that could not be asked.
@@ -165,6 +146,17 @@ func probeUFW(ctx context.Context, o host.Observer) (ufwFacts, error) {
 	} else if f.installed {
 		f.problem = lastLine(host.Clean(string(res[0].Stderr) + string(res[0].Stdout)))
 	}
+	if f.installed && !f.active && f.problem == "" {
+		// Rules that are stored, and that nothing enforces.
+		stored, err := o.Query(ctx, host.Cmd{Argv: []string{"ufw", "show", "added"}})
+		if err != nil {
+			return f, err
+		}
+		if !stored[0].OK() {
+			f.problem = lastLine(host.Clean(string(stored[0].Stderr) + string(stored[0].Stdout)))
+		}
+		f.parseAdded(string(stored[0].Stdout))
+	}
 	return f, nil
 }
 
@@ -175,7 +167,7 @@ func lastLine(s string) string {
 }
 
 func (f ufwFacts) decide(site *steps.Site, open []Opening) steps.Decision {
-	var d steps.Decision
+	d := steps.Decision{Stands: steps.Refs(steps.EntryEffect, ufwWord)}
 	for _, o := range open {
 		d.Findings = append(d.Findings, f.partly(o)...)
 		switch effect, rule := f.effect(o); effect {
@@ -195,7 +187,9 @@ func (f ufwFacts) decide(site *steps.Site, open []Opening) steps.Decision {
 	for _, o := range f.stale(site, open) {
 		d.Changes = append(d.Changes, ufwDelete(site, o))
 	}
-	d.Findings = append(d.Findings, f.ineffectiveRules()...)
+	if len(open) > 0 {
+		d.Findings = append(d.Findings, f.ineffectiveRules()...)
+	}
 	return d
 }
 
@@ -303,12 +297,15 @@ func ufwCommands(site *steps.Site, o Opening) (add, del []string) {
 	return slices.Concat(rule, []string{"comment", ufwComment(site)}), slices.Concat([]string{"--force", "delete"}, rule)
 }
 
+// ufwWord begins the names of its rules in the ledger.
+const ufwWord = "ufw"
+
 // ufwChange runs ufw with do, and undo with back.
-func ufwChange(verb string, o Opening, do []string, undo string, back []string) steps.Change {
+func ufwChange(verb string, o Opening, do []string, undo string, back []string) *steps.Exec {
 	return &steps.Exec{
 		Verb: verb, Title: "ufw allow " + o.String(),
 		SaveText: "ec_save_ufw",
-		DoText:   "ufw " + shellescape.QuoteCommand(do) + " >/dev/null && ec_keep_ufw",
+		DoText:   "TMPDIR=\"$J\" ufw " + shellescape.QuoteCommand(do) + " >/dev/null && ec_keep_ufw",
 		UndoText: undo + " " + shellescape.QuoteCommand(back),
 	}
 }
@@ -317,13 +314,17 @@ func ufwChange(verb string, o Opening, do []string, undo string, back []string) 
 // there, so deleting it takes away nothing of anybody else's.
 func ufwAllow(site *steps.Site, o Opening) steps.Change {
 	add, del := ufwCommands(site, o)
-	return ufwChange("+", o, add, "ec_undo_ufw", del)
+	c := ufwChange("+", o, add, "ec_undo_ufw", del)
+	c.Makes = []string{ufwWord + " " + o.String()}
+	return c
 }
 
 // ufwDelete takes away a rule of our own that nothing needs any more.
 func ufwDelete(site *steps.Site, o Opening) steps.Change {
 	add, del := ufwCommands(site, o)
-	return ufwChange("-", o, del, "ec_undo_ufw_delete", add)
+	c := ufwChange("-", o, del, "ec_undo_ufw_delete", add)
+	c.Ends = []string{ufwWord + " " + o.String()}
+	return c
 }
 
 // parseStatus reads `ufw status verbose`.
@@ -340,6 +341,21 @@ func (f *ufwFacts) parseStatus(s string) {
 				f.rules = append(f.rules, r)
 			}
 		}
+	}
+}
+
+// ufwAdded is a line of `ufw show added` as our own rules make it.
+var ufwAdded = regexp.MustCompile(`^ufw allow (?:from (\S+) to any port (\S+) proto (tcp|udp)|(\S+)/(tcp|udp)) comment '([^']*)'$`)
+
+// parseAdded reads `ufw show added`, as far as rules are like ours.
+func (f *ufwFacts) parseAdded(s string) {
+	for line := range strings.Lines(s) {
+		m := ufwAdded.FindStringSubmatch(strings.TrimSpace(line))
+		if m == nil {
+			continue
+		}
+		f.rules = append(f.rules, ufwRule{Action: "ALLOW", Proto: m[3] + m[5], From: m[1], Comment: m[6],
+			Ports: steps.ParseRanges(strings.ReplaceAll(m[2]+m[4], ":", "-"))})
 	}
 }
 

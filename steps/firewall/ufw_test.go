@@ -106,6 +106,8 @@ func ufwDecision(t *testing.T, site *steps.Site, label, status string, installed
 			return host.Result{Code: 1, Stderr: []byte(status)}
 		case strings.HasPrefix(argv, "ufw status verbose"):
 			return host.Result{Code: code(installed, 127), Stdout: []byte(status)}
+		case strings.HasPrefix(argv, "ufw show added"):
+			return host.Result{}
 		case strings.Contains(argv, "firewalld"):
 			return host.Result{Code: code(firewalld, 3)}
 		case strings.HasPrefix(argv, "docker ps"):
@@ -202,9 +204,9 @@ func TestFirewallOpensSignallingToTheProxyAlone(t *testing.T) {
 		do = append(do, c.(*steps.Exec).DoText)
 	}
 	want := []string{
-		"ufw allow 7881/tcp comment 'ecdeploy example.org' >/dev/null && ec_keep_ufw",
-		"ufw allow 50100:50200/udp comment 'ecdeploy example.org' >/dev/null && ec_keep_ufw",
-		"ufw allow proto tcp from 10.0.0.7 to any port 7880 comment 'ecdeploy example.org' >/dev/null && ec_keep_ufw",
+		"TMPDIR=\"$J\" ufw allow 7881/tcp comment 'ecdeploy example.org' >/dev/null && ec_keep_ufw",
+		"TMPDIR=\"$J\" ufw allow 50100:50200/udp comment 'ecdeploy example.org' >/dev/null && ec_keep_ufw",
+		"TMPDIR=\"$J\" ufw allow proto tcp from 10.0.0.7 to any port 7880 comment 'ecdeploy example.org' >/dev/null && ec_keep_ufw",
 	}
 	if diff := cmp.Diff(want, do); diff != "" {
 		t.Error(diff)
@@ -259,5 +261,33 @@ func TestUFWDecide(t *testing.T) {
 	// The media range is covered by the admin's wider rule: no change.
 	if diff := cmp.Diff([]string{"ufw allow 7881/tcp"}, titles); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Where ufw is not active the site's rules are those that are stored, and nobody else's
+// go.
+func TestUFWStored(t *testing.T) {
+	const stored = "Added user rules (see 'ufw status' for running firewall):\nufw allow 22/tcp\nufw allow 7881/tcp comment 'ecdeploy example.org'\n" +
+		"ufw allow 50100:50200/udp comment 'ecdeploy example.org'\nufw allow from 10.0.0.7 to any port 7880 proto tcp comment 'ecdeploy example.org'\n" +
+		"ufw allow 7882/tcp comment 'ecdeploy example.org.uk'\nufw deny 7883/tcp comment 'ecdeploy example.org'\n"
+	for _, c := range []struct{ name, status, stored, want string }{
+		{"not active", "Status: inactive\n", stored, "- ufw allow 7881/tcp\n- ufw allow 50100-50200/udp\n- ufw allow 7880/tcp from 10.0.0.7"},
+		{"not active, with none", "Status: inactive\n", "Added user rules (see 'ufw status' for running firewall):\n(None)\n", ""},
+		{"active: what it enforces counts", "Status: active\n7881/tcp ALLOW IN Anywhere # ecdeploy example.org\n", stored, "- ufw allow 7881/tcp"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := suite.Decide(t, openUFW(&steps.Site{Name: "example.org"}), suite.Fake{Answer: func(argv string) host.Result {
+				switch {
+				case strings.HasPrefix(argv, "ufw status"):
+					return host.Result{Stdout: []byte(c.status)}
+				case strings.HasPrefix(argv, "ufw show added"):
+					return host.Result{Stdout: []byte(c.stored)}
+				}
+				return host.Result{}
+			}})
+			if diff := cmp.Diff(c.want, suite.Words(d)); diff != "" || len(d.Stands) != 1 {
+				t.Errorf("%s, stands %v", diff, d.Stands)
+			}
+		})
 	}
 }

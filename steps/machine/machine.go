@@ -14,9 +14,10 @@ type Config struct{}
 func Variant() steps.Variant {
 	return steps.Variant{
 		Block: "machine", Implied: true,
-		Doc:    "Debian with systemd, Docker 20.10 or newer, POSIX sh, coreutils, util-linux",
-		Config: func() steps.Config { return new(Config) },
-		Detect: steps.FindsNothing,
+		Doc:     "Debian with systemd, Docker 20.10 or newer, POSIX sh, coreutils, util-linux",
+		Config:  func() steps.Config { return new(Config) },
+		Effects: &steps.EffectKind{Word: portsWord, Stage: steps.StageHost, Step: reservedPorts},
+		Detect:  steps.FindsNothing,
 	}
 }
 
@@ -43,17 +44,6 @@ func (*Config) Steps(_ steps.Decl, s *steps.Site) []steps.Placed {
 	for _, p := range s.Parts {
 		for _, from := range s.Reaches(p) {
 			out = append(out, steps.Placed{Stage: steps.StageHost, Host: from, Step: sourceAddress(p), Closing: true})
-		}
-	}
-	return out
-}
-
-// Removal implements Config.
-func (*Config) Removal(_ steps.Decl, s *steps.Site) []steps.Placed {
-	var out []steps.Placed
-	for _, h := range s.Hosts() {
-		if len(sitePorts(s, h)) > 0 {
-			out = append(out, steps.Placed{Stage: steps.StageHost, Host: h, Step: releasePorts(s), Closing: true})
 		}
 	}
 	return out

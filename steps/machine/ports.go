@@ -3,6 +3,7 @@ package machine
 import (
 	"context"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -94,44 +95,89 @@ func otherSysctl(files []host.File) []sysctlSetting {
 	return out
 }
 
+// portsWord begins the name of a site's share in the ledger.
+const portsWord = "ports"
+
+// decide brings the site's share of the reserved ports into the file, or takes it out
+// where the site listens on none.
 func (f portsFacts) decide(site *steps.Site) steps.Decision {
-	var d steps.Decision
-	ports := slices.DeleteFunc(sitePorts(site, f.name), func(r steps.PortRange) bool { return r.Last < f.ephemeral.First || r.First > f.ephemeral.Last })
-	want := steps.MergeRanges(slices.Concat(f.reserved, ports))
+	d := steps.Decision{Stands: steps.Refs(steps.EntryEffect, portsWord)}
+	ports := steps.MergeRanges(slices.DeleteFunc(sitePorts(site, f.name), func(r steps.PortRange) bool { return r.Last < f.ephemeral.First || r.First > f.ephemeral.Last }))
+	d.Findings = f.overruled(ports)
+	file := parseReserved(string(f.file.Data), f.otherSites(site))
+	if !f.file.Exists {
+		file.before = f.reserved
+	}
+	had := slices.Concat(file.shares[site.Name], file.unclaimed)
+	delete(file.shares, site.Name)
+	byOthers := slices.Clone(file.before)
+	for _, s := range f.others {
+		byOthers = append(byOthers, s.reserved...)
+	}
+	if rest := steps.SubtractRanges(file.shares[others], slices.Concat(ports, file.known())); len(rest) > 0 {
+		file.shares[others] = rest
+	} else {
+		delete(file.shares, others)
+	}
+	if len(steps.SubtractRanges(ports, byOthers)) > 0 {
+		file.shares[site.Name] = ports
+	}
+	keep := slices.Concat(byOthers, file.all())
+	live := steps.MergeRanges(slices.Concat(steps.SubtractRanges(f.reserved, steps.SubtractRanges(had, keep)), ports))
+	edit, needed := f.edit(file)
+	if slices.Equal(live, steps.MergeRanges(f.reserved)) && !needed {
+		return d
+	}
+	if !f.writable && len(ports) > 0 {
+		d.Findings = append(d.Findings, steps.Warning.Finding(fmt.Sprintf("the kernel may give ports of %s to outgoing "+
+			"connections, and this host does not let root reserve them",
+			steps.FormatRanges(ports)),
+			"reserve them on the machine that runs this container: sysctl net.ipv4.ip_local_reserved_ports="+steps.FormatRanges(live)))
+		return d
+	}
+	c := steps.Files{Title: "reserved ports " + steps.FormatRanges(live)}
+	if needed {
+		c.Edits = []steps.FileEdit{edit}
+	}
+	if len(ports) == 0 && len(had) > 0 {
+		c.Title = "reserved ports " + steps.FormatRanges(steps.MergeRanges(had))
+	}
+	if f.writable {
+		c.Activate, c.Reactivate = setReserved(live), unsetReserved(live, f.reserved)
+	}
+	switch name := portsWord + " reserved"; {
+	case file.shares[site.Name] != nil:
+		c.Makes = []string{name}
+	case len(had) > 0:
+		c.Ends = []string{name}
+	}
+	d.Changes = []steps.Change{&c}
+	return d
+}
+
+// overruled names files that win over ours at the next boot and lack ports.
+func (f portsFacts) overruled(ports []steps.PortRange) []steps.Finding {
+	var out []steps.Finding
 	for _, l := range f.others {
-		if !l.later {
-			continue
-		}
-		if all := steps.MergeRanges(slices.Concat(l.reserved, ports)); !slices.Equal(all, steps.MergeRanges(l.reserved)) {
-			d.Findings = append(d.Findings, steps.Warning.Finding(l.path+" sets "+reservedKey+" too and wins at the next boot: what is reserved now is free again then",
+		if all := steps.MergeRanges(slices.Concat(l.reserved, ports)); l.later && !slices.Equal(all, steps.MergeRanges(l.reserved)) {
+			out = append(out, steps.Warning.Finding(l.path+" sets "+reservedKey+" too and wins at the next boot: what is reserved now is free again then",
 				"write there: "+reservedKey+" = "+steps.FormatRanges(all)))
 		}
 	}
-	kept := steps.MergeRanges(append(slices.Clone(want), steps.ParseRanges(afterEquals(string(f.file.Data)))...))
-	before := f.reserved
-	if f.file.Exists {
-		before = reservedBefore(string(f.file.Data))
+	return out
+}
+
+// otherSites reports whether the host has other sites.
+func (f portsFacts) otherSites(site *steps.Site) bool {
+	return slices.ContainsFunc(f.sites, func(s string) bool { return s != site.Slug() })
+}
+
+// edit is what makes the file say that; needed is false where it does.
+func (f portsFacts) edit(r reserved) (e steps.FileEdit, needed bool) {
+	if len(r.all()) > 0 {
+		return steps.OwnFile(sysctlFile, f.file, r.text(), 0o644, 0, steps.Secrets{})
 	}
-	text := reservedText(kept, before)
-	live := slices.Equal(want, steps.MergeRanges(f.reserved))
-	edit, needed := steps.OwnFile(sysctlFile, f.file, text, 0o644, 0, steps.Secrets{})
-	if live && (!f.file.Exists || !needed) {
-		return d // reserved by ours or by somebody else
-	}
-	if !f.writable {
-		d.Findings = append(d.Findings, steps.Warning.Finding(fmt.Sprintf("the kernel may give ports of %s to outgoing "+
-			"connections, and this host does not let root reserve them",
-			steps.FormatRanges(steps.MergeRanges(ports))),
-			"reserve them on the machine that runs this container: sysctl net.ipv4.ip_local_reserved_ports="+steps.FormatRanges(want)))
-		return d
-	}
-	d.Changes = []steps.Change{&steps.Files{
-		Title:      "reserved ports " + steps.FormatRanges(want),
-		Edits:      []steps.FileEdit{edit},
-		Activate:   setReserved(want),
-		Reactivate: unsetReserved(want, f.reserved),
-	}}
-	return d
+	return steps.FileEdit{Path: sysctlFile, Before: steps.Digest(f.file.Data, steps.Secrets{}), Remove: true}, f.file.Exists
 }
 
 // sitePorts are the ports that a site listens on, on a host.
@@ -145,26 +191,79 @@ func sitePorts(site *steps.Site, on string) []steps.PortRange {
 	return ports
 }
 
-// reservedText is our file; before are the ports that others had reserved when it
-// was first written.
-func reservedText(r, before []steps.PortRange) steps.Text {
-	head := "# Ports that outgoing connections must not take. Written by ecdeploy.\n"
-	if len(before) > 0 {
-		head += beforeLine + steps.FormatRanges(before) + "\n"
-	}
-	return steps.Lit(head + reservedKey + " = " + steps.FormatRanges(r) + "\n")
+// reserved is what our file says.
+type reserved struct {
+	before []steps.PortRange            // by others, when it was first written
+	shares map[string][]steps.PortRange // by server name
+	// unclaimed is what it reserves and says of no site that it is its.
+	unclaimed []steps.PortRange
 }
 
-const beforeLine = "# Reserved before, by others: "
+const (
+	beforeLine = "# Reserved before, by others: "
+	shareLine  = "# Of "
+	others     = "others" // no server name: those have a dot or a colon
+)
 
-// reservedBefore reads that line of it.
-func reservedBefore(file string) []steps.PortRange {
-	for line := range strings.Lines(file) {
+// parseReserved reads our file; where there are other sites, what is unclaimed may be
+// theirs.
+func parseReserved(text string, otherSites bool) reserved {
+	r := reserved{shares: map[string][]steps.PortRange{}}
+	var all []steps.PortRange
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
 		if ports, ok := strings.CutPrefix(line, beforeLine); ok {
-			return steps.ParseRanges(ports)
+			r.before = steps.ParseRanges(ports)
+			continue
+		}
+		if share, ok := strings.CutPrefix(line, shareLine); ok {
+			if i := strings.LastIndex(share, ": "); i > 0 {
+				r.shares[share[:i]] = steps.ParseRanges(share[i+2:])
+			}
+			continue
+		}
+		if strings.HasPrefix(line, reservedKey) {
+			all = append(all, steps.ParseRanges(afterEquals(line))...)
 		}
 	}
-	return nil
+	r.unclaimed = steps.SubtractRanges(all, slices.Concat(r.before, r.all()))
+	r.unclaimed = steps.MergeRanges(slices.Concat(r.unclaimed, r.shares[others]))
+	delete(r.shares, others)
+	if otherSites && len(r.unclaimed) > 0 {
+		r.shares[others], r.unclaimed = r.unclaimed, nil
+	}
+	return r
+}
+
+// known are the shares of sites that have a line of their own.
+func (r reserved) known() []steps.PortRange {
+	var out []steps.PortRange
+	for name, ports := range r.shares {
+		if name != others {
+			out = append(out, ports...)
+		}
+	}
+	return out
+}
+
+// all are the shares together.
+func (r reserved) all() []steps.PortRange {
+	var out []steps.PortRange
+	for _, ports := range r.shares {
+		out = append(out, ports...)
+	}
+	return steps.MergeRanges(out)
+}
+
+func (r reserved) text() steps.Text {
+	s := "# Ports that outgoing connections must not take. Written by ecdeploy.\n"
+	if len(r.before) > 0 {
+		s += beforeLine + steps.FormatRanges(r.before) + "\n"
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.shares)) {
+		s += shareLine + name + ": " + steps.FormatRanges(r.shares[name]) + "\n"
+	}
+	return steps.Lit(s + reservedKey + " = " + steps.FormatRanges(steps.MergeRanges(slices.Concat(r.before, r.all()))) + "\n")
 }
 
 // setReserved is sh text that makes the kernel reserve just these.

@@ -40,6 +40,11 @@ func (c *External) Parts(d steps.Decl) []steps.Part {
 // Check implements Config.
 func (c *External) Check(steps.Block, steps.Decl, *steps.Site) {}
 
+// ByHand implements steps.ByHand.
+func (*External) ByHand() string {
+	return "the proxy is somebody else's: take the routes to the SFU and the JWT service out of it"
+}
+
 // Steps implements Config.
 func (c *External) Steps(d steps.Decl, s *steps.Site) []steps.Placed {
 	routes := s.Served(d.Host)
@@ -49,15 +54,6 @@ func (c *External) Steps(d steps.Decl, s *steps.Site) []steps.Placed {
 	}
 	text := "the proxy is somebody else's; in nginx's words it needs:\n" + nginxBlocks(routes) + "or in a Caddyfile:\n" + caddyBlocks(routes)
 	return []steps.Placed{{Stage: steps.StageProxy, Host: d.Host, Step: steps.LeftToOwner("proxy", text, checks)}}
-}
-
-// Removal implements Config.
-func (c *External) Removal(d steps.Decl, _ *steps.Site) []steps.Placed {
-	return []steps.Placed{{
-		Stage: steps.StageProxy,
-		Host:  d.Host,
-		Step:  steps.LeftToOthers("the proxy", "take the routes to the SFU and the JWT service out of it"),
-	}}
 }
 
 // ByName are routes with the routes of the same public name together.

@@ -35,15 +35,6 @@ func (c *Config) Steps(d steps.Decl, s *steps.Site) []steps.Placed {
 	return []steps.Placed{{Stage: steps.StageSFU, Host: d.Host, Step: c.container(d, s)}}
 }
 
-// Removal implements Config.
-func (c *Config) Removal(d steps.Decl, s *steps.Site) []steps.Placed {
-	return []steps.Placed{{Stage: steps.StageSFU, Host: d.Host, Step: steps.RemoveContainer(s, steps.Removal{
-		Component: "sfu", Container: c.Container, Files: []string{"livekit-config.yaml", "keys.yaml"},
-		Grace: grace, Interrupt: "LiveKit ends: calls on it are interrupted",
-		Offers: func(name string, files []host.File) []steps.Secret { return credentials.OffersInUse(name, files[1]) },
-	})}}
-}
-
 // container runs LiveKit with its configuration.
 func (c *Config) container(d steps.Decl, site *steps.Site) steps.Step {
 	dir := site.Dir() + "/sfu"
@@ -101,7 +92,7 @@ func (c *Config) decide(archive *steps.Archive, site *steps.Site, f facts, s ste
 		User: fmt.Sprintf("%d:%d", c.UID, c.UID), Restart: "always", StopTimeout: grace,
 		Mounts: []host.Mount{{Source: dir, Target: "/config"}},
 	}
-	change := steps.Container{Site: site.Name, Spec: spec, Config: texts, Replaces: f.container.ID,
+	change := steps.Container{Site: site.Name, Spec: spec, Config: texts, Replaces: f.container.ID, Stops: "LiveKit ends: calls on it are interrupted",
 		Dirs: steps.MissingDirs(steps.SiteDirs(site, "sfu", c.UID), f.files)}
 	lint := []steps.LintFile{{Target: "/config/livekit-config.yaml", Path: config, K: -1}, {Target: "/config/keys.yaml", Path: keys, K: -1}}
 	for i, p := range []string{config, keys} {
@@ -122,6 +113,7 @@ func (c *Config) decide(archive *steps.Archive, site *steps.Site, f facts, s ste
 		d.Changes = append(d.Changes, &change)
 	}
 	d.Checks = c.checks()
+	d.Stands = append(steps.Refs(steps.EntryFile, config, keys), steps.Ref{Kind: steps.EntryContainer, Name: c.Container})
 	return d, nil
 }
 

@@ -92,6 +92,8 @@ func (c *Config) Parts(d steps.Decl) []steps.Part {
 		},
 		Routes: []steps.Route{route},
 	}
+	dir := (&steps.Site{Name: d.Site}).Dir() + "/sfu"
+	p.Own = []string{dir + "/livekit-config.yaml", dir + "/keys.yaml"}
 	if c.NodeIP != "" {
 		p.Addresses = strings.Split(c.NodeIP, ",")
 	}

@@ -35,6 +35,11 @@ func (c *External) Parts(d steps.Decl) []steps.Part {
 // Check implements Config.
 func (c *External) Check(steps.Block, steps.Decl, *steps.Site) {}
 
+// ByHand implements steps.ByHand.
+func (*External) ByHand() string {
+	return "the client well-known is somebody else's: take org.matrix.msc4143.rtc_foci out of it first"
+}
+
 // Steps implements Config.
 func (c *External) Steps(d steps.Decl, s *steps.Site) []steps.Placed {
 	key := fmt.Sprintf("\"org.matrix.msc4143.rtc_foci\": [{\"type\": \"livekit\", \"livekit_service_url\": %q}]", s.ServiceURL())
@@ -44,14 +49,5 @@ func (c *External) Steps(d steps.Decl, s *steps.Site) []steps.Placed {
 		Stage: steps.StageWellKnown,
 		Host:  d.Host,
 		Step:  steps.LeftToOwner("well-known", text, wellKnownChecks(s, net.JoinHostPort(s.Domain(), "443"), "whoever serves it")),
-	}}
-}
-
-// Removal implements Config.
-func (c *External) Removal(d steps.Decl, _ *steps.Site) []steps.Placed {
-	return []steps.Placed{{
-		Stage: steps.StageWellKnown,
-		Host:  d.Host,
-		Step:  steps.LeftToOthers("the client well-known", "take org.matrix.msc4143.rtc_foci out of it first"),
 	}}
 }

@@ -63,11 +63,6 @@ func (c *File) Steps(d steps.Decl, s *steps.Site) []steps.Placed {
 	return []steps.Placed{{Stage: steps.StageWellKnown, Host: d.Host, Step: c.merge(s)}}
 }
 
-// Removal implements Config.
-func (c *File) Removal(d steps.Decl, s *steps.Site) []steps.Placed {
-	return []steps.Placed{{Stage: steps.StageWellKnown, Host: d.Host, Step: c.remove(s)}}
-}
-
 // merge brings the announcement of the backend into the file: the key
 // org.matrix.msc4143.rtc_foci (MSC4143, which clients read where the homeserver's
 // own list is not known to them).
@@ -93,6 +88,7 @@ func (c *File) merge(site *steps.Site) steps.Step {
 		case f.Err != "" || !f.Mode.IsRegular():
 			d.Findings = []steps.Finding{steps.Error.Finding(c.Path+" cannot be read: "+cmp.Or(f.Err, "it is no regular file"), "correct well_known.path")}
 		default:
+			d.Stands = steps.Refs(steps.EntryLines, f.Real)
 			edits, err := splice.RTCFoci(f.Data, site.ServiceURL())
 			if err != nil {
 				d.Findings = []steps.Finding{steps.Refusal(c.Path, err)}

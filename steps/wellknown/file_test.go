@@ -9,7 +9,6 @@ import (
 	"github.com/emdecloud/ecdeploy/internal/hosttest/suite"
 	"github.com/emdecloud/ecdeploy/internal/splice"
 	"github.com/emdecloud/ecdeploy/steps"
-	"github.com/emdecloud/ecdeploy/steps/proxy/nginx"
 )
 
 func TestExternalWellKnownPrintsTheKey(t *testing.T) {
@@ -85,86 +84,68 @@ func TestWellKnownOnDisk(t *testing.T) {
 	}
 }
 
+// What the runs put there goes again, and what a human wrote since stays.
 func TestRemoveWellKnown(t *testing.T) {
 	const path = "/var/www/client"
-	before := `{"m.homeserver": {"base_url": "https://a"}}` + "\n"
-	ours := func(url string) string {
-		edits, err := splice.RTCFoci([]byte(before), url)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := splice.Apply([]byte(before), edits)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(b)
-	}
-	one, two := ours("https://one.example.org"), ours("https://two.example.org")
+	const before = `{"m.homeserver": {"base_url": "https://a"}}` + "\n"
+	url := suite.OneHost().ServiceURL()
+	human := func(s string) string { return strings.Replace(s, "https://a", "https://b", 1) }
+	same := func(s string) string { return s }
 	for _, c := range []struct {
-		name  string
-		now   string
-		texts []string
-		want  string // the file afterwards
-		says  string
+		name           string
+		between, since func(string) string // what a human does after the first run of two, and after all; between is nil for one run
+		want           func(now string) string
+		says           string
 	}{
-		{"one run", one, []string{before, one}, before, ""},
-		{"two runs", two, []string{before, one, one, two}, before, ""},
-		{
-			name:  "a human in between",
-			now:   strings.Replace(two, "https://a", "https://b", 1),
-			texts: []string{before, one, one, two},
-			want:  strings.Replace(before, "https://a", "https://b", 1),
-			says:  "",
-		},
-		{"a human between the runs", strings.Replace(two, "https://a", "https://b", 1),
-			[]string{before, one, strings.Replace(one, "https://a", "https://b", 1), strings.Replace(two, "https://a", "https://b", 1)},
-			strings.Replace(before, "https://a", "https://b", 1),
-			""},
-		{"nothing was done", before, nil, before, ""},
-		{"a human took it out", before, []string{before, one}, before, ""},
-		{
-			name:  "a human wrote another URL",
-			now:   strings.Replace(one, "one", "own", 1),
-			texts: []string{before, one},
-			want:  strings.Replace(one, "one", "own", 1),
-			says:  "warning: somebody else changed in /var/www/client",
-		},
-		{
-			name:  "a human rewrote all",
-			now:   strings.ReplaceAll(ours(suite.OneHost().ServiceURL()), " ", ""),
-			texts: []string{before, ours(suite.OneHost().ServiceURL())},
-			want:  strings.ReplaceAll(ours(suite.OneHost().ServiceURL()), " ", ""),
-			says:  "error: /var/www/client would still announce https://matrix-rtc-jwt.example.org",
-		},
-		{"nobody remembers", ours(suite.OneHost().ServiceURL()), nil, ours(suite.OneHost().ServiceURL()), "error: /var/www/client would still announce"},
+		{"one run", nil, same, func(string) string { return before }, ""},
+		{"two runs", same, same, func(string) string { return before }, ""},
+		{"a human since", same, human, func(string) string { return human(before) }, ""},
+		{"a human between the runs", human, same, func(string) string { return human(before) }, ""},
+		{"a human took it out", nil, func(string) string { return before }, same, ""},
+		{"a human wrote another URL", nil, func(s string) string { return strings.Replace(s, url, "https://own", 1) }, same,
+			"warning: somebody else changed in " + path},
+		{"a human rewrote all", nil, func(s string) string { return strings.ReplaceAll(s, " ", "") }, same, "error: " + path + " would still announce " + url},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			o := suite.LayersOf(title, path, c.now, c.texts...)
-			d := suite.Decide(t, (&File{Host: "h", Path: path}).remove(suite.OneHost()), o)
-			got := c.now
-			if len(d.Changes) > 0 {
-				files := d.Changes[0].(*steps.Files)
-				b, err := splice.Apply([]byte(c.now), files.Edits[0].Edits)
-				if err != nil {
-					t.Fatal(err)
-				}
-				got = string(b)
+			w := suite.NewWorld(map[string]string{path: before}, nil)
+			config, old, site := &File{Host: "h", Path: path}, suite.OneName("old.example.org"), suite.OneHost()
+			if c.between != nil {
+				w.Do(t, suite.Only(t, suite.Decide(t, config.merge(old), w).Changes))
+				w.Files[path] = c.between(w.Files[path])
 			}
-			if got != c.want {
-				t.Errorf("%q, want %q", got, c.want)
+			w.Do(t, suite.Only(t, suite.Decide(t, config.merge(site), w).Changes))
+			w.Files[path] = c.since(w.Files[path])
+			want := c.want(w.Files[path])
+			ledger := w.Ledger()
+			plans, err := steps.Removal{Site: site, Ledger: ledger, Entries: ledger.Unwanted(suite.Slug, nil, nil), Whole: true}.Plan(t.Context(), w)
+			if err != nil || len(plans) != 1 {
+				t.Fatalf("%+v, %v", plans, err)
 			}
-			if !strings.Contains(suite.Words(d), c.says) || c.says == "" && len(d.Findings) > 0 {
-				t.Error(suite.Words(d))
+			if got := suite.Summaries(plans[0].Findings); !strings.Contains(got, c.says) || c.says == "" && got != "" {
+				t.Errorf("it says %q, want %q", got, c.says)
+			}
+			for _, change := range plans[0].Changes {
+				w.Do(t, change)
+			}
+			if diff := cmp.Diff(want, w.Files[path]); diff != "" {
+				t.Error(diff)
+			}
+			if left := w.Ledger().Entries; len(left) > 0 {
+				t.Errorf("its ledger has %+v", left)
 			}
 		})
 	}
-	o := suite.LayersOf(title, path, one, before, one)
-	delete(o.Files, path)
-	if got := suite.Words(suite.Decide(t, (&File{Path: path}).remove(suite.OneHost()), o)); got != "note: /var/www/client is not there any more: there is nothing to undo in it" {
-		t.Error(got)
-	}
-	// Layers of other parts of the site are not its business.
-	if got := suite.Words(suite.Decide(t, (&File{Path: path}).remove(suite.OneHost()), suite.LayersOf(nginx.Title, path, one, before, one))); got != "" {
-		t.Error(got)
+}
+
+// The file shall hold something of the site, changed or not.
+func TestWellKnownStands(t *testing.T) {
+	const path = "/var/www/client"
+	o := suite.Fake{Files: map[string]string{path: "{}"}}
+	for range 2 {
+		d := suite.Decide(t, (&File{Host: "h", Path: path}).merge(suite.OneHost()), o)
+		if diff := cmp.Diff(steps.Refs(steps.EntryLines, path), d.Stands); diff != "" {
+			t.Error(diff)
+		}
+		o.Apply(t, d)
 	}
 }

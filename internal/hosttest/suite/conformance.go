@@ -40,6 +40,7 @@ func Run(t *testing.T, c Case) {
 	t.Run("says what it is", c.describes)
 	t.Run("finds nothing on an empty host", c.findsNothing)
 	t.Run("stays on its host", c.staysOnItsHost)
+	t.Run("leaves alone what is somebody else's", c.leavesAlone)
 	if c.World != nil {
 		t.Run("plans nothing the second time, and removal leaves nothing", c.settles)
 	}
@@ -98,9 +99,24 @@ func (c Case) staysOnItsHost(t *testing.T) {
 			}
 		}
 	}
-	for _, s := range slices.Concat(config.Steps(d, site), config.Removal(d, site)) {
+	for _, s := range config.Steps(d, site) {
 		if !slices.Contains(site.Hosts(), s.Host) || !slices.Contains(steps.Stages(), s.Stage) || s.Step.Name() == "" {
 			t.Errorf("step %q is in stage %q on host %q", s.Step.Name(), s.Stage, s.Host)
+		}
+	}
+}
+
+// leavesAlone wants a variant that leaves its thing to somebody else to take nothing of it
+// away, where ecdeploy had configured it before.
+func (c Case) leavesAlone(t *testing.T) {
+	config := c.Config()
+	if _, ok := config.(steps.ByHand); !ok {
+		return
+	}
+	site, d := c.declare(config)
+	for _, s := range config.Steps(d, site) {
+		if got := Decide(t, s.Step, Fake{}); !got.LeavesAlone {
+			t.Errorf("step %s does not leave alone what stands", s.Step.Name())
 		}
 	}
 }
@@ -121,13 +137,12 @@ func (c Case) declare(config steps.Config) (*steps.Site, steps.Decl) {
 	return site, d
 }
 
-// settles does what is planned, wants all of it to be among the variant's parts, and
-// nothing to be planned again; then it does what a removal plans, and wants no file and
-// no container of its own to be left. (What an admin's file gets back needs the record
-// that an engine keeps on a real host; the end-to-end tests see it.)
+// settles does what is planned, wants all of it to be among the variant's parts and what
+// shall stand, and nothing to be planned again; then it takes all away that the ledger
+// has, and wants every file to be as before.
 func (c Case) settles(t *testing.T) {
 	world := c.World(t)
-	before := slices.Sorted(maps.Keys(world.Files))
+	before := maps.Clone(world.Files)
 	config := c.Config()
 	site, d := c.declare(config)
 	first := c.decide(t, world, config.Steps(d, site))
@@ -135,22 +150,7 @@ func (c Case) settles(t *testing.T) {
 		t.Fatalf("nothing is planned the first time: %s", Summaries(first.Findings))
 	}
 	for _, change := range first.Changes {
-		b, err := steps.MarshalChange(change)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, v := range Keys().ByRef() {
-			if !v.IsZero() && strings.Contains(string(b), v.Reveal()) {
-				t.Errorf("%s holds a secret", change.Summary().Title)
-			}
-		}
-		back, err := steps.UnmarshalChange(b)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(change, back); diff != "" {
-			t.Errorf("%s does not survive JSON: %s", change.Summary().Title, diff)
-		}
+		c.isData(t, change)
 		if made, ok := change.(*steps.Container); ok {
 			inParts := func(p steps.Part) bool {
 				return p.Run != nil && p.Run.Container == made.Spec.Name && p.Run.Image == made.Spec.Image
@@ -161,17 +161,75 @@ func (c Case) settles(t *testing.T) {
 		}
 		world.Do(t, change)
 	}
-	if again := c.decide(t, world, config.Steps(d, site)); len(again.Changes) > 0 {
+	again := c.decide(t, world, config.Steps(d, site))
+	if len(again.Changes) > 0 {
 		t.Errorf("the second time it plans\n%s", Words(again))
 	}
-	for _, change := range c.decide(t, world, config.Removal(d, site)).Changes {
-		world.Do(t, change)
+	for _, stands := range [][]steps.Ref{first.Stands, again.Stands} {
+		for _, e := range world.Ledger().Unwanted(Slug, stands, nil) {
+			t.Errorf("%s %s stands, and no step wants it to: it would be taken away", e.Kind, e.Name)
+		}
 	}
-	if diff := cmp.Diff(before, slices.Sorted(maps.Keys(world.Files))); diff != "" {
-		t.Errorf("after a removal there are other files: %s", diff)
+	c.takeAway(t, world, site)
+	if diff := cmp.Diff(before, world.Files); diff != "" {
+		t.Errorf("after a removal files are others: %s", diff)
 	}
 	if len(world.containers) > 0 {
 		t.Errorf("after a removal there are containers: %v", slices.Sorted(maps.Keys(world.containers)))
+	}
+}
+
+// isData wants a change to survive JSON, and to hold no secret.
+func (c Case) isData(t *testing.T, change steps.Change) {
+	t.Helper()
+	b, err := steps.MarshalChange(change)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range Keys().ByRef() {
+		if !v.IsZero() && strings.Contains(string(b), v.Reveal()) {
+			t.Errorf("%s holds a secret", change.Summary().Title)
+		}
+	}
+	back, err := steps.UnmarshalChange(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(change, back); diff != "" {
+		t.Errorf("%s does not survive JSON: %s", change.Summary().Title, diff)
+	}
+}
+
+// takeAway does what is planned where nothing of the site is wanted any more.
+func (c Case) takeAway(t *testing.T, world *World, site *steps.Site) {
+	t.Helper()
+	ledger := world.Ledger()
+	var all []steps.StepPlan
+	made := func(e steps.Entry) bool {
+		return e.Ref() == steps.Ref{Kind: steps.EntryEffect, Name: c.Variant.Effects.Word}
+	}
+	if kind := c.Variant.Effects; kind != nil && slices.ContainsFunc(ledger.Entries, made) {
+		d := c.decide(t, world, []steps.Placed{{Step: kind.Step(&steps.Site{Name: site.Name})}})
+		all = append(all, steps.StepPlan{Changes: d.Changes})
+	}
+	r := steps.Removal{Site: site, Ledger: ledger, Entries: ledger.Unwanted(Slug, nil, all), Secrets: credentials.Secrets(Keys()), Whole: true}
+	things, err := r.Plan(t.Context(), world)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all = append(things, all...)
+	ledger.Folders(Slug, all)
+	for _, st := range all {
+		for _, f := range st.Findings {
+			t.Errorf("a removal says: %s", f.Summary)
+		}
+		for _, change := range st.Changes {
+			c.isData(t, change)
+			world.Do(t, change)
+		}
+	}
+	for _, e := range world.Ledger().Entries {
+		t.Errorf("after a removal the ledger has %s %s", e.Kind, e.Name)
 	}
 }
 
@@ -197,6 +255,7 @@ func (c Case) decide(t *testing.T, o host.Observer, placed []steps.Placed) steps
 		}
 		out.Changes = append(out.Changes, one.Changes...)
 		out.Findings = append(out.Findings, one.Findings...)
+		out.Stands = append(out.Stands, one.Stands...)
 	}
 	return out
 }

@@ -76,8 +76,8 @@ func (o *Hostile) Query(_ context.Context, cmds ...host.Cmd) ([]host.Result, err
 	return out, nil
 }
 
-// StepsOf are the steps of a variant on the host h, those that take it away among
-// them: alone, and in a site that is spread over hosts.
+// StepsOf are the steps of a variant on the host h: alone, in a site that is spread over
+// hosts, and where nothing is wanted any more.
 func StepsOf(v steps.Variant) map[string]steps.Step {
 	apart := OneHost()
 	apart.Parts[1].Host, apart.Parts[0].Listens[0].Bind = "other", "198.51.100.7"
@@ -86,9 +86,12 @@ func StepsOf(v steps.Variant) map[string]steps.Step {
 		c := Configured(v)
 		d := steps.Decl{Site: s.Name, Host: "h"}
 		d.Parts = c.Parts(d)
-		for i, p := range append(c.Steps(d, s), c.Removal(d, s)...) {
+		for i, p := range c.Steps(d, s) {
 			out[fmt.Sprintf("%s %s %s %d", v.Block, p.Step.Name(), where, i)] = p.Step
 		}
+	}
+	if v.Effects != nil {
+		out[v.Block+" of nothing"] = v.Effects.Step(&steps.Site{Name: "example.org"})
 	}
 	return out
 }

@@ -80,25 +80,6 @@ func Words(d steps.Decision) string {
 	return strings.Join(out, "\n")
 }
 
-// LayersOf is a host on which runs have made of a file each second text out of the
-// one before, and on which it is now as in now.
-func LayersOf(title, path, now string, texts ...string) Fake {
-	o := Fake{Files: map[string]string{path: now}}
-	var listed strings.Builder
-	for i := 0; i+1 < len(texts); i += 2 {
-		dir := steps.Root + "/origins/example.org/" + string(rune('0'+i))
-		o.Files[dir+"/before"], o.Files[dir+"/after"] = texts[i], texts[i+1]
-		listed.WriteString(dir + "/before\t" + dir + "/after\t" + title + "\t" + path + "\n")
-	}
-	o.Answer = func(argv string) host.Result {
-		if strings.Contains(argv, "origins/") {
-			return host.Result{Stdout: []byte(listed.String())}
-		}
-		return host.Result{}
-	}
-	return o
-}
-
 func Only(t *testing.T, changes []steps.Change) steps.Change {
 	t.Helper()
 	if len(changes) != 1 {

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,6 +23,8 @@ type World struct {
 	Fake
 	modes      map[string]mode
 	containers map[string]host.ContainerSpec
+	ledger     map[string]steps.Entry // by ID, of one site
+	done       int                    // changes so far
 }
 
 type mode struct {
@@ -31,7 +35,7 @@ type mode struct {
 // NewWorld is a host with these files, whose commands answer as answer says; nil for
 // commands that all fail.
 func NewWorld(files map[string]string, answer func(argv string) host.Result) *World {
-	w := &World{modes: map[string]mode{}, containers: map[string]host.ContainerSpec{}}
+	w := &World{modes: map[string]mode{}, containers: map[string]host.ContainerSpec{}, ledger: map[string]steps.Entry{}}
 	w.Files, w.Links = map[string]string{}, map[string]string{}
 	for p, text := range files {
 		w.Files[p] = text
@@ -46,7 +50,7 @@ func NewWorld(files map[string]string, answer func(argv string) host.Result) *Wo
 		if strings.HasPrefix(argv, "docker image inspect -- ") {
 			return host.Result{Stdout: []byte(`[{"Id":"sha256:image","Architecture":"amd64"}]`)}
 		}
-		if strings.HasPrefix(argv, "docker version") {
+		if strings.Contains(argv, "docker version") {
 			return host.Result{Stdout: []byte("28.5.2\n")}
 		}
 		if strings.HasPrefix(argv, "docker ps -a") {
@@ -69,7 +73,7 @@ func (w *World) list() string {
 func (w *World) inspect(name string) host.Result {
 	spec, ok := w.containers[name]
 	if !ok {
-		return host.Result{Code: 1}
+		return host.Result{Code: 1, Stderr: []byte("Error response from daemon: No such container: " + name + "\n")}
 	}
 	b, _ := json.Marshal([]any{map[string]any{ // never fails: plain values
 		"Id": "id-" + name, "Image": "sha256:image", "State": map[string]any{"Running": true},
@@ -96,10 +100,13 @@ func (w *World) Read(ctx context.Context, paths ...string) ([]host.File, error) 
 // Do makes a change, as the engine and the host would.
 func (w *World) Do(t *testing.T, c steps.Change) {
 	t.Helper()
-	r, err := c.Resolve(t.Context(), steps.Env{Host: w, Run: "R", Secrets: credentials.Secrets(Keys())})
+	r, err := c.Resolve(t.Context(), steps.Env{Host: w, Run: "R", Change: fmt.Sprintf("%04d", w.done), Secrets: credentials.Secrets(Keys())})
 	if err != nil {
 		t.Fatalf("%s: %v", c.Summary().Title, err)
 	}
+	w.done++
+	before := maps.Clone(w.Files)
+	defer w.enter(r, before)
 	switch c := c.(type) {
 	case *steps.Files:
 		w.place(t, c.Dirs, c.Edits)
@@ -113,6 +120,44 @@ func (w *World) Do(t *testing.T, c steps.Change) {
 		}
 	}
 }
+
+// enter makes the moves of a change in the ledger, from the files as they were before
+// it and are now.
+func (w *World) enter(r steps.Resolved, before map[string]string) {
+	for _, id := range r.Ledger.Leave {
+		delete(w.ledger, id)
+		for p := range w.Files {
+			if strings.HasPrefix(p, w.entryDir(id)+"/") {
+				delete(w.Files, p)
+			}
+		}
+	}
+	for _, in := range r.Ledger.Enter {
+		e := in.Entry
+		e.Site, e.Stage, e.Step = Slug, steps.StageHost, "step"
+		w.ledger[e.ID] = e
+		switch e.Kind {
+		case steps.EntryFile:
+			w.Files[e.Dir()+"/sum"] = steps.Digest([]byte(w.Files[e.Name]), steps.Secrets{}) + "\n"
+		case steps.EntryLines:
+			w.Files[e.Dir()+"/before"], w.Files[e.Dir()+"/after"] = before[e.Name], w.Files[e.Name]
+		}
+	}
+}
+
+func (w *World) entryDir(id string) string { return steps.Entry{Site: Slug, ID: id}.Dir() }
+
+// Ledger is what stands on the host.
+func (w *World) Ledger() steps.Ledger {
+	var l steps.Ledger
+	for _, id := range slices.Sorted(maps.Keys(w.ledger)) {
+		l.Entries = append(l.Entries, w.ledger[id])
+	}
+	return l
+}
+
+// Slug is that of the suite's site.
+const Slug = "example.org"
 
 func (w *World) place(t *testing.T, dirs []steps.Dir, edits []steps.FileEdit) {
 	t.Helper()

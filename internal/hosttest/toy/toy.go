@@ -4,7 +4,6 @@ package toy
 
 import (
 	"context"
-	"strings"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
 	"github.com/emdecloud/ecdeploy/steps"
@@ -58,12 +57,7 @@ func (c *Config) Steps(d steps.Decl, s *steps.Site) []steps.Placed {
 	return []steps.Placed{{Stage: steps.StageProxy, Host: d.Host, Step: c.file(s, text)}}
 }
 
-// Removal implements steps.Config.
-func (c *Config) Removal(d steps.Decl, s *steps.Site) []steps.Placed {
-	return []steps.Placed{{Stage: steps.StageProxy, Host: d.Host, Step: c.file(s, "")}}
-}
-
-// file makes the site's file say text; "" for none.
+// file makes the site's file say text.
 func (c *Config) file(s *steps.Site, text string) steps.Step {
 	path := c.Folder + "/" + s.Slug() + ".conf"
 	probe := func(ctx context.Context, o host.Observer) (host.File, error) {
@@ -74,15 +68,11 @@ func (c *Config) file(s *steps.Site, text string) steps.Step {
 		return files[0], nil
 	}
 	diff := func(f host.File, _ steps.Shared) (steps.Decision, error) {
-		edit, needed := steps.OwnFile(path, f, steps.Lit(text), 0o644, 0, steps.Secrets{})
-		if text == "" {
-			edit = steps.FileEdit{Path: path, Before: steps.Digest(f.Data, steps.Secrets{}), Remove: true}
-			needed = f.Exists && strings.HasPrefix(string(f.Data), "# "+s.Name+"\n")
+		d := steps.Decision{Stands: steps.Refs(steps.EntryFile, path)}
+		if edit, needed := steps.OwnFile(path, f, steps.Lit(text), 0o644, 0, steps.Secrets{}); needed {
+			d.Changes = []steps.Change{&steps.Files{Title: "toy", Edits: []steps.FileEdit{edit}}}
 		}
-		if !needed {
-			return steps.Decision{}, nil
-		}
-		return steps.Decision{Changes: []steps.Change{&steps.Files{Title: "toy", Edits: []steps.FileEdit{edit}}}}, nil
+		return d, nil
 	}
 	return steps.Define("toy", probe, nil, diff)
 }

@@ -52,6 +52,11 @@ func (c *External) State(context.Context, host.Observer, *steps.Site) (steps.Hom
 // Check implements Config.
 func (c *External) Check(b steps.Block, _ steps.Decl, _ *steps.Site) { steps.CheckBaseURL(b, c.URL) }
 
+// ByHand implements steps.ByHand.
+func (*External) ByHand() string {
+	return "Synapse is somebody else's: take matrix_rtc.transports out of its configuration first, then restart it"
+}
+
 // Steps implements Config.
 func (c *External) Steps(d steps.Decl, s *steps.Site) []steps.Placed {
 	say := steps.Define("synapse", steps.Nothing, nil, func(struct{}, steps.Shared) (steps.Decision, error) {
@@ -60,18 +65,9 @@ func (c *External) Steps(d steps.Decl, s *steps.Site) []steps.Placed {
 			return steps.Decision{}, err
 		}
 		const intro = "Synapse is somebody else's; its homeserver.yaml needs (merge into sections that are there, then restart it and all its workers):\n"
-		return steps.Decision{Findings: []steps.Finding{steps.Note.Finding(intro+text, "")}, Checks: c.checks()}, nil
+		return steps.Decision{Findings: []steps.Finding{steps.Note.Finding(intro+text, "")}, Checks: c.checks(), LeavesAlone: true}, nil
 	})
 	return []steps.Placed{{Stage: steps.StageHomeserver, Host: d.Host, Step: say}}
-}
-
-// Removal implements Config.
-func (c *External) Removal(d steps.Decl, _ *steps.Site) []steps.Placed {
-	return []steps.Placed{{
-		Stage: steps.StageHomeserver,
-		Host:  d.Host,
-		Step:  steps.LeftToOthers("Synapse", "take matrix_rtc.transports out of its configuration first, then restart it"),
-	}}
 }
 
 // openIDText is what a need for OpenID means where nothing is known of the listeners.

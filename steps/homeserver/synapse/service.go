@@ -74,8 +74,3 @@ func (c *Service) Check(b steps.Block, _ steps.Decl, _ *steps.Site) {
 func (c *Service) Steps(d steps.Decl, s *steps.Site) []steps.Placed {
 	return []steps.Placed{{Stage: steps.StageHomeserver, Host: d.Host, Step: c.configure(s)}}
 }
-
-// Removal implements Config.
-func (c *Service) Removal(d steps.Decl, s *steps.Site) []steps.Placed {
-	return []steps.Placed{{Stage: steps.StageHomeserver, Host: d.Host, Step: c.remove(s)}}
-}

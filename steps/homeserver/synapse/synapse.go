@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"al.essio.dev/pkg/shellescape"
 	"golang.org/x/mod/semver"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
@@ -171,8 +170,15 @@ func (f facts) decide(site *steps.Site, c *Service) steps.Decision {
 		d.Findings = []steps.Finding{why}
 		return d
 	}
+	for _, file := range f.files {
+		d.Stands = append(d.Stands, steps.Ref{Kind: steps.EntryLines, Name: file.Path})
+	}
 	want := f.wants(site.Needs(), c.MaxDelay)
 	d.Findings = append(f.others.Warn(f.name, "Synapse's files", wayOut), f.notes(c.From)...)
+	if v, ok := f.effective("max_event_delay_duration"); ok && synapseDuration(v) > synapseDuration(c.MaxDelay) {
+		d.Findings = append(d.Findings, steps.Note.Finding(fmt.Sprintf("Synapse on %s lets delayed events wait for %s, longer than the %s that the plan file asks for; it stays so",
+			f.name, yamlWords(v), c.MaxDelay), "set max_event_delay_duration in its configuration by hand to shorten it"))
+	}
 	if inContainer, isContainer := synapseContainer(f.others); isContainer {
 		d.Findings = append(d.Findings, steps.Warning.Finding("besides "+c.Unit+", a Synapse runs in "+inContainer+" on "+f.name+"; the unit's is edited",
 			"if the site's is the other one, "+wayOut))
@@ -189,9 +195,24 @@ func (f facts) decide(site *steps.Site, c *Service) steps.Decision {
 	d.Changes = []steps.Change{&steps.Files{
 		Title: title, Edits: edits, Unit: c.Unit, Action: "restart", Timeout: c.StartTimeout,
 		Overlay: overlay(edits), Check: f.checker(),
-		Interrupt: interruptSynapse,
+		Interrupt: interruptSynapse, Answers: f.answers(c),
 	}}
 	return d
+}
+
+// answers are the checks that this Synapse is up, whatever becomes of the site.
+func (f facts) answers(c *Service) []steps.Check {
+	base := f.localURL()
+	if base == "" {
+		return nil
+	}
+	return []steps.Check{{
+		Name:    "Synapse answers",
+		HTTP:    &steps.HTTPCheck{URL: base + "/_matrix/client/versions", Status: 200},
+		Timeout: c.StartTimeout,
+		Logs:    "unit:" + c.Unit,
+		Hint:    "journalctl -u " + c.Unit,
+	}}
 }
 
 // overlay are the folders that Synapse's checker must see as they will be: those of
@@ -200,19 +221,15 @@ func overlay(edits []steps.FileEdit) []string {
 	return steps.OverlayTops(path.Dir(edits[0].Path), edits)
 }
 
-// checker runs Synapse's own configuration check as the unit's user, so that
+// checker is Synapse's own configuration check. It runs as the unit's user, so that
 // what it may create belongs to that user, and in the unit's folder, to which paths in
 // the configuration may be relative.
-func (f facts) checker() string {
+func (f facts) checker() *steps.Validator {
 	argv := []string{f.unit.Interpreter, "-m", "synapse.config"}
 	for _, c := range f.unit.Configs {
 		argv = append(argv, "-c", c)
 	}
-	cmd := shellescape.QuoteCommand(argv)
-	if f.unit.User != "root" {
-		cmd = "setpriv --reuid=" + shellescape.Quote(f.unit.User) + ` --regid="$(id -g ` + shellescape.Quote(f.unit.User) + `)" --init-groups -- ` + cmd
-	}
-	return "cd " + shellescape.Quote(f.unit.folder()) + " && out=$(" + cmd + ` 2>&1) || { printf '%s\n' "$out" >&2; exit 1; }`
+	return &steps.Validator{Argv: argv, Dir: f.unit.folder(), User: f.unit.User}
 }
 
 // synapseImage finds images of Synapse by the last part of their name.

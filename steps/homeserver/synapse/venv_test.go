@@ -22,6 +22,7 @@ type unitHost struct {
 	units   map[string]string
 	version string
 	dpkg    string // the version of the package
+	stopped bool   // no unit runs
 }
 
 func (o unitHost) Query(_ context.Context, cmds ...host.Cmd) ([]host.Result, error) {
@@ -42,9 +43,10 @@ func (o unitHost) Query(_ context.Context, cmds ...host.Cmd) ([]host.Result, err
 			if known, ok := o.units[unit]; ok {
 				answer = known
 			}
-		case strings.Contains(text, "origins/"):
-			out = append(out, o.Answer(text))
-			continue
+		case strings.Contains(text, "is-active") && !o.stopped:
+			answer = strings.Join(c.Argv[4:], "\n")
+		case strings.Contains(text, "command -v"): // all programs are there
+			answer = strings.Join(c.Argv[4:], "\n")
 		}
 		out = append(out, host.Result{Stdout: []byte(answer)})
 	}
@@ -77,8 +79,8 @@ func TestVenv(t *testing.T) {
 		t.Errorf("edits %s below %s, then %s %s", change.Edits[0].Path, change.Overlay, change.Action, change.Unit)
 	}
 	for _, want := range []string{"cd /etc/synapse && ", "setpriv --reuid=synapse ", " /opt/synapse/venv/bin/python -m synapse.config -c " + venvPath + " "} {
-		if !strings.Contains(change.Check, want) {
-			t.Errorf("the check lacks %q: %s", want, change.Check)
+		if !strings.Contains(change.CheckText(), want) {
+			t.Errorf("the check lacks %q: %s", want, change.CheckText())
 		}
 	}
 	text, err := steps.MarshalChange(change)
@@ -103,17 +105,31 @@ func TestVenv(t *testing.T) {
 // What was put there goes again, by the same checker and the same unit.
 func TestVenvRemoval(t *testing.T) {
 	o, c, site := venvHost(), newService(Venv, "h", venvUnit), suite.OneHost()
+	w := suite.NewWorld(o.Files, nil)
+	made := suite.Only(t, suite.Decide(t, suite.StepOf(c, site), o).Changes)
+	w.Do(t, made)
 	before := o.Files[venvPath]
-	o.Apply(t, suite.Decide(t, suite.StepOf(c, site), o))
-	o.Fake = suite.LayersOf(title, venvPath, o.Files[venvPath], before, o.Files[venvPath])
-	d := suite.Decide(t, c.remove(site), o)
-	change := suite.Only(t, d.Changes).(*steps.Files)
-	if change.Unit != venvUnit || !strings.Contains(change.Check, "/opt/synapse/venv/bin/python") || !slices.Equal(change.Overlay, []string{"/etc/synapse"}) {
-		t.Errorf("%s is restarted after %s in %s", change.Unit, change.Check, change.Overlay)
-	}
-	o.Apply(t, d)
-	if o.Files[venvPath] != before {
-		t.Errorf("is left:\n%s", o.Files[venvPath])
+	ledger := w.Ledger()
+	for _, running := range []bool{true, false} {
+		o.Fake, o.stopped = w.Fake, !running
+		plans, err := steps.Removal{Site: site, Ledger: ledger, Entries: ledger.Unwanted(suite.Slug, nil, nil), Whole: true}.Plan(t.Context(), o)
+		if err != nil || len(plans) != 1 || len(plans[0].Findings) > 0 {
+			t.Fatalf("%+v, %v", plans, err)
+		}
+		change := suite.Only(t, plans[0].Changes).(*steps.Files)
+		if !strings.Contains(change.CheckText(), "/opt/synapse/venv/bin/python") || !slices.Equal(change.Overlay, []string{"/etc/synapse"}) {
+			t.Errorf("it is checked by %s in %s", change.CheckText(), change.Overlay)
+		}
+		if running != (change.Unit == venvUnit && change.Action == "restart" && change.Interrupt == interruptSynapse) || running != (len(plans[0].Checks) > 0) {
+			t.Errorf("running %v: %s %q, %d checks", running, change.Action, change.Unit, len(plans[0].Checks))
+		}
+		if running {
+			continue
+		}
+		w.Do(t, change)
+		if w.Files[venvPath] != before {
+			t.Errorf("is left:\n%s", w.Files[venvPath])
+		}
 	}
 }
 

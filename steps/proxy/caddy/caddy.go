@@ -39,6 +39,7 @@ func Variant() steps.Variant {
 		Doc:     "Caddy 2.6 or newer on the host, as caddy.service with a Caddyfile",
 		Example: `proxy "caddy" { host = host.NAME }`,
 		Config:  func() steps.Config { return new(Config) },
+		Effects: &steps.EffectKind{Word: "caddy", Stage: steps.StageProxy, Step: new(Config).serve},
 		Detect:  detect,
 	}
 }
@@ -83,11 +84,6 @@ func (c *Config) Check(b steps.Block, d steps.Decl, s *steps.Site) {
 // Steps implements steps.Config.
 func (c *Config) Steps(d steps.Decl, s *steps.Site) []steps.Placed {
 	return []steps.Placed{{Stage: steps.StageProxy, Host: d.Host, Step: c.serve(s)}}
-}
-
-// Removal implements steps.Config.
-func (c *Config) Removal(d steps.Decl, s *steps.Site) []steps.Placed {
-	return []steps.Placed{{Stage: steps.StageProxy, Host: d.Host, Step: c.remove(s)}}
 }
 
 // serve brings a site's routes into the Caddy of a host. They are in files of our

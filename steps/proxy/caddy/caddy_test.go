@@ -126,9 +126,9 @@ func TestSitesOfOurOwn(t *testing.T) {
 	if change.Unit != "caddy.service" || change.Action != "reload" || change.Interrupt != "" || !cmp.Equal(change.Overlay, []string{"/etc/caddy"}) {
 		t.Errorf("%+v", change)
 	}
-	for _, want := range []string{"as_caddy /usr/bin/caddy validate --config /etc/caddy/Caddyfile --adapter caddyfile 2>&1", "setpriv --reuid="} {
-		if !strings.Contains(change.Check, want) {
-			t.Errorf("the check has no %s:\n%s", want, change.Check)
+	for _, want := range []string{"ec_as_unit /usr/bin/caddy validate --config /etc/caddy/Caddyfile --adapter caddyfile 2>&1", "setpriv --reuid="} {
+		if !strings.Contains(change.CheckText(), want) {
+			t.Errorf("the check has no %s:\n%s", want, change.CheckText())
 		}
 	}
 	if len(d.Checks) != 4 || d.Checks[0].Timeout != issueTime || d.Checks[0].HTTP.Dial != "127.0.0.1:443" {

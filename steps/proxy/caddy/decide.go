@@ -22,6 +22,9 @@ const (
 
 func (f facts) decide(site *steps.Site, c *Config) steps.Decision {
 	var d steps.Decision
+	if !f.unit.found && len(site.Parts) == 0 {
+		return d
+	}
 	if summary, hint := f.unsupported(); summary != "" {
 		d.Findings = append(d.Findings, steps.Error.Finding(summary, hint))
 		return d
@@ -42,7 +45,7 @@ func (f facts) decide(site *steps.Site, c *Config) steps.Decision {
 		d.Changes = []steps.Change{f.change(w.edits, w.dirs)}
 		w.effects(routes)
 	}
-	d.Findings = w.findings
+	d.Findings, d.Stands = w.findings, w.stands
 	address := f.address(routes)
 	for _, r := range routes {
 		for _, check := range r.ChecksAt(address) {

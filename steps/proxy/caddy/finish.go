@@ -62,6 +62,7 @@ func (w *writer) finish() {
 		}
 	}
 	for _, p := range slices.Sorted(maps.Keys(own)) {
+		w.stands = append(w.stands, steps.Ref{Kind: steps.EntryFile, Name: p})
 		if e, needed := steps.OwnFile(p, w.facts.files[p], steps.Lit(own[p]), 0o644, 0, steps.Secrets{}); needed {
 			w.edits = append(w.edits, e)
 		}
@@ -73,6 +74,7 @@ func (w *writer) finish() {
 func (w *writer) place(p string, in *inner) {
 	if in == nil {
 		edits, err := splice.CaddyTopImport(w.src, p)
+		w.imported(w.src.Main)
 		w.edit(w.src.Main, edits, err)
 		return
 	}
@@ -88,7 +90,13 @@ func (w *writer) place(p string, in *inner) {
 	if file == "" {
 		file = want.File
 	}
+	w.imported(file)
 	w.edit(file, edits, err)
+}
+
+// imported notes that a file of somebody else's shall import one of ours.
+func (w *writer) imported(file string) {
+	w.stands = append(w.stands, steps.Ref{Kind: steps.EntryLines, Name: w.facts.files[file].Real})
 }
 
 // importers are the sites that import p themselves.

@@ -4,10 +4,10 @@ import (
 	"path"
 	"strings"
 
-	"al.essio.dev/pkg/shellescape"
 	"golang.org/x/mod/semver"
 
 	"github.com/emdecloud/ecdeploy/internal/host"
+	"github.com/emdecloud/ecdeploy/steps"
 )
 
 // unitFacts are what systemd says of Caddy.
@@ -88,34 +88,14 @@ func (u *unitFacts) parseArgv(argv []string) {
 	}
 }
 
-// asCaddy defines as_caddy ARG..., which runs a program as what the service runs as:
-// its user, its groups and its environment, which stands in no argument.
-const asCaddy = `as_caddy() (
-	p=$(systemctl show -p MainPID --value ` + unit + `)
-	is() { sed -n "s/^$1:[[:space:]]*//p" "/proc/$p/status"; }
-	[ -r "/proc/$p/environ" ] || exit 1
-	g=$(is Groups | tr -s ' \t' ',,' | sed 's/,$//')
-	set -- setpriv --reuid="$(is Uid | cut -f 1)" --regid="$(is Gid | cut -f 1)" ${g:+--groups="$g"} $([ -n "$g" ] || echo --clear-groups) -- "$@"
-	while IFS= read -r e; do
-		case ${e%%=*} in
-		"$e" | '' | [0-9]* | *[!A-Za-z0-9_]* | IFS | UID | EUID | PPID | SHELLOPTS | BASHOPTS) ;;
-		*) export "$e" ;;
-		esac
-	done <<END
-$(tr '\0' '\n' <"/proc/$p/environ")
-END
-	exec "$@"
-)
-`
-
 // checker is Caddy's own check. It opens log files and makes certificates of Caddy's
 // own authority as a start does; made by root they would keep Caddy out.
-func (u unitFacts) checker() string {
+func (u unitFacts) checker() *steps.Validator {
 	argv := []string{u.program, "validate", "--config", u.config, "--adapter", "caddyfile"}
 	if u.envFile != "" {
 		argv = append(argv, "--envfile", u.envFile)
 	}
-	return asCaddy + "cd / && out=$(as_caddy " + shellescape.QuoteCommand(argv) + ` 2>&1) || { printf '%s\n' "$out" | tail -n 1 >&2; exit 1; }`
+	return &steps.Validator{Argv: argv, Unit: unit, Last: true}
 }
 
 // queryEnviron is the environment of Caddy's process, which fills {$NAME} in.
@@ -140,21 +120,21 @@ func parseEnviron(r host.Result) map[string]string {
 // says now: it was edited since, or the API was used. Caddy keeps what it loaded as
 // JSON, with its keys in another order.
 func queryRunning(u unitFacts) host.Cmd {
-	return host.Sh(asCaddy+`sum() { tr '{}[],:' '\n\n\n\n\n\n' | LC_ALL=C sort | cksum; }
-[ -e "$2" ] && as_caddy true || exit 0
-new=$(as_caddy "$1" adapt --config "$2" --adapter caddyfile 2>/dev/null) || {
-	why=$(as_caddy "$1" adapt --config "$2" --adapter caddyfile 2>&1 >/dev/null | tail -n 1)
+	return host.Sh(steps.AsUnit(unit)+`sum() { tr '{}[],:' '\n\n\n\n\n\n' | LC_ALL=C sort | cksum; }
+[ -e "$2" ] && ec_as_unit true || exit 0
+new=$(ec_as_unit "$1" adapt --config "$2" --adapter caddyfile 2>/dev/null) || {
+	why=$(ec_as_unit "$1" adapt --config "$2" --adapter caddyfile 2>&1 >/dev/null | tail -n 1)
 	printf 'refused %s\n' "${why#Error: }"
 	exit
 }
-old=$(as_caddy sh -c 'cat "${XDG_CONFIG_HOME:-$HOME/.config}/caddy/autosave.json"' 2>/dev/null) && [ -n "$old" ] || exit 0
+old=$(ec_as_unit sh -c 'cat "${XDG_CONFIG_HOME:-$HOME/.config}/caddy/autosave.json"' 2>/dev/null) && [ -n "$old" ] || exit 0
 [ "$(printf %s "$old" | sum)" = "$(printf %s "$new" | sum)" ] || echo other`, u.program, u.config)
 }
 
 // queryClosed lists files that Caddy cannot read: "missing" or "closed", a tab, PATH.
 func queryClosed(paths ...string) host.Cmd {
-	return host.Sh(asCaddy+`for f; do
-	if [ ! -e "$f" ]; then printf 'missing\t%s\n' "$f"; elif ! as_caddy test -r "$f"; then printf 'closed\t%s\n' "$f"; fi
+	return host.Sh(steps.AsUnit(unit)+`for f; do
+	if [ ! -e "$f" ]; then printf 'missing\t%s\n' "$f"; elif ! ec_as_unit test -r "$f"; then printf 'closed\t%s\n' "$f"; fi
 done`, paths...)
 }
 

@@ -31,6 +31,7 @@ type writer struct {
 	dirs     []steps.Dir
 	edits    []steps.FileEdit
 	findings []steps.Finding
+	stands   []steps.Ref // files that shall hold something of the site
 }
 
 // inner are routes of a name that go into a site that is there.

@@ -32,6 +32,7 @@ func (w *nginxWriter) finish() {
 				by = append(by, s.file.real)
 			}
 			on(s.file, s.include(path))
+			w.stands = append(w.stands, steps.Ref{Kind: steps.EntryLines, Name: s.file.real})
 		}
 		w.own(path, fmt.Sprintf("# For %s of %s, included by %s. Written by ecdeploy.\n", in.name, w.site.Name, strings.Join(by, ", "))+in.text.String())
 		kept[path] = true
@@ -160,6 +161,7 @@ func (w *nginxWriter) place() string {
 }
 
 func (w *nginxWriter) own(path, text string) {
+	w.stands = append(w.stands, steps.Ref{Kind: steps.EntryFile, Name: path})
 	if e, needed := steps.OwnFile(path, w.facts.own[path], steps.Lit(text), 0o644, 0, steps.Secrets{}); needed {
 		w.edits = append(w.edits, e)
 	}

@@ -21,9 +21,10 @@ const Title = "nginx"
 const (
 	configDir = "/etc/nginx"
 	unit      = "nginx.service"
-	// checkText is nginx's own, quiet where all is well.
-	checkText = `out=$(nginx -t 2>&1) || { printf '%s\n' "$out" >&2; exit 1; }`
 )
+
+// validator is nginx's own.
+var validator = steps.Validator{Argv: []string{"nginx", "-t"}}
 
 type facts struct {
 	name      string
@@ -66,6 +67,7 @@ func Variant() steps.Variant {
 		Doc:     "nginx on the host",
 		Example: `proxy "nginx" { host = host.NAME }`,
 		Config:  func() steps.Config { return new(Config) },
+		Effects: &steps.EffectKind{Word: "nginx", Stage: steps.StageProxy, Step: new(Config).serve},
 		Detect:  detectNginx,
 	}
 }
@@ -97,11 +99,6 @@ func (c *Config) Check(b steps.Block, d steps.Decl, s *steps.Site) {
 // Steps implements Config.
 func (c *Config) Steps(d steps.Decl, s *steps.Site) []steps.Placed {
 	return []steps.Placed{{Stage: steps.StageProxy, Host: d.Host, Step: c.serve(s)}}
-}
-
-// Removal implements Config.
-func (c *Config) Removal(d steps.Decl, s *steps.Site) []steps.Placed {
-	return []steps.Placed{{Stage: steps.StageProxy, Host: d.Host, Step: c.remove(s)}}
 }
 
 // serve brings a site's routes into the nginx on a host. Where a TLS server
@@ -190,6 +187,9 @@ func holder(r host.Result) string {
 func (f facts) decide(site *steps.Site, c *Config, routes []steps.Route) (steps.Decision, error) {
 	var d steps.Decision
 	fail := func(summary, hint string) { d.Findings = append(d.Findings, steps.Error.Finding(summary, hint)) }
+	if !f.installed && len(routes)+len(site.Static(f.name)) == 0 {
+		return d, nil
+	}
 	inContainer, isContainer := proxy.InContainer(f.others)
 	const wayOut = `use proxy "external" {}: ecdeploy then says what the proxy needs and checks it`
 	switch {
@@ -215,11 +215,11 @@ func (f facts) decide(site *steps.Site, c *Config, routes []steps.Route) (steps.
 		w.static(r)
 	}
 	w.finish()
-	d.Findings = w.findings
+	d.Findings, d.Stands = w.findings, w.stands
 	if len(w.edits) > 0 && !slices.ContainsFunc(w.findings, func(x steps.Finding) bool { return x.Severity == steps.Error }) {
 		d.Changes = []steps.Change{&steps.Files{
 			Title: Title, Dirs: w.dirs, Edits: w.edits, Unit: unit, Action: "reload",
-			Overlay: steps.OverlayTops(configDir, w.edits), Check: checkText,
+			Overlay: steps.OverlayTops(configDir, w.edits), Check: &validator,
 		}}
 	}
 	for _, r := range routes {

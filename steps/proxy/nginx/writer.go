@@ -20,6 +20,7 @@ type nginxWriter struct {
 	edits    []steps.FileEdit
 	dirs     []steps.Dir
 	findings []steps.Finding
+	stands   []steps.Ref // files that shall hold something of the site
 }
 
 // inner is text for foreign server blocks.
