@@ -44,16 +44,45 @@ var scenarios = map[string]struct {
 	command []string
 	plan    string
 	fail    string
+	like    string // the scenario in which that call does not fail
+	next    string // the scenario that begins where this one ends
 	hosts   int
 }{
 	"first deploy": {command: []string{"apply", "--yes"}, plan: "one", hosts: 1},
 	"update":       {ready: []string{"one"}, command: []string{"apply", "--yes"}, plan: "two", hosts: 1},
 	// Its commit removes what the update before it had set aside.
 	"second update": {ready: []string{"one", "two"}, command: []string{"apply", "--yes"}, plan: "one", hosts: 1},
-	"failed update": {ready: []string{"one"}, command: []string{"apply", "--yes"}, plan: "two", fail: "confirm", hosts: 1},
+	"failed update": {ready: []string{"one"}, command: []string{"apply", "--yes"}, plan: "two", fail: "confirm", like: "update", hosts: 1},
 	"rollback":      {ready: []string{"one", "two"}, command: []string{"rollback", "--yes"}, plan: "two", hosts: 1},
 	"destroy":       {ready: []string{"one"}, command: []string{"destroy", "--yes"}, plan: "one", hosts: 1},
 	"two hosts":     {command: []string{"apply", "--yes"}, plan: "split", hosts: 2},
+	// What the plan file names no more where it was is taken away in the same run. Between
+	// two hosts each move begins where the one before it has ended.
+	"move on one host":     {ready: []string{"one"}, command: []string{"apply", "--yes"}, plan: "renamed", hosts: 1},
+	"failed move":          {ready: []string{"one"}, command: []string{"apply", "--yes"}, plan: "renamed", fail: "confirm", like: "move on one host", hosts: 1},
+	"move back":            {ready: []string{"near", "split"}, command: []string{"apply", "--yes"}, plan: "near", next: "move to another host", hosts: 2},
+	"move to another host": {ready: []string{"near", "split", "near"}, command: []string{"apply", "--yes"}, plan: "split", next: "move back", hosts: 2},
+}
+
+// layouts are the plan files: where the SFU is, and settings that differ.
+var layouts = map[string]struct {
+	hosts     int
+	sfu       string
+	ports     string
+	auth      string
+	container string
+}{
+	"one": {hosts: 1, sfu: "h0"},
+	"two": {hosts: 1, sfu: "h0", ports: "ports {\n signalling = 7980\n udp = \"50100-50150\"\n }", auth: "port = 8090"},
+	"renamed": {
+		hosts:     1,
+		sfu:       "h0",
+		ports:     "ports {\n signalling = 7980\n tcp = 7981\n udp = \"50100-50150\"\n }",
+		auth:      "container = \"jwt-renamed\"\n port = 8090\n uid = 10043",
+		container: "container = \"livekit-renamed\"\n uid = 10040",
+	},
+	"near":  {hosts: 2, sfu: "h0"}, // nothing on the second one
+	"split": {hosts: 2, sfu: "h1"},
 }
 
 func newLane(t *testing.T, self string, names ...string) *lane {
@@ -87,6 +116,10 @@ func labScript(command string, args ...string) (string, error) {
 
 // prepare makes the hosts and learns the points and ends of these scenarios.
 func (l *lane) prepare(learnt []string) {
+	if len(learnt) == 0 {
+		l.state = "again" // the hosts are made when there is a case for them
+		return
+	}
 	if err := l.makeHosts(); err != nil {
 		l.t.Error(err)
 		return
@@ -149,29 +182,21 @@ func (l *lane) makeHosts() error {
 // plan writes the plan file, over the relays or not.
 func (l *lane) plan(which string, relayed bool) string {
 	var b strings.Builder
-	n := len(l.hosts)
-	if which != "split" {
-		n = 1
-	}
-	for i, h := range l.hosts[:n] {
+	layout := layouts[which]
+	for i, h := range l.hosts[:layout.hosts] {
 		address, port := h.ip, 22
 		if relayed {
 			address, port = "127.0.0.1", h.relay.Port
 		}
 		fmt.Fprintf(&b, "host \"h%d\" {\n  address = %q\n  port = %d\n  user = \"root\"\n  identity = %q\n}\n", i, address, port, l.env["KEY"])
 	}
-	sfu, ports, auth, proxies := "h0", "", "", fmt.Sprintf(`proxy "nginx" {
+	proxies := fmt.Sprintf(`proxy "nginx" {
     host = host.h0
     certificate = "/etc/letsencrypt/live/%[1]s.test/fullchain.pem"
     key = "/etc/letsencrypt/live/%[1]s.test/privkey.pem"
   }
 `, l.hosts[0].name)
-	if which == "two" {
-		ports = "ports {\n signalling = 7980\n udp = \"50100-50150\"\n }"
-		auth = "port = 8090"
-	}
-	if which == "split" {
-		sfu = "h1"
+	if layout.sfu == "h1" {
 		proxies += strings.ReplaceAll(proxies, "h0", "h1")
 	}
 	fmt.Fprintf(&b, `site "%[1]s.test" {
@@ -184,6 +209,7 @@ func (l *lane) plan(which string, relayed bool) string {
     node_ip = "203.0.113.7"
     participants = 10
     %[5]s
+    %[10]s
   }
   auth {
     host    = host.h0
@@ -204,7 +230,8 @@ func (l *lane) plan(which string, relayed bool) string {
   }
   verify { level = "none" }
 }
-`, l.hosts[0].name, sfu, l.env["LIVEKIT_IMAGE"], l.env["LIVEKIT_ARCHIVE"], ports, l.env["JWT_IMAGE"], l.env["JWT_ARCHIVE"], auth, proxies)
+`, l.hosts[0].name, layout.sfu, l.env["LIVEKIT_IMAGE"], l.env["LIVEKIT_ARCHIVE"], layout.ports,
+		l.env["JWT_IMAGE"], l.env["JWT_ARCHIVE"], layout.auth, proxies, layout.container)
 	path := filepath.Join(l.dir, fmt.Sprintf("%s-%v.hcl", which, relayed))
 	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
 		l.t.Error(err)
@@ -316,6 +343,9 @@ func (l *lane) learn(scenario string) error {
 	if l.to[scenario], err = l.look(); err != nil {
 		return err
 	}
+	if wrong := ledgerProblems(l.before, "") + ledgerProblems(l.to[scenario], ""); wrong != "" {
+		return fmt.Errorf("the ledger does not say what stands:\n%s", wrong)
+	}
 	lines := func(path string) []string {
 		b, err := os.ReadFile(path)
 		if err != nil {
@@ -331,6 +361,10 @@ func (l *lane) learn(scenario string) error {
 	}
 	for _, h := range l.hosts {
 		os.RemoveAll(h.fault())
+	}
+	if next := scenarios[scenario].next; next != "" {
+		l.before, l.state = l.to[scenario], next
+		return nil
 	}
 	// Back to where it began, by the tool itself: that must be exact.
 	if scenarios[scenario].fail == "" && !scenarioEndsRun(scenario) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -73,16 +74,7 @@ func TestFaults(t *testing.T) {
 	for i := range lanes {
 		all = append(all, newLane(t, self, fmt.Sprintf("flt%d", i+1)))
 	}
-	// Lanes of one host share the scenarios of one host among them.
-	share, n := map[*lane][]string{}, 0
-	for _, s := range sorted(scenarios) {
-		l := all[0]
-		if scenarios[s].hosts == 1 {
-			l = all[1+n%lanes]
-			n++
-		}
-		share[l] = append(share[l], s)
-	}
+	share := shareScenarios(t, all)
 	var ready sync.WaitGroup
 	for _, l := range all {
 		ready.Go(func() { l.prepare(share[l]) })
@@ -107,7 +99,8 @@ func TestFaults(t *testing.T) {
 	queues := map[bool][]faultCase{} // those that need two hosts, and the others
 	for _, c := range cases {
 		if _, ok := done[c.ID]; !ok {
-			queues[c.Scenario == "two hosts"] = append(queues[c.Scenario == "two hosts"], c)
+			pair := scenarios[c.Scenario].hosts == 2
+			queues[pair] = append(queues[pair], c)
 		}
 	}
 	t.Logf("%d cases, %d done before", len(cases), len(cases)-len(queues[true])-len(queues[false]))
@@ -160,6 +153,33 @@ func TestFaults(t *testing.T) {
 	if out := os.Getenv("ECDEPLOY_FAULT_REPORT"); out != "" && !t.Failed() {
 		writeReport(t, out, cases, done)
 	}
+}
+
+// shareScenarios says which lane learns which scenarios: the first those of two hosts,
+// the others share those of one host among them, each with the one that is like it.
+func shareScenarios(t *testing.T, all []*lane) map[*lane][]string {
+	t.Helper()
+	wanted, err := regexp.Compile(os.Getenv("ECDEPLOY_FAULT_SCENARIOS"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	share, of, n := map[*lane][]string{}, map[string]*lane{}, 0
+	for _, s := range sorted(scenarios) {
+		if !wanted.MatchString(s) {
+			continue
+		}
+		base := cmp.Or(scenarios[s].like, s)
+		switch {
+		case of[base] != nil:
+		case scenarios[s].hosts == 2:
+			of[base] = all[0]
+		default:
+			of[base] = all[1+n%(len(all)-1)]
+			n++
+		}
+		share[of[base]] = append(share[of[base]], s)
+	}
+	return share
 }
 
 // loadDraw are the cases of the run that began this results file, else new ones: how

@@ -53,10 +53,11 @@ func (s Snapshot) busy() bool {
 	return false
 }
 
-// Look is Snapshot where there is no test.
-func Look(name string) (Snapshot, error) {
+// Look is Snapshot where there is no test. more is sh text that prints further things, as
+// snapshot.sh does.
+func Look(name string, more ...string) (Snapshot, error) {
 	cmd := exec.Command("docker", "exec", "-i", "ecdeploy-lab-"+name, "sh", "-s")
-	cmd.Stdin = strings.NewReader(snapshotScript)
+	cmd.Stdin = strings.NewReader(snapshotScript + strings.Join(more, ""))
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
