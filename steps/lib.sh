@@ -306,8 +306,11 @@ ec_undo_ufw() {
 		[ ! -e "$J/ufw.kept" ] || ! ec_same "$J/user.new" /etc/ufw/user.rules || ! ec_same "$J/user6.new" /etc/ufw/user6.rules ||
 			{ : >"$J/ufw.undoing" && ec_sync "$J/ufw.undoing" "$J"; } || return 1
 	fi
-	# What ufw leaves in a temporary folder on a full disk goes with the journal.
-	out=$(TMPDIR=$J ufw "$@" 2>&1) || case $out in
+	# What ufw leaves in a temporary folder on a full disk goes, too.
+	out=$(TMPDIR=$J ufw "$@" 2>&1)
+	ec_rc=$?
+	rm -f -- "$J"/tmp????????
+	[ $ec_rc = 0 ] || case $out in
 	*non-existent*) ;;
 	*) printf '%s\n' "$out" >&2 && return 1 ;;
 	esac

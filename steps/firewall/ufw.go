@@ -305,7 +305,7 @@ func ufwChange(verb string, o Opening, do []string, undo string, back []string) 
 	return &steps.Exec{
 		Verb: verb, Title: "ufw allow " + o.String(),
 		SaveText: "ec_save_ufw",
-		DoText:   "TMPDIR=\"$J\" ufw " + shellescape.QuoteCommand(do) + " >/dev/null && ec_keep_ufw",
+		DoText:   "ufw " + shellescape.QuoteCommand(do) + " >/dev/null && ec_keep_ufw",
 		UndoText: undo + " " + shellescape.QuoteCommand(back),
 	}
 }

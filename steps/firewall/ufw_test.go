@@ -204,9 +204,9 @@ func TestFirewallOpensSignallingToTheProxyAlone(t *testing.T) {
 		do = append(do, c.(*steps.Exec).DoText)
 	}
 	want := []string{
-		"TMPDIR=\"$J\" ufw allow 7881/tcp comment 'ecdeploy example.org' >/dev/null && ec_keep_ufw",
-		"TMPDIR=\"$J\" ufw allow 50100:50200/udp comment 'ecdeploy example.org' >/dev/null && ec_keep_ufw",
-		"TMPDIR=\"$J\" ufw allow proto tcp from 10.0.0.7 to any port 7880 comment 'ecdeploy example.org' >/dev/null && ec_keep_ufw",
+		"ufw allow 7881/tcp comment 'ecdeploy example.org' >/dev/null && ec_keep_ufw",
+		"ufw allow 50100:50200/udp comment 'ecdeploy example.org' >/dev/null && ec_keep_ufw",
+		"ufw allow proto tcp from 10.0.0.7 to any port 7880 comment 'ecdeploy example.org' >/dev/null && ec_keep_ufw",
 	}
 	if diff := cmp.Diff(want, do); diff != "" {
 		t.Error(diff)
