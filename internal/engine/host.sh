@@ -208,7 +208,9 @@ ec_boot_hook_on() {
 	if [ -d /run/systemd/system ]; then
 		[ -d "$EC_UNITS/multi-user.target.wants" ] || return 1
 		# Nothing waits for it, and it waits for what it may have to restart.
-		ec_put "$EC_UNITS/$hook.service" 0644 <<-EOF &&
+		# File and link come to disk together: one without the other would be left there by
+		# a power failure.
+		cat >"$EC_UNITS/$hook.service" <<-EOF &&
 			[Unit]
 			Description=Roll back an interrupted run of ecdeploy ($RUN)
 			After=local-fs.target network-online.target docker.service containerd.service nginx.service caddy.service apache2.service matrix-synapse.service ufw.service firewalld.service nftables.service
@@ -224,8 +226,8 @@ ec_boot_hook_on() {
 			[Install]
 			WantedBy=multi-user.target
 		EOF
-			ln -sf "../$hook.service" "$EC_UNITS/multi-user.target.wants/$hook.service" &&
-			ec_sync "$EC_UNITS/multi-user.target.wants"
+			chmod 0644 "$EC_UNITS/$hook.service" && ln -sf "../$hook.service" "$EC_UNITS/multi-user.target.wants/$hook.service" &&
+			ec_sync "$EC_UNITS/$hook.service" "$EC_UNITS" "$EC_UNITS/multi-user.target.wants"
 	elif [ -d "$EC_CRON" ] && { pidof cron || pidof crond; } >/dev/null 2>&1; then
 		echo "@reboot root /bin/sh $R/watch.sh" | ec_put "$EC_CRON/$hook" 0644
 	elif [ -d "$EC_LOCAL" ]; then
