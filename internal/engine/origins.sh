@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# What runs did to files that somebody else wrote, kept until the site is taken
+# What runs of the version before the ledger did to files that somebody else wrote, kept until the site is taken
 # away again: D/origins/SITE/N.RUN.CHANGE.K holds "about" (which part of the site it
 # belongs to, and the path), "before" and "after". N counts the runs. The site's
 # last finished run has the same in its own folder, for it may yet be rolled back.
